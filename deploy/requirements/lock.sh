@@ -1,0 +1,13 @@
+#!/bin/sh
+# Resolves the lock files anew (needs `uv`): for Python 3.11, the oldest supported, with markers for newer ones.
+# They name no index host, so any mirror that serves the same files will do.
+set -eu
+cd "$(dirname "$0")/../.."
+lock() {
+    out=$1
+    shift
+    uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-emit-find-links --no-annotate --no-header --quiet --output-file "deploy/requirements/$out" "$@"
+}
+lock all.lock --extra local --extra dev --extra build
+lock server.lock --extra build
