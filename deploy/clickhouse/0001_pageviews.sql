@@ -1,0 +1,64 @@
+-- The stored pageviews and the exact view that analysts read.
+
+CREATE DATABASE IF NOT EXISTS hitline;
+
+-- One row for every pageview a worker stored.  The sort key is a pageview's identity, so that what is inserted twice
+-- (a client's retry with the same ids) merges into one row; the partition is a function of the sort key, since rows
+-- merge only within a partition.  (batch_id, position) name the row's place in the queue's message: workers look them
+-- up before they insert a redelivered message again.  The deduplication window makes insert tokens count.
+CREATE TABLE IF NOT EXISTS hitline.pageviews_raw
+(
+    site_id          UUID,
+    hostname         LowCardinality(String),
+    timestamp        DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    received_at      DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    session_id       UUID,
+    page_id          UUID,
+    path             String CODEC(ZSTD(1)),
+    query            String CODEC(ZSTD(1)),
+    referrer         String CODEC(ZSTD(1)),
+    referrer_host    LowCardinality(String),
+    utm_source       LowCardinality(String),
+    utm_medium       LowCardinality(String),
+    utm_campaign     LowCardinality(String),
+    utm_term         LowCardinality(String),
+    utm_content      LowCardinality(String),
+    qr_id            Nullable(UUID),
+    user_agent       LowCardinality(String),
+    browser          LowCardinality(String),
+    browser_version  LowCardinality(String),
+    os               LowCardinality(String),
+    os_version       LowCardinality(String),
+    device           LowCardinality(String),
+    is_bot           Bool,
+    language         LowCardinality(String),
+    country          LowCardinality(String),
+    region           LowCardinality(String),
+    city             LowCardinality(String),
+    provider         LowCardinality(String),
+    asn              UInt32,
+    asn_org          LowCardinality(String),
+    screen_width     UInt16,
+    screen_height    UInt16,
+    viewport_width   UInt16,
+    viewport_height  UInt16,
+    client_id        UUID,
+    batch_id         UUID,
+    position         UInt16,
+    stored_at        DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
+    INDEX batch_id batch_id TYPE bloom_filter(0.001) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(timestamp)
+ORDER BY (site_id, timestamp, session_id, page_id)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- One row a pageview, at all times, merged or not.  Equal sort keys share a partition, so partitions need not be
+-- looked at together.
+CREATE VIEW IF NOT EXISTS hitline.pageviews AS
+SELECT site_id, hostname, timestamp, received_at, session_id, page_id, path, query, referrer, referrer_host, utm_source,
+       utm_medium, utm_campaign, utm_term, utm_content, qr_id, user_agent, browser, browser_version, os, os_version,
+       device, is_bot, language, country, region, city, provider, asn, asn_org, screen_width, screen_height,
+       viewport_width, viewport_height, client_id, stored_at
+FROM hitline.pageviews_raw FINAL
+SETTINGS do_not_merge_across_partitions_select_final = 1;

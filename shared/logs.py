@@ -1,0 +1,53 @@
+"""Logging: one line an event on standard error, as text or JSON, never with a body, a token or an address in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+#: Libraries whose own lines may carry raw input (malformed requests, URLs with passwords): errors are told by us.
+_QUIET = ("aiohttp", "aio_pika", "aiormq", "clickhouse_connect", "asyncio", "limits")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__name__
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """`time level logger: message`, with only the type of an exception: its text and traceback can quote input."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self.converter = time.gmtime
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - the standard library's name
+        """Return the exception's type and where it was raised, not what it says."""
+        kind, _, traceback = ei  # type: ignore[misc]
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        place = f" at {traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else ""
+        return f"{kind.__name__ if kind else 'exception'}{place}"
+
+
+def set_up(log_format: str = "text", level: int = logging.INFO) -> None:
+    """Send the process's log to standard error in the given format (`text` or `json`)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,75 @@
+"""An AMQP message of the queue: the pageviews of one group commit, sealed, with headers that are authenticated."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import aio_pika
+
+from shared.pageview import SCHEMA_VERSION
+from shared.seal import Opener, Sealer, Unopenable
+
+#: Bounds of one message, in pageviews and in bytes before compression (so that the sealed form stays below as well).
+MAX_PAGEVIEWS = 500
+MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a message says of itself in clear; all of it is bound to the body by the seal."""
+
+    batch_id: uuid.UUID
+    pageviews: int
+    #: Newest version in the publishing gateway's registry: a worker with an older one refreshes first.
+    registry_version: int
+    schema: int = SCHEMA_VERSION
+
+    def associated_data(self) -> bytes:
+        """Return the bytes that the seal authenticates."""
+        return b"hitline|%d|%b|%d|%d" % (self.schema, self.batch_id.bytes, self.pageviews, self.registry_version)
+
+
+def build(headers: Headers, body: bytes, sealer: Sealer) -> aio_pika.Message:
+    """Return the persistent AMQP message that carries `body` (joined `pageview.pack`s)."""
+    return aio_pika.Message(
+        sealer.seal(body, headers.associated_data()),
+        message_id=str(headers.batch_id),
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        content_type="application/octet-stream",
+        type="hitline.pageviews",
+        headers={
+            "schema": headers.schema,
+            "key_id": sealer.key_id.hex(),
+            "pageviews": headers.pageviews,
+            "registry_version": headers.registry_version,
+        },
+    )
+
+
+def read_headers(message: Any) -> Headers:
+    """Read the headers of a delivered message; raises `Unopenable` where they are missing or malformed."""
+    try:
+        headers = Headers(
+            batch_id=uuid.UUID(message.message_id),
+            pageviews=_integer(message.headers["pageviews"]),
+            registry_version=_integer(message.headers["registry_version"]),
+            schema=_integer(message.headers["schema"]),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise Unopenable("message id or headers are missing or malformed") from None
+    if headers.schema != SCHEMA_VERSION:
+        raise Unopenable(f"schema version {headers.schema} is not known here")
+    return headers
+
+
+def open_body(message: Any, headers: Headers, opener: Opener) -> bytes:
+    """Open a delivered message's body; raises `Unopenable`."""
+    return opener.open(message.body, headers.associated_data())
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("not a count")
+    return value

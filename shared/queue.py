@@ -1,0 +1,69 @@
+"""The broker's topology: what `hitline migrate` declares and the gateway and the workers rely on.
+
+Declared arguments never change, since a queue can't be declared anew with others; what operators tune (lengths) are
+policies.  The delivery limit is a very large one rather than -1, which RabbitMQ 3.10 takes for "drop at the first
+requeue"; without any, a RabbitMQ 4 node would set a limit of 20 of its own and dead-letter during long outages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from yarl import URL
+
+EXCHANGE: Final = "hitline"
+QUEUE: Final = "hitline.pageviews"
+DEAD_QUEUE: Final = "hitline.dead"
+#: Routing keys on the exchange.
+PAGEVIEWS: Final = "pageviews"
+DEAD: Final = "dead"
+
+QUEUE_ARGUMENTS: Final = {
+    "x-queue-type": "quorum",
+    "x-overflow": "reject-publish",
+    "x-delivery-limit": 1_000_000,
+}
+DEAD_ARGUMENTS: Final = {
+    "x-queue-type": "quorum",
+    "x-overflow": "reject-publish",
+    "x-delivery-limit": 1_000_000,
+    "x-message-ttl": 30 * 24 * 3600 * 1000,
+}
+
+CONNECT_SECONDS: Final = 5.0
+HEARTBEAT_SECONDS: Final = 10
+
+log = logging.getLogger(__name__)
+
+
+async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
+    """Connect to the first of `urls` that answers; `name` is shown in the broker's list of connections.
+
+    Raises the last address's `ConnectionError` (or `TimeoutError`, `OSError`) when none does.
+    """
+    error: Exception = ConnectionError("no broker address is set")
+    for url in urls:
+        try:
+            address = URL(url)
+            if "heartbeat" not in address.query:
+                address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
+            return await aio_pika.connect(
+                address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name}
+            )
+        except (ConnectionError, OSError, asyncio.TimeoutError) as failure:
+            log.debug("broker %s: %s", URL(url).host, type(failure).__name__)
+            error = failure
+    raise error
+
+
+async def declare(channel: AbstractChannel) -> None:
+    """Declare exchange, queues and bindings; raises aio-pika's `ChannelPreconditionFailed` where one differs."""
+    exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+    for queue_name, arguments, key in ((QUEUE, QUEUE_ARGUMENTS, PAGEVIEWS), (DEAD_QUEUE, DEAD_ARGUMENTS, DEAD)):
+        queue = await channel.declare_queue(queue_name, durable=True, arguments=arguments)
+        await queue.bind(exchange, key)

@@ -1,0 +1,86 @@
+"""Sealing of message bodies: a durable queue is a disk, and no visitor address may be on one in clear text.
+
+AES-256-GCM under a subkey that HKDF (RFC 5869) derives for each process from a queue key and a random salt, so that
+counted nonces can never repeat, however often processes restart and however many share a key (NIST SP 800-38D, 8.2.1).
+
+Sealed form, version 1:  1 byte version, 8 bytes key id, 16 bytes salt, 12 bytes nonce, ciphertext, 16 bytes tag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_VERSION: Final = b"\x01"
+_HEAD: Final = 1 + 8 + 16 + 12
+#: What a body may unpack to; the gateway's bound is far below, so a larger one was not made by it.
+MAX_OPENED_BYTES: Final = 64 * 1024 * 1024
+
+
+class Unopenable(ValueError):
+    """A sealed body can't be opened; the text says why and quotes nothing of it."""
+
+
+def key_id(key: bytes) -> bytes:
+    """Return the 8 bytes that name `key` in a message without telling anything about it."""
+    return hashlib.sha256(b"hitline queue key id" + key).digest()[:8]
+
+
+def _subkey(key: bytes, salt: bytes) -> AESGCM:
+    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"hitline queue body").derive(key))
+
+
+class Sealer:
+    """Compresses and seals bodies with the first of the queue keys."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        salt = os.urandom(16)
+        self.key_id = key_id(keys[0])
+        self._prefix = _VERSION + self.key_id + salt
+        self._cipher = _subkey(keys[0], salt)
+        self._count = 0
+        self._compressor = zstandard.ZstdCompressor(level=1)
+
+    def seal(self, body: bytes, headers: bytes) -> bytes:
+        """Return `body` compressed and sealed; opening it needs the same `headers` (authenticated, not hidden)."""
+        self._count += 1
+        nonce = self._count.to_bytes(12, "big")
+        return self._prefix + nonce + self._cipher.encrypt(nonce, self._compressor.compress(body), headers)
+
+
+class Opener:
+    """Opens bodies sealed with any of the queue keys."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = {key_id(key): key for key in keys}
+        # One entry for each process that publishes; deriving a subkey costs more than opening a body with it.
+        self._cipher = lru_cache(maxsize=4096)(self._derive)
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def _derive(self, name: bytes, salt: bytes) -> AESGCM:
+        return _subkey(self._keys[name], salt)
+
+    def open(self, sealed: bytes, headers: bytes) -> bytes:
+        """Return the body that `Sealer.seal` was given; raises `Unopenable`."""
+        if len(sealed) < _HEAD + 16 or sealed[:1] != _VERSION:
+            raise Unopenable("body is cut short or of an unknown seal version")
+        name, salt, nonce = sealed[1:9], sealed[9:25], sealed[25:_HEAD]
+        if name not in self._keys:
+            raise Unopenable(f"key {name.hex()} is not in HITLINE_QUEUE_KEYS")
+        try:
+            packed = self._cipher(name, salt).decrypt(nonce, sealed[_HEAD:], headers)
+        except InvalidTag:
+            raise Unopenable("body or headers were altered or cut short") from None
+        try:
+            return self._decompressor.decompress(packed, max_output_size=MAX_OPENED_BYTES, allow_extra_data=False)
+        except zstandard.ZstdError:
+            raise Unopenable("body does not decompress") from None

@@ -1,0 +1,119 @@
+"""Settings come from environment variables named `HITLINE_…`, are read once at the start, and never change.
+
+Each process declares the part it uses as a frozen pydantic model whose field names are the variables' names in
+lower case without the prefix; `load` reads it.  A missing or malformed variable stops the start with its name (never
+with its value: several of them are secrets), an unknown one is a warning that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+PREFIX = "HITLINE_"
+
+#: Every variable that any Hitline process reads, so that a misspelt one is noticed by all of them.
+KNOWN = frozenset(
+    """AMQP_URL CLICKHOUSE_URL QUEUE_KEYS ID_SECRET HTTP_HOST HTTP_PORT ADMIN_HOST ADMIN_PORT TRUSTED_PROXIES
+    RATE_LIMIT RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS
+    RETENTION_DAYS LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS
+    DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT""".split()
+)
+
+log = logging.getLogger(__name__)
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the text names every such variable and the rule it breaks."""
+
+
+def split_words(text: object) -> object:
+    """Turn `a, b c` into `("a", "b", "c")`; anything that is no string is left for pydantic to judge."""
+    return tuple(text.replace(",", " ").split()) if isinstance(text, str) else text
+
+
+def _decode_keys(words: tuple[str, ...]) -> tuple[bytes, ...]:
+    keys = []
+    for number, word in enumerate(words, 1):
+        try:
+            key = base64.b64decode(word, validate=True)
+        except binascii.Error:
+            raise ValueError(f"key {number} is not base64") from None
+        if len(key) != 32:
+            raise ValueError(f"key {number} has {len(key)} bytes, an AES-256 key has 32")
+        keys.append(key)
+    if not keys:
+        raise ValueError("holds no key; make one with: openssl rand -base64 32")
+    return tuple(keys)
+
+
+def _long_enough(secret: str) -> str:
+    if len(secret) < 16:
+        raise ValueError("is shorter than 16 characters; make one with: openssl rand -hex 32")
+    return secret
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(split_words), Field(min_length=1)]
+#: AES-256 keys, base64 and separated by commas: the first seals, all open.
+QueueKeys = Annotated[tuple[str, ...], BeforeValidator(split_words), AfterValidator(_decode_keys)]
+Secret = Annotated[str, AfterValidator(_long_enough)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseModel):
+    """What every Hitline process needs; each process extends it by what is its own."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    #: AMQP addresses of the broker's nodes, tried in turn.
+    amqp_url: Words = ("amqp://guest:guest@127.0.0.1:5672/",)
+    #: HTTP address of ClickHouse, with user and password where it wants them.
+    clickhouse_url: str = "http://127.0.0.1:8123"
+    #: Directory for what must outlive the process: the registry's last known good copy.
+    state_dir: Path = Path("/var/lib/hitline")
+    log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
+
+
+SomeSettings = TypeVar("SomeSettings", bound=BaseModel)
+
+
+def load(model: type[SomeSettings], environ: Mapping[str, str] = os.environ) -> SomeSettings:
+    """Read `model`'s fields from `environ`.
+
+    Raises `SettingsError` naming every variable that is missing or malformed.  Empty variables count as absent, as
+    `docker run -e NAME=` and many deployment tools produce them.
+    """
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
+    values = {}
+    for name, value in given.items():
+        short = name.removeprefix(PREFIX)
+        if short not in KNOWN:
+            log.warning("unknown setting %s is ignored%s", name, _nearest(short))
+        elif short.lower() in model.model_fields:
+            values[short.lower()] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _nearest(short: str) -> str:
+    match = difflib.get_close_matches(short, KNOWN, n=1)
+    return f"; did you mean {PREFIX}{match[0]}?" if match else ""
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for found in error.errors(include_input=False, include_url=False, include_context=False):
+        name = PREFIX + str(found["loc"][0]).upper()
+        rule = "is required and not set" if found["type"] == "missing" else found["msg"].removeprefix("Value error, ")
+        problems.append(f"{name}: {rule}")
+    return "; ".join(problems)
