@@ -8,7 +8,9 @@ from functools import lru_cache
 import idna
 
 #: Letters, digits, hyphens and underscores (the latter occur in practice), labels of 1 to 63, 253 in all.
-_ASCII_HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_ASCII_HOST = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+)
 _IPV6_HOST = re.compile(r"\[[0-9a-f:.]+\]")
 
 

@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+from traceback import walk_tb
+from typing import Any
 
 #: Libraries whose own lines may carry raw input (malformed requests, URLs with passwords): errors are told by us.
 _QUIET = ("aiohttp", "aio_pika", "aiormq", "clickhouse_connect", "asyncio", "limits")
@@ -35,12 +37,11 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
         self.converter = time.gmtime
 
-    def formatException(self, ei: object) -> str:  # noqa: N802 - the standard library's name
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the standard library's name
         """Return the exception's type and where it was raised, not what it says."""
-        kind, _, traceback = ei  # type: ignore[misc]
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        place = f" at {traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else ""
+        kind, _, traceback = ei
+        frames = list(walk_tb(traceback))
+        place = f" at {frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else ""
         return f"{kind.__name__ if kind else 'exception'}{place}"
 
 

@@ -28,7 +28,12 @@ class Headers:
 
     def associated_data(self) -> bytes:
         """Return the bytes that the seal authenticates."""
-        return b"hitline|%d|%b|%d|%d" % (self.schema, self.batch_id.bytes, self.pageviews, self.registry_version)
+        return b"hitline|%d|%b|%d|%d" % (
+            self.schema,
+            self.batch_id.bytes,
+            self.pageviews,
+            self.registry_version,
+        )
 
 
 def build(headers: Headers, body: bytes, sealer: Sealer) -> aio_pika.Message:

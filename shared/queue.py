@@ -7,13 +7,13 @@ requeue"; without any, a RabbitMQ 4 node would set a limit of 20 of its own and 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from pamqp.common import FieldTable
 from yarl import URL
 
 EXCHANGE: Final = "hitline"
@@ -23,12 +23,12 @@ DEAD_QUEUE: Final = "hitline.dead"
 PAGEVIEWS: Final = "pageviews"
 DEAD: Final = "dead"
 
-QUEUE_ARGUMENTS: Final = {
+QUEUE_ARGUMENTS: Final[FieldTable] = {
     "x-queue-type": "quorum",
     "x-overflow": "reject-publish",
     "x-delivery-limit": 1_000_000,
 }
-DEAD_ARGUMENTS: Final = {
+DEAD_ARGUMENTS: Final[FieldTable] = {
     "x-queue-type": "quorum",
     "x-overflow": "reject-publish",
     "x-delivery-limit": 1_000_000,
@@ -52,10 +52,8 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
             address = URL(url)
             if "heartbeat" not in address.query:
                 address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
-            return await aio_pika.connect(
-                address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name}
-            )
-        except (ConnectionError, OSError, asyncio.TimeoutError) as failure:
+            return await aio_pika.connect(address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name})
+        except (TimeoutError, ConnectionError, OSError) as failure:
             log.debug("broker %s: %s", URL(url).host, type(failure).__name__)
             error = failure
     raise error
@@ -64,6 +62,9 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
 async def declare(channel: AbstractChannel) -> None:
     """Declare exchange, queues and bindings; raises aio-pika's `ChannelPreconditionFailed` where one differs."""
     exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-    for queue_name, arguments, key in ((QUEUE, QUEUE_ARGUMENTS, PAGEVIEWS), (DEAD_QUEUE, DEAD_ARGUMENTS, DEAD)):
+    for queue_name, arguments, key in (
+        (QUEUE, QUEUE_ARGUMENTS, PAGEVIEWS),
+        (DEAD_QUEUE, DEAD_ARGUMENTS, DEAD),
+    ):
         queue = await channel.declare_queue(queue_name, durable=True, arguments=arguments)
         await queue.bind(exchange, key)

@@ -16,16 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 PREFIX = "HITLINE_"
 
 #: Every variable that any Hitline process reads, so that a misspelt one is noticed by all of them.
 KNOWN = frozenset(
-    """AMQP_URL CLICKHOUSE_URL QUEUE_KEYS ID_SECRET HTTP_HOST HTTP_PORT ADMIN_HOST ADMIN_PORT TRUSTED_PROXIES
-    RATE_LIMIT RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS
-    RETENTION_DAYS LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS
-    DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT""".split()
+    """
+    AMQP_URL CLICKHOUSE_URL QUEUE_KEYS ID_SECRET HTTP_HOST HTTP_PORT ADMIN_HOST ADMIN_PORT TRUSTED_PROXIES RATE_LIMIT
+    RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS RETENTION_DAYS
+    LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
+    """.split()  # noqa: SIM905 - a list of thirty names reads better in lines
 )
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def _long_enough(secret: str) -> str:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(split_words), Field(min_length=1)]
 #: AES-256 keys, base64 and separated by commas: the first seals, all open.
-QueueKeys = Annotated[tuple[str, ...], BeforeValidator(split_words), AfterValidator(_decode_keys)]
+QueueKeys = Annotated[tuple[bytes, ...], PlainValidator(lambda text: _decode_keys(split_words(text)))]
 Secret = Annotated[str, AfterValidator(_long_enough)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 

@@ -1,0 +1,132 @@
+"""The gateway process: wires the parts together, serves until a signal, and stops without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+import uvloop
+from aiohttp import web
+
+from gateway.app import App
+from gateway.authenticate import Caller
+from gateway.http import JsonServer
+from gateway.ids import Ids
+from gateway.link import Link
+from gateway.pageviews import Pageviews
+from gateway.publish import Publisher
+from gateway.rate_limit import RateLimiter
+from gateway.settings import GatewaySettings
+from shared import logs, metrics
+from shared.admin import Admin
+from shared.clickhouse import BadAddress, ClickHouse
+from shared.process import harden
+from shared.registry import Replica
+from shared.registry.poll import Poller
+from shared.seal import Sealer
+from shared.settings import SettingsError, load
+
+log = logging.getLogger("gateway")
+
+_BACKLOG: Final = 4096
+#: How long a stopping gateway still answers on open connections, telling their clients to connect elsewhere.
+_FAREWELL_S: Final = 0.5
+
+
+def main() -> None:
+    """Run a gateway until SIGTERM or SIGINT; exits 2 when the settings or the port forbid it."""
+    logs.set_up()
+    try:
+        settings = load(GatewaySettings)
+        logs.set_up(settings.log_format)
+        harden()
+        uvloop.run(Gateway(settings).run())
+    except (SettingsError, BadAddress) as error:
+        sys.exit(f"hitline gateway: {error}")
+    except OSError as error:
+        sys.exit(f"hitline gateway: {error.strerror or error}; see HITLINE_HTTP_PORT, HITLINE_ADMIN_PORT")
+
+
+class Gateway:
+    """All parts of a gateway."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._registry = Replica(settings.state_dir, "gateway")
+        self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
+        self._poller = Poller(self._registry, self._clickhouse)
+        self._link = Link(settings.amqp_url, settings.confirm_seconds)
+        sealer = Sealer(settings.queue_keys)
+        self._publisher = Publisher(self._link, sealer, lambda: self._registry.version)
+        self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
+        pageviews = Pageviews(
+            self._registry,
+            self._limiter,
+            Caller(settings.trusted_proxies),
+            Ids(settings.id_secret),
+            self._publisher,
+        )
+        self._app = App({"/api/ingest/server/pageview": {"POST": pageviews.post}})
+        self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
+
+    async def run(self) -> None:
+        """Serve until a signal asks for the end, then drain."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with self._background(), self._serving():
+            await stop.wait()
+            log.info("stopping: %d requests in flight", self._app.in_flight)
+            self._app.stopping = True
+        await self._clickhouse.close()
+        self._registry.close()
+        log.info("stopped")
+
+    @contextlib.asynccontextmanager
+    async def _background(self) -> AsyncIterator[None]:
+        await self._admin.start()
+        tasks = [asyncio.create_task(self._link.run()), asyncio.create_task(self._poller.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._admin.stop()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        settings = self._settings
+        runner = web.ServerRunner(JsonServer(self._app.handle), shutdown_timeout=settings.drain_seconds)
+        await runner.setup()
+        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=True)
+        try:
+            await site.start()
+            log.info("listening on %s:%d, admin port %d", *runner.addresses[0][:2], self._admin.port)
+            yield
+            await site.stop()
+            await asyncio.sleep(_FAREWELL_S)
+        finally:
+            await runner.cleanup()
+
+    def _unready(self) -> str | None:
+        if self._app.stopping:
+            return "stopping"
+        if self._link.trouble is not None:
+            return self._link.trouble.label
+        return "the registry is empty or was never read" if self._registry.empty else None
+
+    def _refresh_metrics(self) -> None:
+        metrics.REQUESTS_IN_FLIGHT.set(self._app.in_flight)
+        metrics.REGISTRY_AGE.set(self._poller.age_s)
+        metrics.REGISTRY_VERSION.set(self._registry.version)
+
+
+if __name__ == "__main__":
+    main()

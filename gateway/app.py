@@ -1,0 +1,61 @@
+"""The gateway's routes, and how whatever happens becomes an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from gateway.http import Handler
+from gateway.replies import Reason, Rejected, error_response
+from shared import metrics
+
+#: path → method → handler
+Routes = Mapping[str, Mapping[str, Handler]]
+
+_OTHER = "other"
+#: Refused before the body was read: what follows on the connection is not the next request.
+_UNREAD = (Reason.TOO_LARGE, Reason.SLOW_CLIENT, Reason.EXPECTATION)
+
+
+class App:
+    """Dispatches requests to routes; every answer, the errors included, leaves through `handle`."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._seconds = {path: metrics.REQUEST_SECONDS.labels(path) for path in (*routes, _OTHER)}
+        self.in_flight = 0
+        #: Set by a stop: whoever still sends is answered, and told to connect anew (elsewhere) next time.
+        self.stopping = False
+
+    async def handle(self, request: BaseRequest) -> web.StreamResponse:
+        """Answer one request; never raises anything but cancellation."""
+        began = time.perf_counter()
+        self.in_flight += 1
+        path = request.rel_url.raw_path
+        try:
+            response = await self._answer(request, path)
+        except Rejected as rejected:
+            metrics.REJECTED.labels(rejected.reason.label).inc()
+            response = error_response(rejected)
+            if rejected.reason in _UNREAD:
+                response.force_close()
+        finally:
+            self.in_flight -= 1
+        if self.stopping:
+            response.force_close()
+        route = path if path in self._routes else _OTHER
+        metrics.REQUESTS.labels(route, response.status).inc()
+        self._seconds[route].observe(time.perf_counter() - began)
+        return response
+
+    async def _answer(self, request: BaseRequest, path: str) -> web.StreamResponse:
+        methods = self._routes.get(path)
+        if methods is None:
+            raise Rejected(Reason.NOT_FOUND)
+        handler = methods.get(request.method)
+        if handler is None:
+            raise Rejected(Reason.WRONG_METHOD, headers={"Allow": ", ".join(methods)})
+        return await handler(request)

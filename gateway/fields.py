@@ -1,0 +1,133 @@
+"""The rules of single fields: from a trimmed string to its canonical form, or a `ValueError` with the rule.
+
+No text here ever quotes the value: it may be a visitor's address or a token in the wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from shared.hostnames import BadHostname, normalise
+
+EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
+#: How far ahead of our clock a pageview may be: clocks and zones are often set wrong by up to a day.
+AHEAD_MS: Final = 24 * 3600 * 1000
+
+#: RFC 3339, section 5.6; letters in either case, any number of fraction digits.
+_RFC3339: Final = re.compile(
+    r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?"
+    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+#: Longer URLs are seldom seen twice, and are not worth the memory of a cache.
+_CACHED_URL: Final = 512
+
+
+class Url(NamedTuple):
+    """A page's URL as sent (trimmed), and its hostname in normal form."""
+
+    text: str
+    hostname: str
+
+
+def parse_url(text: str) -> Url:
+    """Check an absolute http(s) URL (RFC 3986); user info and port are ignored once they are well-formed."""
+    text = text.strip()
+    return _parse_cached(text) if len(text) <= _CACHED_URL else _parse_url(text)
+
+
+def _parse_url(text: str) -> Url:
+    if _CONTROL.search(text):
+        raise ValueError("must not contain control characters")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("must be an absolute http or https URL with a valid host and port") from None
+    if parts.scheme not in ("http", "https") or not text[len(parts.scheme) :].startswith("://"):
+        raise ValueError("must be an absolute http or https URL")
+    if not host:
+        raise ValueError("must have a hostname")
+    if port == 0:
+        raise ValueError("must have a port from 1 to 65535, or none")
+    return Url(text, _hostname(host))
+
+
+_parse_cached = lru_cache(maxsize=20_000)(_parse_url)
+
+
+def _hostname(host: str) -> str:
+    if ":" in host:
+        try:
+            return f"[{socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))}]"
+        except (OSError, ValueError):
+            raise ValueError("must have a valid hostname") from None
+    try:
+        return normalise(host)
+    except BadHostname:
+        raise ValueError("must have a valid hostname") from None
+
+
+def parse_timestamp(text: str) -> int:
+    """Return an RFC 3339 time as milliseconds since the epoch, cut (not rounded) to the millisecond."""
+    match = _RFC3339.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be an RFC 3339 time with a zone, such as 2026-01-31T12:00:00.000Z")
+    day, minutes, seconds, fraction, zone = match.groups()
+    leap = seconds == "60"  # a leap second is counted as the first moment after it
+    try:
+        moment = datetime.fromisoformat(f"{day}T{minutes}:{'59' if leap else seconds}{zone.upper()}")
+        since_epoch = moment - _EPOCH
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time that exists in the calendar") from None
+    if leap:
+        return since_epoch // _MILLISECOND + 1000
+    return since_epoch // _MILLISECOND + (int(fraction[1:4].ljust(3, "0")) if fraction else 0)
+
+
+def check_period(timestamp_ms: int, now_ms: int) -> None:
+    """Raise `ValueError` for a time before 1990 or more than 24 hours ahead of now."""
+    if timestamp_ms < EARLIEST_MS:
+        raise ValueError("must not be before 1990")
+    if timestamp_ms > now_ms + AHEAD_MS:
+        raise ValueError("must not be more than 24 hours in the future")
+
+
+def parse_address(text: str) -> str:
+    """Return an IPv4 or IPv6 address in canonical form (RFC 5952); a v4-mapped one (`::ffff:a.b.c.d`) as IPv4."""
+    text = text.strip()
+    try:
+        if ":" not in text:
+            return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        raise ValueError("must be an IPv4 or IPv6 address without port, prefix or zone") from None
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def parse_uuid(text: str) -> bytes | None:
+    """Return a UUID of any version as 16 bytes, the nil UUID as None (RFC 9562, text form)."""
+    if _UUID.fullmatch(text) is None:
+        raise ValueError("must be a UUID such as 018f3b5a-7c1e-7000-8000-0123456789ab")
+    value = bytes.fromhex(text.replace("-", ""))
+    return value if any(value) else None
+
+
+def parse_user_agent(text: str) -> str:
+    """Return the user agent trimmed; it must not be empty."""
+    text = text.strip()
+    if not text:
+        raise ValueError("must not be empty")
+    return text

@@ -1,0 +1,210 @@
+"""Rate limits by API client, and by address for requests without a valid token, with the `limits` library.
+
+The strategy is `limits`' sliding window counter: constant memory a client, and a batch is taken whole or not at all.
+A limit's burst is at least `MIN_BURST`, so that a full batch can always pass: a rate of 600/second is counted as 1,200
+in 2 seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import limits
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedLimiter
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter as LocalLimiter
+
+from gateway.replies import Reason, Rejected
+from shared import metrics
+from shared.registry import Client
+
+log = logging.getLogger(__name__)
+
+MIN_BURST: Final = 1_000
+#: Requests without a valid token that one address may send.
+_FAILURES: Final = limits.parse("100/minute")
+#: How long a shared storage may take, and how long a failed one is left alone.
+_STORAGE_TIMEOUT_S: Final = 0.25
+_STORAGE_PAUSE_S: Final = 5.0
+
+#: What `limits` tells of a sliding window: previous count, its seconds left, current count, its seconds left.
+Window = tuple[int, float, int, float]
+
+
+@lru_cache(maxsize=4096)
+def with_burst(rate: str) -> limits.RateLimitItem:
+    """Return the rate as `limits` counts it, its window stretched until the burst is `MIN_BURST` or more."""
+    item = limits.parse(rate)
+    times = math.ceil(MIN_BURST / item.amount)
+    return type(item)(item.amount * times, item.multiples * times)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a client may still send: pageviews a window, those left now, seconds until all are free again."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+
+    def headers(self) -> dict[str, str]:
+        """Return the `RateLimit-*` headers (draft-ietf-httpapi-ratelimit-headers-03)."""
+        return {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset_s),
+        }
+
+
+def budget_of(item: limits.RateLimitItem, window: Window) -> Budget:
+    """Return what is left of `item` in `window`."""
+    previous, previous_left_s, current, current_left_s = window
+    used = math.floor(previous * previous_left_s / item.get_expiry()) + current
+    # The library counts a window's life as two windows, since it weighs on the next one too.
+    reset_s = current_left_s if current else previous_left_s if previous else 0.0
+    return Budget(item.amount, max(0, item.amount - used), math.ceil(reset_s))
+
+
+def wait_s(item: limits.RateLimitItem, window: Window, cost: int) -> int:
+    """Return the seconds, rounded up and at least 1, after which `cost` fits if nobody else asks meanwhile.
+
+    Solves the sliding window's own rule: the previous window's count fades linearly while its successor runs.
+    """
+    previous, previous_left_s, current, current_left_s = window
+    expiry_s = item.get_expiry()
+    free = item.amount - cost
+    if current <= free:  # it fits once enough of the previous window has faded
+        wait = previous_left_s - (free - current) * expiry_s / previous if previous else 0.0
+    else:  # not in this window; in the next one, the present count fades
+        wait = (current_left_s - expiry_s) + expiry_s * (1 - free / current)
+    return max(1, math.ceil(wait))
+
+
+class Counter(Protocol):
+    """Where the hits are counted."""
+
+    async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:
+        """Take `cost` from `key`'s budget, whole or not at all; tell whether it was taken."""
+
+    async def window(self, item: limits.RateLimitItem, key: str) -> Window:
+        """Return the state of `key`'s window."""
+
+
+class LocalCounter:
+    """Counts in this process's memory."""
+
+    def __init__(self) -> None:
+        self._storage = MemoryStorage()
+        self._limiter = LocalLimiter(self._storage)
+
+    async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:
+        """See `Counter`."""
+        return self._limiter.hit(item, key, cost=cost)
+
+    async def window(self, item: limits.RateLimitItem, key: str) -> Window:
+        """See `Counter`."""
+        return self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
+
+
+class SharedCounter:
+    """Counts in Redis or Valkey for all gateways; while that is out of reach, each process counts for itself.
+
+    So an outage neither stops ingest nor lifts the limit: N gateways then let up to N times a limit pass.
+    """
+
+    def __init__(self, url: str) -> None:
+        options: dict[str, Any] = {"socket_timeout": _STORAGE_TIMEOUT_S, "socket_connect_timeout": _STORAGE_TIMEOUT_S}
+        self._storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix="hitline", **options)
+        self._limiter = SharedLimiter(self._storage)
+        self._local = LocalCounter()
+        self._retry_at = 0.0
+
+    async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:
+        """See `Counter`."""
+        if time.monotonic() >= self._retry_at:
+            try:
+                async with asyncio.timeout(_STORAGE_TIMEOUT_S):
+                    taken = await self._limiter.hit(item, key, cost=cost)
+            except Exception as error:  # noqa: BLE001 - whatever ails the storage, ingest goes on
+                self._fall_back(error)
+            else:
+                self._reached()
+                return taken
+        return await self._local.hit(item, key, cost)
+
+    async def window(self, item: limits.RateLimitItem, key: str) -> Window:
+        """See `Counter`."""
+        if time.monotonic() >= self._retry_at:
+            try:
+                async with asyncio.timeout(_STORAGE_TIMEOUT_S):
+                    return await self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
+            except Exception as error:  # noqa: BLE001
+                self._fall_back(error)
+        return await self._local.window(item, key)
+
+    def _fall_back(self, error: Exception) -> None:
+        if self._retry_at == 0.0:
+            log.warning("rate limits: storage out of reach (%s), counting per process", type(error).__name__)
+        self._retry_at = time.monotonic() + _STORAGE_PAUSE_S
+        metrics.RATE_LIMIT_FALLBACK.set(1)
+
+    def _reached(self) -> None:
+        if self._retry_at:
+            log.info("rate limits: storage is back, counting for all gateways")
+            self._retry_at = 0.0
+            metrics.RATE_LIMIT_FALLBACK.set(0)
+
+
+class RateLimiter:
+    """Charges API clients for pageviews, and addresses for failed tokens."""
+
+    def __init__(self, default_rate: str, storage_url: str = "") -> None:
+        self._default_rate = default_rate
+        self._counter: Counter = SharedCounter(storage_url) if storage_url else LocalCounter()
+        self._failures = LocalCounter()
+
+    def burst(self, client: Client) -> int:
+        """Return the most pageviews that `client` can send at once."""
+        return int(with_burst(client.rate or self._default_rate).amount)
+
+    async def charge(self, client: Client, cost: int = 1) -> Budget:
+        """Take `cost` pageviews from the client's budget and return what is left; raises `Rejected` (429)."""
+        item = with_burst(client.rate or self._default_rate)
+        key = client.client_id.hex()
+        taken = await self._counter.hit(item, key, cost)
+        window = await self._counter.window(item, key)
+        budget = budget_of(item, window)
+        if not taken:
+            raise self._refusal(item, window, cost, budget)
+        return budget
+
+    async def peek(self, client: Client) -> Budget:
+        """Return the client's budget without taking from it; raises `Rejected` (429) when it is empty."""
+        item = with_burst(client.rate or self._default_rate)
+        window = await self._counter.window(item, client.client_id.hex())
+        budget = budget_of(item, window)
+        if budget.remaining < 1:
+            raise self._refusal(item, window, 1, budget)
+        return budget
+
+    @staticmethod
+    def _refusal(item: limits.RateLimitItem, window: Window, cost: int, budget: Budget) -> Rejected:
+        headers = {**budget.headers(), "Retry-After": str(wait_s(item, window, cost))}
+        return Rejected(Reason.RATE_LIMITED, headers=headers)
+
+    async def charge_failure(self, address: str) -> None:
+        """Count a request without a valid token against its address; raises `Rejected` (429) when it sent many."""
+        if not await self._failures.hit(_FAILURES, address, 1):
+            window = await self._failures.window(_FAILURES, address)
+            headers = {
+                **budget_of(_FAILURES, window).headers(),
+                "Retry-After": str(wait_s(_FAILURES, window, 1)),
+            }
+            raise Rejected(Reason.TOO_MANY_FAILURES, headers=headers)

@@ -1,0 +1,54 @@
+"""The gateway's settings; each is the environment variable of its name in capitals, with `HITLINE_` before it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import limits
+from pydantic import AfterValidator, Field, PlainValidator
+
+from shared.settings import Port, QueueKeys, Secret, Settings, split_words
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_rate(text: str) -> str:
+    """Check a rate such as `600/second`; returns it unchanged, raises `ValueError` for what is none."""
+    try:
+        item = limits.parse(text)
+    except ValueError:
+        raise ValueError("is not a rate such as 600/second or 20000/minute") from None
+    if item.amount < 1:
+        raise ValueError("is a rate of nothing")
+    return text
+
+
+def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word) for word in words)
+    except ValueError:
+        raise ValueError("holds something that is no network such as 10.0.0.0/8") from None
+
+
+class GatewaySettings(Settings):
+    """What a gateway process needs to know."""
+
+    queue_keys: QueueKeys
+    #: Ids that the gateway derives are keyed with it; the same in all gateways of an instance.
+    id_secret: Secret
+    http_host: str = "127.0.0.1"
+    http_port: Port = 8080
+    #: `/healthz`, `/readyz` and `/metrics`, not meant for clients.
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 9080
+    #: Networks of proxies whose `X-Forwarded-For` is believed; none by default.
+    trusted_proxies: Annotated[tuple[Network, ...], PlainValidator(lambda text: _networks(split_words(text)))] = ()
+    #: The limit of API clients without one of their own.
+    rate_limit: Annotated[str, AfterValidator(parse_rate)] = "5000/second"
+    #: `redis://…` to share limits among gateways; empty: each process counts for itself.
+    rate_limit_storage: str = ""
+    #: How long a publish may stay unconfirmed before its requests are answered 503 with an unknown fate.
+    confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
+    #: How long a stopping gateway waits for requests in flight.
+    drain_seconds: Annotated[float, Field(gt=0)] = 30.0

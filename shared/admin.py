@@ -1,0 +1,51 @@
+"""The private port of gateway and worker: `/healthz`, `/readyz`, `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+#: Returns why the process is not ready, or None when it is.
+Readiness = Callable[[], str | None]
+
+
+class Admin:
+    """Serves health, readiness and metrics."""
+
+    def __init__(self, host: str, port: int, unready: Readiness, before_metrics: Callable[[], None]) -> None:
+        self._address = (host, port)
+        self._unready = unready
+        self._before_metrics = before_metrics
+        self._runner: web.AppRunner | None = None
+        #: The port in use, once started (0 in the settings picks one).
+        self.port = port
+
+    async def start(self) -> None:
+        """Listen; raises `OSError` when the port is taken."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, *self._address)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reason = self._unready()
+        return web.Response(status=503 if reason else 200, text=f"{reason or 'ready'}\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        self._before_metrics()
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

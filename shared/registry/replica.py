@@ -1,0 +1,171 @@
+"""A process's own copy of the registry: an SQLite file behind small caches.
+
+One file serves three ends: the last known good registry at a start without ClickHouse, a memory footprint that does
+not grow with a million sites, and look-ups of some 10 µs on a cache miss.  Each process has a file of its own; `poll`
+writes to it on a thread while the event loop reads (SQLite's write-ahead log lets both go on).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Final
+
+from shared.hostnames import parents
+from shared.registry.changes import Changes, apply
+from shared.registry.model import Client, Exclusion, Site
+from shared.settings import SettingsError
+
+_LAYOUT: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, timezone TEXT NOT NULL,
+    retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
+    PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS hostnames_by_site ON hostnames (site_id);
+CREATE TABLE IF NOT EXISTS clients (client_id BLOB PRIMARY KEY, name TEXT NOT NULL, token_sha256 TEXT NOT NULL,
+    grants TEXT NOT NULL, rate TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS clients_by_token ON clients (token_sha256);
+CREATE TABLE IF NOT EXISTS exclusions (exclusion_id BLOB PRIMARY KEY, site_id BLOB, kind TEXT NOT NULL,
+    value TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (kind TEXT, id BLOB, version INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), version INTEGER NOT NULL);
+INSERT OR IGNORE INTO state VALUES (1, 0);
+"""
+
+
+class Replica:
+    """The registry as this process knows it.
+
+    `version`: all changes up to it are here (0: it never heard of any).  `generation` grows with every change applied,
+    for those who build structures of their own from `exclusions`.
+    """
+
+    def __init__(self, directory: Path, role: str) -> None:
+        """Open the first free file of `role` in `directory`; raises `SettingsError` where it can't be written."""
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path, self._lock = _claim(directory, role)
+        except OSError as error:
+            raise SettingsError(f"HITLINE_STATE_DIR: {directory} can't be written: {error.strerror}") from None
+        self._reader = _open(self.path)
+        self._writer = _open(self.path)
+        self.generation = 0
+        self.version = self._read_version()
+        self.find_site: Callable[[str], Site | None] = lru_cache(maxsize=50_000)(self._find_site)
+        self.find_client: Callable[[str], Client | None] = lru_cache(maxsize=10_000)(self._find_client)
+
+    def apply(self, changes: Changes) -> int:
+        """Write `changes` (on whatever thread) and return how many were news; then `refreshed` must follow."""
+        return apply(self._writer, changes)
+
+    def complete(self, version: int) -> None:
+        """Note that all changes up to `version` were applied (on whatever thread); then `refreshed` must follow.
+
+        Not before: after a load that broke off in the middle, what is missing would never be asked for again.
+        """
+        self._writer.execute("UPDATE state SET version = max(version, ?)", (version,))
+
+    def refreshed(self) -> None:
+        """Forget cached answers, on the readers' thread."""
+        self.find_site.cache_clear()  # type: ignore[attr-defined]
+        self.find_client.cache_clear()  # type: ignore[attr-defined]
+        self.version = self._read_version()
+        self.generation += 1
+
+    @property
+    def empty(self) -> bool:
+        """True while the replica has never heard of a site or a client: then nothing may be refused or dropped."""
+        return self.version == 0
+
+    def _read_version(self) -> int:
+        version: int = self._reader.execute("SELECT version FROM state").fetchone()[0]
+        return version
+
+    def _find_site(self, hostname: str) -> Site | None:
+        """Find the site of a normalised hostname: exact, else the longest `*.domain`, the older site first."""
+        for name in (hostname, *(f"*.{parent}" for parent in parents(hostname))):
+            # One statement, since the writer may remove the site between two.
+            row = self._reader.execute(
+                "SELECT site_id, name, timezone, retention_days FROM hostnames JOIN sites USING (site_id)"
+                " WHERE hostname = ? ORDER BY hostnames.created_us, site_id LIMIT 1",
+                (name,),
+            ).fetchone()
+            if row:
+                return Site(row[0], row[1], self._hostnames(row[0]), row[2], row[3])
+        return None
+
+    def _hostnames(self, site_id: bytes) -> tuple[str, ...]:
+        rows = self._reader.execute("SELECT hostname FROM hostnames WHERE site_id = ? ORDER BY hostname", (site_id,))
+        return tuple(row[0] for row in rows)
+
+    def _find_client(self, token_sha256: str) -> Client | None:
+        row = self._reader.execute(
+            "SELECT client_id, name, grants, rate FROM clients WHERE token_sha256 = ?", (token_sha256,)
+        ).fetchone()
+        if row is None:
+            return None
+        grants = frozenset(tuple(line.split(" ", 1)) for line in row[2].splitlines())
+        return Client(row[0], row[1], grants, row[3])
+
+    def exclusions(self) -> list[Exclusion]:
+        """Return all exclusion rules in force."""
+        rows = self._reader.execute("SELECT exclusion_id, kind, value, site_id FROM exclusions ORDER BY exclusion_id")
+        return [Exclusion(*row) for row in rows]
+
+    def close(self) -> None:
+        """Close the file and give up its name."""
+        self._reader.close()
+        self._writer.close()
+        self._lock.close()
+
+
+def _claim(directory: Path, role: str) -> tuple[Path, IO[bytes]]:
+    """Take the first file name of `role` that no other live process holds; the lock ends with the process."""
+    for number in range(10_000):
+        lock = open(_private(directory / f"registry-{role}-{number}.lock"), "wb")  # noqa: SIM115 - kept open
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return directory / f"registry-{role}-{number}.sqlite", lock
+    raise RuntimeError(f"{directory}: 10,000 registry files of {role} processes are in use")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = _connect(path)
+    try:
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        fresh = layout in (0, _LAYOUT)
+        if fresh:
+            connection.executescript(_SCHEMA)
+    except sqlite3.DatabaseError:
+        fresh = False
+    if not fresh:  # damaged, or written by another version: it is a copy, and is simply fetched anew
+        connection.close()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        connection = _connect(path)
+        connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+    return connection
+
+
+def _private(path: Path) -> Path:
+    """Make the file, where it does not exist, so that only this user may read it."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    return path
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    _private(path)  # SQLite gives its side files the same mode
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA cache_size = -8192")
+    return connection
