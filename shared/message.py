@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import aio_pika
@@ -24,6 +26,10 @@ class Headers:
     pageviews: int
     #: Newest version in the publishing gateway's registry: a worker with an older one refreshes first.
     registry_version: int
+    #: Position of the first pageview in the message that it was accepted with; not 0 only in dead letters.
+    first_position: int = 0
+    #: Published again (after an unknown fate, from the dead letters): looked up like a redelivery.
+    repeated: bool = False
     schema: int = SCHEMA_VERSION
 
     def associated_data(self) -> bytes:
@@ -36,19 +42,28 @@ class Headers:
         )
 
 
-def build(headers: Headers, body: bytes, sealer: Sealer) -> aio_pika.Message:
-    """Return the persistent AMQP message that carries `body` (joined `pageview.pack`s)."""
+def build(
+    headers: Headers, body: bytes, sealer: Sealer, more: Mapping[str, str | int] | None = None
+) -> aio_pika.Message:
+    """Return the persistent AMQP message that carries `body` (joined `pageview.pack`s).
+
+    `more` are further headers, in clear and not authenticated: what a dead letter says of its death.
+    """
     return aio_pika.Message(
         sealer.seal(body, headers.associated_data()),
         message_id=str(headers.batch_id),
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         content_type="application/octet-stream",
         type="hitline.pageviews",
+        timestamp=datetime.now(UTC),
         headers={
             "schema": headers.schema,
             "key_id": sealer.key_id.hex(),
             "pageviews": headers.pageviews,
             "registry_version": headers.registry_version,
+            "first_position": headers.first_position,
+            "repeated": headers.repeated,
+            **(more or {}),
         },
     )
 
@@ -60,6 +75,8 @@ def read_headers(message: Any) -> Headers:
             batch_id=uuid.UUID(message.message_id),
             pageviews=_integer(message.headers["pageviews"]),
             registry_version=_integer(message.headers["registry_version"]),
+            first_position=_integer(message.headers["first_position"]),
+            repeated=bool(message.headers["repeated"]),
             schema=_integer(message.headers["schema"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -61,6 +61,12 @@ def pack(pageview: QueuedPageview) -> bytes:
     return packed
 
 
+def pack_item(item: Any) -> bytes:
+    """Return the wire form of whatever `unpack` gave for one pageview, be it well-formed or not."""
+    packed: bytes = _packer.pack(item)
+    return packed
+
+
 def join(packed: Sequence[bytes]) -> bytes:
     """Return the message body that carries these packed pageviews."""
     head: bytes = _packer.pack_array_header(len(packed))

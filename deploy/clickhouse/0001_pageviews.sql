@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS hitline.pageviews_raw
     batch_id         UUID,
     position         UInt16,
     stored_at        DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
-    INDEX batch_id batch_id TYPE bloom_filter(0.001) GRANULARITY 1
+    INDEX batch_id batch_id TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX received_at received_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(timestamp)

@@ -1,5 +1,6 @@
 -- The registry: who may post what, and what is left out.  Every change appends a row with a newer version; the newest
--- row of an id is the one that counts, and gateways and workers fetch only what is newer than their own copy.
+-- row of an id is the one that counts, and gateways and workers fetch only what is newer than their own copy.  Versions
+-- are the server's clock in microseconds, pushed on by the `hitline` command where that clock was set back.
 
 CREATE DATABASE IF NOT EXISTS hitline_control;
 
@@ -14,7 +15,8 @@ CREATE TABLE IF NOT EXISTS hitline_control.sites
     removed         Bool DEFAULT false,
     version         UInt64 DEFAULT toUnixTimestamp64Micro(now64(6))
 )
-ENGINE = MergeTree ORDER BY version;
+ENGINE = MergeTree ORDER BY (version, site_id)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS hitline_control.clients
 (
@@ -27,7 +29,8 @@ CREATE TABLE IF NOT EXISTS hitline_control.clients
     removed       Bool DEFAULT false,
     version       UInt64 DEFAULT toUnixTimestamp64Micro(now64(6))
 )
-ENGINE = MergeTree ORDER BY version;
+ENGINE = MergeTree ORDER BY (version, client_id)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS hitline_control.exclusions
 (
@@ -39,4 +42,5 @@ CREATE TABLE IF NOT EXISTS hitline_control.exclusions
     removed       Bool DEFAULT false,
     version       UInt64 DEFAULT toUnixTimestamp64Micro(now64(6))
 )
-ENGINE = MergeTree ORDER BY version;
+ENGINE = MergeTree ORDER BY (version, exclusion_id)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;

@@ -11,6 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Final
@@ -113,9 +114,16 @@ class Replica:
         return Client(row[0], row[1], grants, row[3])
 
     def exclusions(self) -> list[Exclusion]:
-        """Return all exclusion rules in force."""
-        rows = self._reader.execute("SELECT exclusion_id, kind, value, site_id FROM exclusions ORDER BY exclusion_id")
-        return [Exclusion(*row) for row in rows]
+        """Return all exclusion rules in force; on whatever thread, since there may be 100,000 of them.
+
+        Over a connection of its own: while it is read, the readers' would answer from before the latest changes.
+        """
+        with closing(_connect(self.path)) as connection:
+            rows = connection.execute(
+                "SELECT exclusion_id, kind, value, site_id FROM exclusions"
+                " WHERE site_id IS NULL OR site_id IN (SELECT site_id FROM sites) ORDER BY exclusion_id"
+            )
+            return [Exclusion(*row) for row in rows]
 
     def close(self) -> None:
         """Close the file and give up its name."""

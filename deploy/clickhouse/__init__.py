@@ -1,0 +1,1 @@
+"""ClickHouse's schema: numbered SQL files, and what applies them."""

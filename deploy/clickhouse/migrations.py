@@ -1,0 +1,134 @@
+"""Applying the numbered SQL files of this directory: each once, in order, with a checksum that is kept.
+
+ClickHouse has neither transactions over DDL nor locks.  So every statement can be run twice (`IF NOT EXISTS` and the
+like, which a test demands of all files), a file is recorded only after its last statement, and a record is a row
+appended to `hitline_control.migrations`: a run that was cut off is simply run again, and two at once do each other no
+harm.  The checksum is of the statements without comments, so that a comment may be put right later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shared.clickhouse import ClickHouse, failure_of
+
+DIRECTORY: Final = Path(__file__).parent
+
+_RECORDS: Final = (
+    "CREATE DATABASE IF NOT EXISTS hitline_control",
+    """CREATE TABLE IF NOT EXISTS hitline_control.migrations
+    (
+        number      UInt32,
+        name        String,
+        checksum    String,
+        applied_at  DateTime64(6, 'UTC') DEFAULT now64(6)
+    )
+    ENGINE = MergeTree ORDER BY (number, applied_at)
+    SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1""",
+)
+_FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+#: A comment, a quoted text or name, a semicolon, or what lies between them.
+_PIECE: Final = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|;|[^-/'`\";]+|.", re.DOTALL
+)
+
+
+class MigrationError(Exception):
+    """The files or the records are not as they must be; the text says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One SQL file."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 in hex of the statements, white space collapsed."""
+        text = ";".join(" ".join(statement.split()) for statement in self.statements)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read(directory: Path = DIRECTORY) -> list[Migration]:
+    """Read the directory's SQL files, in order; raises `MigrationError` for a name or a number that can't be."""
+    found: dict[int, Migration] = {}
+    for path in sorted(directory.glob("*.sql")):
+        name = _FILE_NAME.fullmatch(path.name)
+        if name is None:
+            raise MigrationError(f"{path.name}: a migration is named like 0001_what_it_does.sql")
+        number = int(name[1])
+        if number in found:
+            raise MigrationError(f"{path.name}: {found[number].name} has this number already")
+        found[number] = Migration(number, path.name, split(path.read_text("utf-8")))
+    return list(found.values())
+
+
+def split(sql: str) -> tuple[str, ...]:
+    """Split SQL text into statements without comments; semicolons in quotes part nothing."""
+    statements, current = [], ""
+    for piece in _PIECE.findall(f"{sql};"):
+        if piece == ";":
+            statements.append(current.strip())
+            current = ""
+        elif not piece.startswith(("--", "/*")):
+            current += piece
+    return tuple(statement for statement in statements if statement)
+
+
+async def applied(clickhouse: ClickHouse) -> dict[int, tuple[str, str]]:
+    """Return name and checksum of the recorded migrations by number; the newest record of a number counts."""
+    try:
+        result = await clickhouse.query(
+            "SELECT number, name, checksum FROM hitline_control.migrations ORDER BY applied_at"
+        )
+    except Exception as error:
+        failure = failure_of(error)
+        if failure and failure.no_schema:
+            return {}
+        raise
+    return {number: (name, checksum) for number, name, checksum in result.result_rows}
+
+
+def pending(files: Sequence[Migration], records: dict[int, tuple[str, str]]) -> list[Migration]:
+    """Return the files that are not applied yet.
+
+    Raises `MigrationError` when one that is applied was changed since: the tables are not what the file says.
+    """
+    for file in files:
+        name, checksum = records.get(file.number, (file.name, file.checksum))
+        if checksum != file.checksum:
+            raise MigrationError(
+                f"{file.name} was changed after it was applied (as {name}): put it back as it was, and write the"
+                " change as a new migration"
+            )
+    return [file for file in files if file.number not in records]
+
+
+def unknown(files: Sequence[Migration], records: dict[int, tuple[str, str]]) -> list[str]:
+    """Return the names of recorded migrations that this version of Hitline does not have: a newer one made them."""
+    known = {file.number for file in files}
+    return [name for number, (name, _) in sorted(records.items()) if number not in known]
+
+
+async def migrate(clickhouse: ClickHouse, files: Sequence[Migration]) -> AsyncIterator[Migration]:
+    """Apply what is pending, yielding each file once it is applied and recorded."""
+    for statement in _RECORDS:
+        await clickhouse.command(statement)
+    for file in pending(files, await applied(clickhouse)):
+        for statement in file.statements:
+            await clickhouse.command(statement)
+        await clickhouse.insert(
+            "hitline_control.migrations",
+            ["number", "name", "checksum"],
+            [[file.number, file.name, file.checksum]],
+            token=f"migration {file.number} {file.checksum}",
+        )
+        yield file

@@ -1,0 +1,59 @@
+"""The worker process: runs until a signal, then drains within `HITLINE_DRAIN_SECONDS`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+
+import uvloop
+
+from shared import logs
+from shared.clickhouse import BadAddress
+from shared.process import harden
+from shared.settings import SettingsError, load
+from worker.run import Worker
+from worker.settings import WorkerSettings
+
+log = logging.getLogger("worker")
+
+
+def main() -> None:
+    """Run a worker until SIGTERM or SIGINT; exits 1 when the settings or the port forbid it."""
+    logs.set_up()
+    try:
+        settings = load(WorkerSettings)
+        logs.set_up(settings.log_format)
+        harden()
+        uvloop.run(_run(settings))
+    except (SettingsError, BadAddress) as error:
+        sys.exit(f"hitline worker: {error}")
+    except OSError as error:
+        sys.exit(f"hitline worker: {error.strerror or error}; see HITLINE_ADMIN_PORT")
+
+
+async def _run(settings: WorkerSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(Worker(settings).run(stop))
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(settings.drain_seconds):
+            await work
+        log.info("stopped, drained in %.1f s", time.monotonic() - began)
+    except TimeoutError:
+        log.warning(
+            "stopped after %.0f s without draining; what was taken will be delivered again", settings.drain_seconds
+        )
+    finally:
+        asked.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A batch: judged messages whose rows go to ClickHouse in one insert, and which are acknowledged together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from worker.judge import Judged
+from worker.row import Row
+
+#: A batch is full at this many bytes of opened messages, whatever the number of its rows.
+FLUSH_BYTES: Final = 32 * 1024 * 1024
+
+
+class Placed(NamedTuple):
+    """A row with its place in the queue's messages: the identity under which it is looked up."""
+
+    row: Row
+    batch_id: bytes
+    position: int
+
+
+def token_of(rows: Sequence[Placed]) -> str:
+    """Return the deduplication token of exactly these rows in this order.
+
+    A token that was used for other rows would make ClickHouse swallow these, so it depends on every single one.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.batch_id)
+        digest.update(row.position.to_bytes(4, "big"))
+    return digest.hexdigest()
+
+
+def token_of_texts(texts: Iterable[str]) -> str:
+    """Return a token of rows that are named by these texts."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+class Batch:
+    """Gathers judged messages; once it is handed to the writer nothing is added any more."""
+
+    def __init__(self, started: float) -> None:
+        #: Monotonic time of the first message.
+        self.started = started
+        self.judged: list[Judged] = []
+        self.rows = 0
+        self.bytes = 0
+
+    def add(self, judged: Judged, size: int) -> None:
+        """Add a message of `size` bytes."""
+        self.judged.append(judged)
+        self.rows += len(judged.rows)
+        self.bytes += size
+
+    def span(self) -> tuple[int, int]:
+        """Return the earliest and latest pageview time of the batch, in milliseconds."""
+        spans = [judged.span for judged in self.judged if judged.headers is not None]
+        return min(first for first, _ in spans), max(last for _, last in spans)
+
+    def placed(self) -> list[Placed]:
+        """Return all rows in their order."""
+        return [
+            Placed(row, judged.headers.batch_id.bytes, position)
+            for judged in self.judged
+            if judged.headers is not None
+            for position, row in judged.rows.items()
+        ]

@@ -1,0 +1,124 @@
+"""From a delivered message to what is to become of each of its pageviews."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from shared.message import MAX_PAGEVIEWS, Headers, open_body, read_headers
+from shared.outcomes import Outcome
+from shared.pageview import QueuedPageview, Unparseable, parse, unpack
+from shared.seal import Opener, Unopenable
+from worker.drop import Drop
+from worker.pipeline import Steps, process
+from worker.row import Row
+
+#: Stands for "no site" in `outcomes`.
+NIL: Final = bytes(16)
+
+
+class Poison(NamedTuple):
+    """A pageview, or where `position` is None a whole message, that can't be processed, and why."""
+
+    position: int | None
+    item: Any
+    reason: str
+
+
+class End(NamedTuple):
+    """What became of one pageview, as `outcomes` counts it."""
+
+    minute: int  # seconds since the epoch
+    site_id: bytes
+    client_id: bytes
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Judged:
+    """A message with a verdict on each of its pageviews; `rows` and `ends` go by position in the message."""
+
+    message: Any
+    #: None for a message that can't be opened.
+    headers: Headers | None
+    rows: dict[int, Row] = field(default_factory=dict)
+    ends: dict[int, End] = field(default_factory=dict)
+    poison: list[Poison] = field(default_factory=list)
+    #: Span of the pageviews' times, in milliseconds: where in ClickHouse to look for them.
+    span: tuple[int, int] = (0, 0)
+
+    @property
+    def seen_before(self) -> bool:
+        """True when some of it may be stored already, and must be looked up."""
+        return bool(self.message.redelivered) or (self.headers is not None and self.headers.repeated)
+
+    def counts(self) -> Counter[End]:
+        """Return how many pageviews came to which end."""
+        return Counter(self.ends.values())
+
+
+def judge(message: Any, opener: Opener, steps: Steps) -> Judged:
+    """Open a message and take each of its pageviews through the pipeline.
+
+    Raises nothing: what can't be opened or parsed is poison, in whole or by pageview.
+    """
+    try:
+        headers = read_headers(message)
+        items = unpack(open_body(message, headers, opener))
+        if len(items) != headers.pageviews:
+            raise Unparseable(f"{len(items)} pageviews instead of {headers.pageviews}")
+    except (Unopenable, Unparseable) as error:
+        return _set_aside_whole(message, str(error))
+    judged = Judged(message, headers)
+    times = []
+    for position, item in enumerate(items, headers.first_position):
+        try:
+            pageview = parse(item)
+        except Unparseable as error:
+            _set_aside(judged, position, item, str(error))
+            continue
+        times.append(pageview.timestamp_ms)
+        _judge_one(judged, position, pageview, steps)
+    if times:
+        judged.span = (min(times), max(times))
+    return judged
+
+
+def _judge_one(judged: Judged, position: int, pageview: QueuedPageview, steps: Steps) -> None:
+    minute = pageview.received_ms // 60_000 * 60
+    try:
+        result = process(pageview, steps)
+    except Exception as error:  # noqa: BLE001 - a defect of ours must not hold up the rest
+        _set_aside(judged, position, tuple(pageview), f"pipeline failed: {type(error).__name__}")
+        return
+    if isinstance(result, Drop):
+        judged.ends[position] = End(minute, result.site_id or NIL, pageview.client_id, result.reason)
+    else:
+        judged.rows[position] = result
+        judged.ends[position] = End(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
+
+
+def _set_aside(judged: Judged, position: int, item: Any, reason: str) -> None:
+    judged.poison.append(Poison(position, item, reason))
+    judged.ends[position] = End(*_owner(item), Outcome.DEAD_LETTERED)
+
+
+def _set_aside_whole(message: Any, reason: str) -> Judged:
+    """Make poison of a whole message; how many pageviews were in it is what its headers say."""
+    count = message.headers.get("pageviews") if message.headers else None
+    minute = int(message.timestamp.timestamp()) // 60 * 60 if message.timestamp else 0
+    end = End(minute, NIL, NIL, Outcome.DEAD_LETTERED)
+    judged = Judged(message, None, poison=[Poison(None, None, reason)])
+    judged.ends = dict.fromkeys(range(count), end) if type(count) is int and 0 < count <= MAX_PAGEVIEWS else {0: end}
+    return judged
+
+
+def _owner(item: Any) -> tuple[int, bytes, bytes]:
+    """Tell minute, site and client of a pageview as far as it can be read."""
+    client_id, received_ms = item[:2] if type(item) is tuple and len(item) >= 2 else (NIL, 0)
+    if type(client_id) is not bytes or len(client_id) != 16:
+        client_id = NIL
+    if type(received_ms) is not int or not 0 <= received_ms < 4_294_967_295_000:
+        received_ms = 0
+    return received_ms // 60_000 * 60, NIL, client_id

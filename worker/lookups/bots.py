@@ -1,0 +1,33 @@
+"""Which user agents are programs rather than people's browsers.
+
+Three lists tell, any of which suffices: ua-parser's device family `Spider` (see `agents.py`), monperrus/
+crawler-user-agents (released weekly as a package), and a few patterns of our own, each decided in docs/bots.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]
+from ua_parser_rs import UserAgentExtractor
+
+#: Decided by hand where the lists disagree; the reasons are in docs/bots.md.
+OWN_PATTERNS: Final = (r"^\W*$",)
+
+
+class Bots:
+    """The patterns, all matched at once by ua-parser's Rust engine, which filters them by the literals in them."""
+
+    def __init__(self, patterns: Sequence[str] | None = None) -> None:
+        if patterns is None:
+            patterns = (*OWN_PATTERNS, *(str(entry["pattern"]) for entry in CRAWLER_USER_AGENTS_DATA))
+        self._patterns = tuple(patterns)
+        # The engine returns the family it is given with a pattern: here the pattern's number.
+        rules = ((pattern, str(number), "", "", "", "") for number, pattern in enumerate(self._patterns))
+        self._extractor = UserAgentExtractor(rules)
+
+    def find(self, user_agent: str) -> str | None:
+        """Return the first pattern that the user agent matches."""
+        found = self._extractor.extract(user_agent)
+        return self._patterns[int(found.family)] if found else None

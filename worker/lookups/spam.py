@@ -1,0 +1,122 @@
+"""Networks and referrer hosts of spammers, from the downloaded feeds and from lists of one's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from shared.hostnames import parents
+from shared.metrics import LOOKUP_STALE
+from worker.lookups.addresses import parse_address
+from worker.lookups.networks import Network, Networks
+from worker.lookups.spam_files import BadList, SpamList, parse_list, read_list
+from worker.lookups.watched import Signature, signature
+
+log = logging.getLogger(__name__)
+
+_CACHED_ADDRESSES: Final = 65_536
+_CACHED_HOSTS: Final = 16_384
+_BUILT_IN: Final = Path(__file__).with_name("spam_hosts.txt")
+_BUILT_IN_NAME: Final = "the built-in list"
+
+Find = Callable[[str], str | None]
+
+
+class Spam:
+    """The lists in use; `find_network` and `find_host` answer from them, `refresh` takes up changed files.
+
+    Every file of the directories counts but hidden ones.  One that is damaged is reported in `problems` (file →
+    what is wrong), and what it listed before stays in force; one that is removed lists nothing any more.
+    """
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._directories = tuple(directories)
+        self._seen: dict[Path, Signature | None] = {}
+        self._lists: dict[Path, SpamList] = {}
+        self._built_in = parse_list(_BUILT_IN.read_bytes())
+        self.problems: dict[str, str] = {}
+        self.find_network: Find
+        self.find_host: Find
+        self._use()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up lists that changed on disk; safe on another thread than the look-ups', raises nothing."""
+        paths = _files(self._directories)
+        changed = [path for path in paths if path not in self._seen or signature(path) != self._seen[path]]
+        gone = [path for path in self._seen if path not in paths]
+        for path in gone:
+            self._seen.pop(path)
+            self._lists.pop(path, None)
+            self.problems.pop(str(path), None)
+        for path in changed:
+            self._take(path)
+        if changed or gone:
+            self._use()
+            LOOKUP_STALE.labels("spam").set(1 if self.problems else 0)
+
+    def describe(self) -> dict[str, str]:
+        """Return what each file in use lists, for people."""
+        return {
+            str(path): f"{len(found.networks)} networks, {len(found.hosts)} hosts"
+            for path, found in self._lists.items()
+        }
+
+    def _take(self, path: Path) -> None:
+        self._seen[path] = signature(path)
+        try:
+            self._lists[path] = read_list(path)
+        except BadList as error:
+            self.problems[str(path)] = str(error)
+            log.warning("spam list %s %s; what it listed before stays in force", path, error)
+        else:
+            self.problems.pop(str(path), None)
+            log.info("spam list %s is in use", path)
+
+    def _use(self) -> None:
+        """Build both look-ups anew from all lists, with empty caches, and put them in use at one stroke each."""
+        networks = [
+            (network, f"{name} of {path.name}")
+            for path, found in self._lists.items()
+            for network, name in found.networks
+        ]
+        hosts = {host: path.name for path, found in self._lists.items() for host in found.hosts}
+        if not hosts:
+            hosts = dict.fromkeys(self._built_in.hosts, _BUILT_IN_NAME)
+        self.find_network = _network_finder(networks)
+        self.find_host = _host_finder(hosts)
+
+
+def _files(directories: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for directory in directories:
+        try:
+            found += sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
+        except OSError:
+            continue  # not there (yet): no lists
+    return found
+
+
+def _network_finder(networks: Sequence[tuple[Network, str]]) -> Find:
+    table = Networks(networks)
+
+    @lru_cache(maxsize=_CACHED_ADDRESSES)
+    def find(text: str) -> str | None:
+        address = parse_address(text)
+        return table.find(address) if address else None
+
+    return find
+
+
+def _host_finder(hosts: Mapping[str, str]) -> Find:
+    @lru_cache(maxsize=_CACHED_HOSTS)
+    def find(host: str) -> str | None:
+        for name in (host, *parents(host)):
+            if name in hosts:
+                return f"referrer {name} of {hosts[name]}"
+        return None
+
+    return find

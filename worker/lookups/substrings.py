@@ -1,0 +1,47 @@
+"""A set of substrings to look for, all at once; what a look-up costs does not grow with their number.
+
+Each pattern is filed under four neighbouring characters of its own, those that the fewest patterns have; a text is
+read once, and only patterns filed under four characters that occur in it are tried.  Shorter patterns are looked up
+as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+_GRAM: Final = 4
+
+
+class Substrings:
+    """Patterns, in any case; of several that occur in a text, any one is found."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        folded = {pattern.casefold(): pattern for pattern in patterns if pattern}
+        grams = Counter(gram for text in folded for gram in set(_grams(text, _GRAM)))
+        self._filed: dict[str, list[tuple[str, str]]] = {}
+        self._short: dict[int, dict[str, str]] = {}
+        for text, pattern in folded.items():
+            if len(text) < _GRAM:
+                self._short.setdefault(len(text), {})[text] = pattern
+            else:
+                rarest = min(_grams(text, _GRAM), key=grams.__getitem__)
+                self._filed.setdefault(rarest, []).append((text, pattern))
+
+    def find(self, text: str) -> str | None:
+        """Return a pattern that occurs in `text`."""
+        text = text.casefold()
+        for gram in _grams(text, _GRAM) if self._filed else ():
+            for candidate, pattern in self._filed.get(gram, ()):
+                if candidate in text:
+                    return pattern
+        for length, patterns in self._short.items():
+            for gram in _grams(text, length):
+                if gram in patterns:
+                    return patterns[gram]
+        return None
+
+
+def _grams(text: str, length: int) -> list[str]:
+    return [text[start : start + length] for start in range(len(text) - length + 1)]

@@ -1,0 +1,24 @@
+"""Noticing that a file was replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Signature(NamedTuple):
+    """What tells one state of a file from the next."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+
+
+def signature(path: Path) -> Signature | None:
+    """Return the file's state, none when there is no (readable) file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return Signature(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

@@ -1,0 +1,98 @@
+"""The way of a pageview through a worker, from the queue to a row or to the reason why there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from shared.pageview import QueuedPageview
+from shared.registry import Site
+from worker.drop import Drop
+from worker.lookups.agents import Agent
+from worker.lookups.geo import Location
+from worker.lookups.knowledge import Knowledge
+from worker.row import Row
+from worker.steps.drop_dnt import drop_dnt
+from worker.steps.drop_excluded import drop_excluded
+from worker.steps.drop_spam_network import drop_spam_network
+from worker.steps.drop_spam_referrer import drop_spam_referrer
+from worker.steps.drop_too_old import drop_too_old
+from worker.steps.put_agent import put_agent
+from worker.steps.put_language import put_language
+from worker.steps.put_location import put_location
+from worker.steps.put_page import Page, put_page
+from worker.steps.put_referrer import Referrer, put_referrer
+from worker.steps.put_site import put_site
+
+__all__ = ["Drop", "Row", "Steps", "build_steps", "process", "watched"]
+
+
+class Steps(NamedTuple):
+    """The steps, each bound to what it looks up, in the order in which `process` takes them."""
+
+    put_site: Callable[[QueuedPageview], Site | Drop]
+    drop_too_old: Callable[[QueuedPageview, Site], Drop | None]
+    drop_dnt: Callable[[QueuedPageview, Site], Drop | None]
+    put_location: Callable[[QueuedPageview], Location]
+    put_page: Callable[[QueuedPageview], Page]
+    drop_excluded: Callable[[QueuedPageview, Site, Location, Page], Drop | None]
+    drop_spam_network: Callable[[QueuedPageview, Site], Drop | None]
+    put_referrer: Callable[[QueuedPageview], Referrer]
+    drop_spam_referrer: Callable[[Referrer, Site], Drop | None]
+    put_agent: Callable[[QueuedPageview], Agent]
+    put_language: Callable[[QueuedPageview], str]
+
+
+def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
+    """Return the pageview's row, or why it is dropped; raises for no pageview that `shared.pageview.parse` lets by."""
+    site = steps.put_site(pageview)
+    if isinstance(site, Drop):
+        return site
+    # What must not be stored is told first: before anything is made of the visitor's address.
+    if drop := steps.drop_too_old(pageview, site) or steps.drop_dnt(pageview, site):
+        return drop
+    location = steps.put_location(pageview)  # exclusions ask for the country
+    page = steps.put_page(pageview)  # and for the path
+    if drop := steps.drop_excluded(pageview, site, location, page):
+        return drop
+    if drop := steps.drop_spam_network(pageview, site):
+        return drop
+    referrer = steps.put_referrer(pageview)  # spam is told by its host
+    if drop := steps.drop_spam_referrer(referrer, site):
+        return drop
+    agent = steps.put_agent(pageview)  # the dearest when it is new, hence behind every drop
+    language = steps.put_language(pageview)
+    return Row(pageview, site, location, agent, referrer, page, language)
+
+
+def build_steps(knowledge: Knowledge, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
+    """Bind the steps to what they look up; `now_ms` is the clock that retention goes by."""
+    return Steps(
+        put_site=partial(put_site, knowledge.registry),
+        drop_too_old=partial(drop_too_old, knowledge.retention_days, now_ms),
+        drop_dnt=drop_dnt,
+        put_location=partial(put_location, knowledge.geo),
+        put_page=put_page,
+        drop_excluded=partial(drop_excluded, knowledge.exclusions),
+        drop_spam_network=partial(drop_spam_network, knowledge.spam),
+        put_referrer=put_referrer,
+        drop_spam_referrer=partial(drop_spam_referrer, knowledge.spam),
+        put_agent=partial(put_agent, knowledge.agents),
+        put_language=put_language,
+    )
+
+
+def watched(steps: Steps, on_step: Callable[[str, Any], None]) -> Steps:
+    """Return the same steps, each telling `on_step` its name and its answer; `hitline explain` listens."""
+
+    def watch(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def told(*arguments: Any) -> Any:
+            answer = step(*arguments)
+            on_step(name, answer)
+            return answer
+
+        return told
+
+    return Steps(*(watch(name, step) for name, step in steps._asdict().items()))

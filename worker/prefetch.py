@@ -1,0 +1,46 @@
+"""How many messages a worker may hold unacknowledged: enough to fill batches, and few enough to bound its memory.
+
+Messages carry one pageview when it is quiet and hundreds under load, so no fixed number does for both.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Sealed bytes that a worker may hold, whatever they are made of.
+MAX_SEALED_BYTES: Final = 48 * 1024 * 1024
+SMALLEST: Final = 64
+LARGEST: Final = 30_000
+#: To begin with, before any message was seen: at their largest these are within the bound.
+FIRST: Final = MAX_SEALED_BYTES // (256 * 1024)
+#: Weight of a new message in the averages.
+_WEIGHT: Final = 0.05
+
+
+class Prefetch:
+    """Follows the messages' average size and says when another prefetch would serve better."""
+
+    def __init__(self, flush_rows: int) -> None:
+        #: Rows of three batches: one being inserted, one gathered, one on its way.
+        self._rows = 3 * flush_rows
+        self._pageviews = 0.0
+        self._bytes = 0.0
+        self.count = FIRST
+
+    def saw(self, pageviews: int, sealed_bytes: int) -> None:
+        """Take a delivered message into the averages; one larger than they are counts at once."""
+        if self._bytes == 0:
+            self._pageviews, self._bytes = float(max(pageviews, 1)), float(sealed_bytes)
+        self._pageviews += (pageviews - self._pageviews) * _WEIGHT
+        self._bytes += (sealed_bytes - self._bytes) * (1 if sealed_bytes > 4 * self._bytes else _WEIGHT)
+
+    def better(self) -> int | None:
+        """Return a prefetch to change to, or None while the present one will do."""
+        if self._bytes == 0:
+            return None
+        wanted = min(self._rows / max(self._pageviews, 1), MAX_SEALED_BYTES / self._bytes)
+        wanted = int(min(max(wanted, SMALLEST), LARGEST))
+        if self.count / 2 <= wanted <= self.count * 2:
+            return None
+        self.count = wanted
+        return wanted

@@ -1,0 +1,160 @@
+"""The worker's parts put together: connections, registry, look-ups, and one session after another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError
+
+from shared import metrics, queue
+from shared.admin import Admin
+from shared.clickhouse import ClickHouse
+from shared.registry import Replica
+from shared.registry.poll import Poller
+from shared.seal import Opener, Sealer
+from worker.insert import Inserter
+from worker.judge import Judged, judge
+from worker.lookups.knowledge import Knowledge
+from worker.pipeline import build_steps
+from worker.retry import Retry
+from worker.session import ChannelLost, Session
+from worker.settings import WorkerSettings
+from worker.settle import Settler
+from worker.write import BatchWriter
+
+log = logging.getLogger(__name__)
+
+_REFRESH_S: Final = 1.0
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 5.0
+#: An insert may take long where disks are slow; longer than this, its fate counts as unknown and is looked up.
+_INSERT_S: Final = 300.0
+
+
+class Worker:
+    """All parts of a worker; `run` works until `stop` is set."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._registry = Replica(settings.state_dir, "worker")
+        self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline worker", read_s=_INSERT_S)
+        self._poller = Poller(self._registry, self._clickhouse)
+        self._knowledge = Knowledge(settings, self._registry)
+        self._steps = build_steps(self._knowledge)
+        self._opener = Opener(settings.queue_keys)
+        self._sealer = Sealer(settings.queue_keys)
+        self._connected = False
+        self._paused = False
+        self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
+        async with self._background():
+            while not stop.is_set():
+                await self._work(stop)
+        await self._clickhouse.close()
+        self._registry.close()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """Connect and work through one session; whatever ends it but a stop is followed by another."""
+        pause_s = _FIRST_PAUSE_S
+        while not stop.is_set():
+            try:
+                async with self._channel() as connection:
+                    pause_s = _FIRST_PAUSE_S
+                    await self._one_session(connection, stop)
+            except (ChannelLost, AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
+                log.warning("broker: %s, connecting anew in %.1f s", _why(error), pause_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await stop.wait()
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    @contextlib.asynccontextmanager
+    async def _channel(self) -> AsyncIterator[AbstractConnection]:
+        connection = await queue.connect(self._settings.amqp_url, "hitline worker")
+        self._connected = True
+        metrics.BROKER_UP.set(1)
+        try:
+            yield connection
+        finally:
+            self._connected = False
+            metrics.BROKER_UP.set(0)
+            with contextlib.suppress(AMQPError, ConnectionError, OSError, RuntimeError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await connection.close()
+
+    async def _one_session(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
+        consuming = await connection.channel(publisher_confirms=False)
+        burying = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        exchange = await burying.get_exchange(queue.EXCHANGE, ensure=False)
+        retry = Retry()
+        inserter = Inserter(self._clickhouse, retry)
+        writer = BatchWriter(inserter, Settler(self._clickhouse, retry, exchange, self._sealer))
+        settings = self._settings
+        session = Session(consuming, self, inserter, writer, settings.flush_rows, settings.flush_seconds)
+        log.info("broker: connected, taking pageviews")
+        await session.run(stop)
+
+    def judge(self, message: Any) -> Judged:
+        """See `session.Judge`."""
+        return judge(message, self._opener, self._steps)
+
+    async def up_to_date(self, message: Any) -> bool:
+        """See `session.Judge`: a registry that is empty, or older than the message's, must not drop anything."""
+        wanted = message.headers.get("registry_version", 0) if message.headers else 0
+        if type(wanted) is not int or self._fresh(wanted):
+            return self._go_on(True)
+        await self._poller.refresh()
+        return self._go_on(self._fresh(wanted))
+
+    def _fresh(self, wanted: int) -> bool:
+        return not self._registry.empty and self._registry.version >= wanted
+
+    def _go_on(self, may: bool) -> bool:
+        if may == self._paused:
+            self._paused = not may
+            metrics.PAUSED.labels("registry").set(0 if may else 1)
+            if not may:
+                log.warning("paused: the registry is empty or older than the next message's; waiting for ClickHouse")
+        return may
+
+    @contextlib.asynccontextmanager
+    async def _background(self) -> AsyncIterator[None]:
+        await self._admin.start()
+        log.info("admin port %d", self._admin.port)
+        for name, problem in self._knowledge.problems.items():
+            log.warning("%s: %s", name, problem)
+        tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._refresh_knowledge())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._admin.stop()
+
+    async def _refresh_knowledge(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            await asyncio.to_thread(self._knowledge.refresh)
+
+    def _unready(self) -> str | None:
+        if not self._connected:
+            return "the broker is not connected"
+        return "the registry is empty or was never read" if self._registry.empty else None
+
+    def _refresh_metrics(self) -> None:
+        metrics.REGISTRY_AGE.set(self._poller.age_s)
+        metrics.REGISTRY_VERSION.set(self._registry.version)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, ChannelLost):
+        return "channel closed or consumer cancelled (is the queue there? see `hitline migrate`)"
+    return f"{type(error).__name__}"

@@ -1,0 +1,51 @@
+"""The worker's settings; see `shared/settings.py` for how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.settings import Port, QueueKeys, Settings
+
+
+class WorkerSettings(Settings):
+    """What a worker process needs besides what all processes do."""
+
+    queue_keys: QueueKeys
+    #: Databases in MaxMind DB format; without a path, what `hitline geo update` leaves in `state_dir/geo` is used.
+    geo_city_db: Path | None = None
+    geo_asn_db: Path | None = None
+    geo_isp_db: Path | None = None
+    #: A directory of spam lists of one's own, read beside the downloaded feeds in `state_dir/feeds`.
+    spam_dir: Path | None = None
+    #: Pageviews older than this are dropped where their site has no retention of its own; 0 keeps all.
+    retention_days: Annotated[int, Field(ge=0)] = 0
+    #: A batch is inserted when it has this many rows or its first row is this old, whichever comes first.
+    flush_rows: Annotated[int, Field(ge=1)] = 20_000
+    flush_seconds: Annotated[float, Field(gt=0)] = 0.5
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 9081
+    #: How long a stopping worker may take to insert and acknowledge what it holds.
+    drain_seconds: Annotated[float, Field(gt=0)] = 30
+
+    @property
+    def city_path(self) -> Path:
+        """Where the City (or Country, or Enterprise) database is looked for."""
+        return self.geo_city_db or self.state_dir / "geo" / "city.mmdb"
+
+    @property
+    def asn_path(self) -> Path:
+        """Where the ASN database is looked for."""
+        return self.geo_asn_db or self.state_dir / "geo" / "asn.mmdb"
+
+    @property
+    def isp_path(self) -> Path:
+        """Where the ISP database is looked for; there is no free one, so usually nothing is there."""
+        return self.geo_isp_db or self.state_dir / "geo" / "isp.mmdb"
+
+    @property
+    def feeds_path(self) -> Path:
+        """Where `hitline feeds update` leaves the spam lists it downloads."""
+        return self.state_dir / "feeds"

@@ -1,0 +1,22 @@
+"""Pageviews that an operator or a site's owner does not want: by network, country, user agent or path."""
+
+from __future__ import annotations
+
+from shared.pageview import QueuedPageview
+from shared.registry import Site
+from worker.drop import Drop
+from worker.lookups.exclusions import Exclusions, Subject
+from worker.lookups.geo import Location
+from worker.steps.lengths import USER_AGENT
+from worker.steps.put_page import Page
+
+
+def drop_excluded(
+    exclusions: Exclusions, pageview: QueuedPageview, site: Site, location: Location, page: Page
+) -> Drop | None:
+    """Drop what a rule of the instance, or of the site, keeps out."""
+    if exclusions.none_for(site):
+        return None
+    user_agent = pageview.user_agent[:USER_AGENT]
+    verdict = exclusions.find(site, Subject(pageview.visitor_ip, location.country, user_agent, page.rule_path))
+    return Drop(verdict.reason, site.site_id, verdict.rule) if verdict else None

@@ -1,0 +1,15 @@
+"""What a visitor browses with."""
+
+from __future__ import annotations
+
+from shared.pageview import QueuedPageview
+from worker.lookups.agents import Agent, Agents
+from worker.steps.lengths import USER_AGENT, cut
+
+
+def put_agent(agents: Agents, pageview: QueuedPageview) -> Agent:
+    """Return browser, system and device class told from the user agent's first `USER_AGENT` characters."""
+    user_agent = pageview.user_agent
+    if len(user_agent) > USER_AGENT:
+        user_agent = cut(user_agent, USER_AGENT, "user_agent")
+    return agents.find(user_agent)
