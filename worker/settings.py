@@ -20,6 +20,8 @@ class WorkerSettings(Settings):
     geo_isp_db: Path | None = None
     #: A directory of spam lists of one's own, read beside the downloaded feeds in `state_dir/feeds`.
     spam_dir: Path | None = None
+    #: Fetch the public spam lists this often; 0: never, `hitline feeds update` does it.
+    feeds_hours: Annotated[float, Field(ge=0)] = 0
     #: Pageviews older than this are dropped where their site has no retention of its own; 0 keeps all.
     retention_days: Annotated[int, Field(ge=0)] = 0
     #: A batch is inserted when it has this many rows or its first row is this old, whichever comes first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from worker.lookups.agents import Agents
 from worker.lookups.exclusions import Exclusions
+from worker.lookups.feed_timer import FeedTimer
 from worker.lookups.geo import Geo
 from worker.lookups.registry import Registry
 from worker.lookups.spam import Spam
@@ -24,6 +25,7 @@ class Knowledge:
         directories = [settings.feeds_path, *([settings.spam_dir] if settings.spam_dir else [])]
         self.spam = Spam(directories)
         self.exclusions = Exclusions(registry)
+        self.feed_timer = FeedTimer(settings.feeds_path, settings.feeds_hours)
         self.agents = Agents()
 
     def refresh(self) -> None:
@@ -32,6 +34,7 @@ class Knowledge:
         Costs some 20 µs when nothing changed.  Raises nothing: what is refused is logged, counted in
         `hitline_lookup_stale` and told by `problems`, and the old stays in use.
         """
+        self.feed_timer.tick()
         self.geo.refresh()
         self.spam.refresh()
         self.exclusions.refresh()

@@ -1,0 +1,38 @@
+# Every target sees to the virtual environment first, which costs nothing once it is there.
+
+.PHONY: help run test test-full bench lint clean venv
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run        everything on this machine: RabbitMQ, ClickHouse, gateway, worker, and a curl to paste"
+	@echo "make test       the suite, against a real broker and a real ClickHouse engine that it starts itself"
+	@echo "make test-full  the suite and the long proofs"
+	@echo "make bench      the benchmarks: ratios on this machine"
+	@echo "make lint       ruff and mypy"
+	@echo "make clean      removes .venv, caches and .local (the local stack's data)"
+
+venv:
+	@sh deploy/local/bootstrap.sh
+
+run: venv
+	@exec .venv/bin/python -m deploy.local.run
+
+test: venv
+	.venv/bin/pytest -m "not full"
+
+test-full: venv
+	.venv/bin/pytest
+
+bench: venv
+	.venv/bin/python -m tests.bench
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	@if [ -f .local/lock ] && ! flock -n .local/lock true; then \
+		echo "make run is running here: stop it first" >&2; exit 1; fi
+	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""`hitline explain`: one pageview through the worker's own steps, each decision and the row that comes of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from deploy.cli.support import CommandError, as_text, connected, print_json, run
+
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@click.command
+@click.argument("file", required=False)
+@click.option("--url", help="The page's URL, in place of the file's.")
+@click.option("--ip", help="The visitor's address, in place of the file's.")
+@click.option("--user-agent", help="The visitor's user agent, in place of the file's.")
+@click.option("--referrer", help="The referrer, in place of the file's.")
+@click.option("--json", "as_json", is_flag=True, help="Print steps and row as JSON.")
+def explain(
+    file: str | None, url: str | None, ip: str | None, user_agent: str | None, referrer: str | None, as_json: bool
+) -> None:
+    """Show what becomes of the pageview in FILE (JSON as posted; - for standard input), step by step.
+
+    It goes by the registry in ClickHouse and by this machine's lists and databases, and stores nothing. Without FILE,
+    --url and --ip make a pageview.
+    """
+    given = {"url": url, "visitor_ip": ip, "user_agent": user_agent, "referrer": referrer}
+    told = run(_explain(_read(file), {name: value for name, value in given.items() if value is not None}))
+    if as_json:
+        print_json(told)
+    else:
+        _print(told)
+
+
+def _read(file: str | None) -> bytes:
+    """Return a file's bytes, or a body of which only URL and address are missing."""
+    if file is None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"timestamp": now, "user_agent": _BROWSER}).encode()
+    try:
+        with click.open_file(file, "rb") as stream:
+            body: bytes = stream.read()
+    except OSError as error:
+        raise CommandError(f"{file} can't be read: {error.strerror}") from None
+    return body
+
+
+async def _explain(body: bytes, changed: Mapping[str, str]) -> dict[str, Any]:
+    from deploy.explain import ExplainSettings, check, explain
+    from gateway.replies import Rejected
+    from shared import logs
+    from shared.settings import load
+
+    logs.set_up(level=logging.ERROR)  # what is missing is told by the answer
+    settings = load(ExplainSettings)
+    try:
+        checked = check(body, changed)
+    except Rejected as rejected:
+        return {"outcome": "rejected", "status": rejected.reason.status, "message": rejected.text}
+    async with connected(settings.clickhouse_url) as clickhouse:
+        return await explain(checked, settings, clickhouse)
+
+
+def _print(told: dict[str, Any]) -> None:
+    if told["outcome"] == "rejected":
+        click.echo(f"The gateway would answer {told['status']}: {told['message']}")
+        return
+    for step in told["steps"]:
+        found = ", ".join(f"{name} {_text(value)}" for name, value in step.get("found", {}).items())
+        click.echo(f"{step['step']:<20} {step['decision']:<5} {found or step.get('rule', '')}".rstrip())
+    for name, problem in told["problems"].items():
+        click.echo(f"note: {name}: {problem}", err=True)
+    if told["outcome"] != "stored":
+        click.echo(f"\nIt would be dropped as {told['outcome']}: {told['rule']}")
+        return
+    click.echo("\nIt would be stored as")
+    for name, value in told["row"].items():
+        click.echo(f"  {name:<16} {_text(value)}".rstrip())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return as_text(value) if isinstance(value, datetime) else str(value)

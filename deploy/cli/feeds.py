@@ -1,0 +1,36 @@
+"""`hitline feeds`: public spam lists for the workers, which take new ones up without a restart."""
+
+from __future__ import annotations
+
+import click
+
+from deploy.cli.support import CommandError, load_settings
+from worker.lookups.feeds import FEEDS, BusyError, update_feeds
+
+
+@click.group
+def feeds() -> None:
+    """Fetch spam lists."""
+
+
+@feeds.command
+@click.option("--force", is_flag=True, help="Take a list also when it shrank to less than half.")
+@click.option("--drop-v4-url", default=FEEDS[0].url, hidden=True)
+@click.option("--drop-v6-url", default=FEEDS[1].url, hidden=True)
+@click.option("--referrers-url", default=FEEDS[2].url, hidden=True)
+def update(force: bool, drop_v4_url: str, drop_v6_url: str, referrers_url: str) -> None:
+    """Fetch Spamhaus DROP (v4, v6) and Matomo's referrer list; running workers take them up within seconds.
+
+    A list that can't be had, or is not sound, leaves its old one in place; the exit code is 1 then.
+    """
+    urls = (drop_v4_url, drop_v6_url, referrers_url)
+    wanted = [feed._replace(url=url) for feed, url in zip(FEEDS, urls, strict=True)]
+    directory = load_settings().state_dir / "feeds"
+    try:
+        results = update_feeds(directory, wanted, force=force)
+    except (BusyError, OSError) as error:
+        raise CommandError(str(error)) from None
+    for result in results:
+        click.echo(f"{directory / result.feed.file}: {result.text}", err=not result.ok)
+    if not all(result.ok for result in results):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,94 @@
+"""`hitline migrate`: schema and broker topology, as often as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from yarl import URL
+
+from deploy.cli.support import CommandError, connected, load_settings, run, warn
+from deploy.clickhouse import migrations
+from deploy.clickhouse.migrations import Migration, MigrationError
+from shared.clickhouse import ClickHouse
+
+#: A statement on a large table may take its time.
+_READ_SECONDS = 3600.0
+
+
+@click.command
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 if anything is left to do.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; print the SQL that would run.")
+@click.option("--no-clickhouse", is_flag=True, help="Leave ClickHouse alone.")
+@click.option("--no-broker", is_flag=True, help="Leave the broker alone.")
+def migrate(check: bool, dry_run: bool, no_clickhouse: bool, no_broker: bool) -> None:
+    """Bring ClickHouse's schema and the broker's queues up to date.
+
+    It can be run at any time, from several hosts at once, while everything is at work.
+    """
+    settings = load_settings()
+    try:
+        left = 0 if no_clickhouse else run(_migrate_clickhouse(settings.clickhouse_url, check or dry_run, dry_run))
+    except MigrationError as error:
+        raise CommandError(str(error)) from None
+    if not no_broker:
+        left += run(_migrate_broker(settings.amqp_url, check or dry_run))
+    if check and left:
+        raise CommandError("not up to date: run `hitline migrate`")
+
+
+async def _migrate_clickhouse(url: str, look_only: bool, show_sql: bool) -> int:
+    """Apply what is pending, or only report it; returns how much is left to do."""
+    files = migrations.read()
+    async with connected(url, read_s=_READ_SECONDS) as clickhouse:
+        records = await migrations.applied(clickhouse)
+        for name in migrations.unknown(files, records):
+            warn(f"ClickHouse has {name}, which this version of Hitline does not know: a newer one was here")
+        left = migrations.pending(files, records)
+        if look_only:
+            _report(left, show_sql)
+            return len(left)
+        await _apply(clickhouse, files)
+    return 0
+
+
+async def _apply(clickhouse: ClickHouse, files: Sequence[Migration]) -> None:
+    count = 0
+    async for file in migrations.migrate(clickhouse, files):
+        click.echo(f"clickhouse: {file.name} applied")
+        count += 1
+    if not count:
+        click.echo(f"clickhouse: up to date ({len(files)} migrations)")
+
+
+def _report(left: Sequence[Migration], show_sql: bool) -> None:
+    if not left:
+        click.echo("clickhouse: up to date")
+    for file in left:
+        click.echo(f"clickhouse: {file.name} is to be applied")
+        if show_sql:
+            click.echo("".join(f"\n{statement};\n" for statement in file.statements))
+
+
+async def _migrate_broker(urls: Sequence[str], look_only: bool) -> int:
+    from deploy import topology
+    from shared.queue import connect
+
+    hosts = ", ".join(str(URL(url).host) + f":{URL(url).port or 5672}" for url in urls)
+    try:
+        connection = await connect(urls, "hitline migrate")
+    except (OSError, TimeoutError) as error:
+        raise CommandError(
+            f"the broker ({hosts}) can't be reached or refuses the user: {type(error).__name__};"
+            " is it running, and is HITLINE_AMQP_URL right?"
+        ) from None
+    async with connection:
+        if look_only:
+            names = await topology.missing(connection)
+            click.echo(f"broker: to be declared: {', '.join(names)}" if names else "broker: up to date")
+            return len(names)
+        differences = await topology.declare(connection)
+    for difference in differences:
+        warn(difference)
+    click.echo("broker: exchange, queues and bindings are there")
+    return 0

@@ -1,0 +1,99 @@
+"""What the commands share: settings, a ClickHouse connection, errors that are one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import click
+
+from shared import logs
+from shared.clickhouse import BadAddress, ClickHouse, explain, failure_of
+from shared.settings import Settings, SettingsError, load
+
+Result = TypeVar("Result")
+
+#: Long enough for a statement over a large registry, short enough to wait for at a terminal.
+READ_SECONDS = 60.0
+
+
+class CommandError(click.ClickException):
+    """The command can't do what it was asked to; the text says why and what to do."""
+
+    exit_code = 1
+
+
+class UnreachableError(Exception):
+    """ClickHouse refused a statement or did not answer; the text is already explained."""
+
+
+def as_click_error(error: Exception) -> click.ClickException:
+    """Turn an error into click's: one line, which for a bug says where it is and nothing of the data."""
+    if isinstance(error, (SettingsError, BadAddress, UnreachableError)):
+        return CommandError(str(error))
+    return CommandError(f"unexpected {type(error).__name__} at {_place(error)}: this is a bug in hitline")
+
+
+def _place(error: Exception) -> str:
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else "an unknown place"
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's coroutine."""
+    return asyncio.run(work)
+
+
+def load_settings() -> Settings:
+    """Read the settings that commands need; warnings (of unknown ones, say) go to standard error."""
+    logs.set_up(level=logging.WARNING)
+    return load(Settings)
+
+
+@asynccontextmanager
+async def connected(url: str, *, read_s: float = READ_SECONDS) -> AsyncIterator[ClickHouse]:
+    """Give a ClickHouse connection whose errors become one line; it is closed afterwards."""
+    clickhouse = ClickHouse(url, "hitline command", read_s=read_s)
+    try:
+        await clickhouse.client()
+        yield clickhouse
+    except Exception as error:
+        if failure_of(error) is None:
+            raise
+        raise UnreachableError(explain(error, clickhouse.address)) from error
+    finally:
+        await clickhouse.close()
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    click.echo(f"warning: {text}", err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON for scripts; ids and times as text."""
+    click.echo(json.dumps(value, indent=2, default=as_text))
+
+
+def as_text(value: Any) -> str:
+    """Return a time (UTC, to the millisecond) or an id as text."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} can't be printed as JSON")
+
+
+def print_table(headings: list[str], rows: list[list[str]]) -> None:
+    """Print rows in aligned columns, in plain text that `grep` and `cut` can use."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in [headings, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,150 @@
+"""What becomes of one pageview, told step by step by the worker's own pipeline; nothing is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from uuid import UUID
+
+from deploy import control
+from gateway.replies import Reason, Rejected
+from gateway.validate import MAX_BODY_BYTES, PageviewRequest, parse_json, validate
+from shared.clickhouse import ClickHouse
+from shared.hostnames import parents
+from shared.pageview import QueuedPageview
+from shared.registry import Replica, Site
+from shared.registry.changes import Changes, ExclusionChange, SiteChange
+from shared.settings import QueueKeys
+from worker.lookups.knowledge import Knowledge
+from worker.pipeline import Drop, build_steps, process, watched
+from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
+from worker.settings import WorkerSettings
+
+#: Columns that only the way through the queue gives a value.
+_OF_THE_QUEUE: Final = frozenset({"client_id", "batch_id", "position"})
+_NIL: Final = bytes(16)
+
+
+class ExplainSettings(WorkerSettings):
+    """A worker's settings, without the keys of a queue that is not touched."""
+
+    queue_keys: QueueKeys = ()
+
+
+def check(body: bytes, changed: Mapping[str, str]) -> PageviewRequest:
+    """Judge a body as the gateway does, with some fields `changed`; raises the gateway's `Rejected`."""
+    if len(body) > MAX_BODY_BYTES:
+        raise Rejected(Reason.TOO_LARGE)
+    value = parse_json(body)
+    if isinstance(value, dict):
+        value |= changed
+    return validate(value, time.time_ns() // 1_000_000)
+
+
+async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse: ClickHouse) -> dict[str, Any]:
+    """Take a checked pageview through the steps, by the registry in ClickHouse and the lists of this machine.
+
+    Returns `outcome`, `steps`, `problems` with lists and databases, and `rule` or `row`.
+    """
+    # The replica is the kind that workers judge by, with what concerns this pageview, and is thrown away.
+    with TemporaryDirectory() as directory:
+        replica = Replica(Path(directory), "explain")
+        try:
+            replica.apply(await _concerning(checked.url.hostname, clickhouse))
+            replica.refreshed()
+            return _take_steps(_queued(checked), Knowledge(settings, replica))
+        finally:
+            replica.close()
+
+
+async def _concerning(hostname: str, clickhouse: ClickHouse) -> Changes:
+    """Fetch the sites that may be meant, and all rules: a million sites are not needed for one answer."""
+    names = [hostname, *(f"*.{parent}" for parent in parents(hostname))]
+    sites = [
+        SiteChange(
+            site.site_id, 1, False, site.name, site.hostnames, site.timezone, site.retention_days, _us(site.created_at)
+        )
+        for site in await control.sites_named(clickhouse, names)
+    ]
+    rules = [
+        ExclusionChange(rule.exclusion_id, 1, False, rule.site_id, rule.kind, rule.value)
+        for rule in await control.exclusions(clickhouse)
+    ]
+    return Changes(sites=sites, exclusions=rules)
+
+
+def _us(moment: datetime | None) -> int:
+    return int(moment.timestamp() * 1_000_000) if moment else 0
+
+
+def _queued(checked: PageviewRequest) -> QueuedPageview:
+    """Return the pageview as a gateway queues it; ids that are missing are nil here, since any would do."""
+    return QueuedPageview(
+        client_id=_NIL,
+        received_ms=time.time_ns() // 1_000_000,
+        hostname=checked.url.hostname,
+        url=checked.url.text,
+        timestamp_ms=checked.timestamp,
+        visitor_ip=checked.visitor_ip,
+        user_agent=checked.user_agent,
+        dnt=bool(checked.dnt),
+        session_id=checked.session_id or _NIL,
+        page_id=checked.page_id or _NIL,
+        referrer=checked.referrer or "",
+        language=checked.language or "",
+        screen_width=checked.screen_width or 0,
+        screen_height=checked.screen_height or 0,
+        viewport_width=checked.viewport_width or 0,
+        viewport_height=checked.viewport_height or 0,
+    )
+
+
+def _take_steps(pageview: QueuedPageview, knowledge: Knowledge) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = []
+    listening = watched(build_steps(knowledge), lambda name, answer: steps.append(_told(name, answer)))
+    result = process(pageview, listening)
+    # Most have no ISP database: that is no problem.
+    problems = {name: text for name, text in knowledge.problems.items() if name != "geo_isp" or "missing" not in text}
+    if isinstance(result, Drop):
+        return {"outcome": str(result.reason), "rule": result.rule, "steps": steps, "problems": problems}
+    return {"outcome": "stored", "steps": steps, "problems": problems, "row": _columns(result)}
+
+
+def _told(name: str, answer: Any) -> dict[str, Any]:
+    """Return a step's name, its decision (`pass`, `drop`, `put`), and what it found or the rule it went by."""
+    if isinstance(answer, Drop):
+        return {"step": name, "decision": "drop", "reason": str(answer.reason), "rule": answer.rule}
+    if answer is None:
+        return {"step": name, "decision": "pass"}
+    return {"step": name, "decision": "put", "found": _found(name, answer)}
+
+
+def _found(step: str, answer: Any) -> dict[str, Any]:
+    """Return what a step found by name, leaving out what is unknown."""
+    if isinstance(answer, Site):
+        return {"site": answer.name, "site_id": UUID(bytes=answer.site_id), "hostnames": list(answer.hostnames)}
+    values = answer._asdict() if hasattr(answer, "_asdict") else {step.removeprefix("put_"): answer}
+    known = {name: value for name, value in values.items() if value not in ("", None, 0)}
+    if "qr_id" in known:
+        known["qr_id"] = UUID(int=known["qr_id"])
+    return known
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    """Return the row as analysts will find it."""
+    columns = to_columns([(row, _NIL, 0)])
+    found = {}
+    for name, kind, (value,) in zip(COLUMNS, COLUMN_TYPES, columns, strict=True):
+        if name in _OF_THE_QUEUE:
+            continue
+        if "UUID" in kind and value is not None:
+            found[name] = UUID(int=value)
+        elif kind.startswith("DateTime64"):
+            found[name] = datetime.fromtimestamp(value / 1000, UTC)
+        else:
+            found[name] = value
+    return found

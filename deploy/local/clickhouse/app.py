@@ -1,0 +1,199 @@
+"""The HTTP side: routes, bodies, and a thread for every query under way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from aiohttp import BodyPartReader, web
+from multidict import MultiDict
+
+from deploy.local.clickhouse import execute, replies, request
+from deploy.local.clickhouse.encoding import check_size
+from deploy.local.clickhouse.engine import Connection, Engine, Result
+from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.request import Query
+from deploy.local.clickhouse.running import Running
+from deploy.local.clickhouse.sessions import Sessions
+from deploy.local.clickhouse.streaming import Pipe
+from deploy.local.clickhouse.users import User, Users
+
+# Larger bodies are unpacked off the event loop.
+_SMALL_BYTES = 64 << 10
+_IDLE_CHECK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds: queries side by side, and bytes of a body (as sent, and unpacked)."""
+
+    connections: int = 32
+    body_bytes: int = 1 << 30
+
+
+class Server:
+    """ClickHouse's HTTP interface on an embedded engine."""
+
+    def __init__(self, engine: Engine, users: Users, limits: Limits):
+        self._engine = engine
+        self._users = users
+        self._limits = limits
+        self._running = Running()
+        self._sessions = Sessions(engine.connect)
+        self._busy = 0
+        self._counting = threading.Lock()
+        self._threads = ThreadPoolExecutor(limits.connections, "query")
+        # KILL QUERY and looks at system.processes must get through when every connection is busy.
+        self._urgent = ThreadPoolExecutor(4, "urgent")
+
+    def app(self) -> web.Application:
+        """The routes; everything else is 404."""
+        app = web.Application(client_max_size=self._limits.body_bytes)
+        app.router.add_get("/ping", self._ok)
+        app.router.add_get("/replicas_status", self._ok)
+        app.router.add_route("*", "/", self._query)
+        app.router.add_route("*", "/{path:.*}", self._unknown)
+        return app
+
+    async def close_idle_sessions(self) -> None:
+        """Runs for ever."""
+        while True:
+            await asyncio.sleep(_IDLE_CHECK_S)
+            await asyncio.to_thread(self._sessions.close_idle)
+
+    def close(self, grace_s: float = 5.0) -> bool:
+        """End what still runs and close every session; whether all of it ended in time."""
+        if len(self._running):
+            self._engine.kill_all()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + grace_s
+        while self._busy and time.monotonic() < end:
+            time.sleep(0.02)
+        self._sessions.close_idle(everything=True)
+        return not self._busy
+
+    async def _ok(self, _: web.Request) -> web.Response:
+        return web.Response(text="Ok.\n")
+
+    async def _unknown(self, http: web.Request) -> web.Response:
+        text = f"There is no handle {http.path}\n\nUse / or /ping for health checks.\n"
+        return web.Response(status=404, text=text)
+
+    async def _query(self, http: web.Request) -> web.StreamResponse:
+        if http.method not in ("GET", "POST"):
+            return web.Response(status=501, text="Use GET or POST\n")
+        query_id = http.query.get("query_id")
+        try:
+            args, body, files = await self._read(http)
+            if not body and "query" not in args:
+                return await self._ok(http)
+            query = request.read(http.method, args, http.headers, body, files)
+            query_id = query.query_id
+            user = self._users.check(query.user, query.password)
+            with self._running.entered(query_id):
+                return await self._answer(http, user, query)
+        except ClickHouseError as exception:
+            return replies.error(exception, self._engine.version, query_id)
+
+    async def _read(self, http: web.Request) -> tuple[MultiDict[str], bytearray, dict[str, bytes]]:
+        """Arguments, body and file fields; a form's other fields are arguments."""
+        check_size(http.content_length or 0, self._limits.body_bytes)
+        args = MultiDict(http.query)
+        body = bytearray()
+        files: dict[str, bytes] = {}
+        if http.content_type == "multipart/form-data":
+            async for part in await http.multipart():
+                if not isinstance(part, BodyPartReader) or not part.name:
+                    continue
+                data = bytes(await part.read())  # into memory: aiohttp's own way writes files to a disk
+                if part.filename is None:
+                    args.add(part.name, data.decode())
+                else:
+                    files[part.name] = data
+        else:
+            async for chunk in http.content.iter_any():
+                body += chunk
+                check_size(len(body), self._limits.body_bytes)
+        return args, body, files
+
+    async def _answer(self, http: web.Request, user: User, query: Query) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        if len(query.body) > _SMALL_BYTES:
+            work = await loop.run_in_executor(self._threads, execute.prepare, query, self._limits.body_bytes)
+        else:
+            work = execute.prepare(query, self._limits.body_bytes)
+        user.may_run(work.statement)
+        if work.streams and not query.wait_end:
+            return await self._stream(http, user, query, work)
+        threads = self._urgent if work.statement.urgent else self._threads
+        got = await loop.run_in_executor(threads, self._run, user, query, work)
+        return replies.result(query, work.format, self._engine.timezone, got)
+
+    def _run(self, user: User, query: Query, work: execute.Work) -> Result:
+        with self._connected(user, query) as connection:
+            return execute.run(connection, query, work)
+
+    @contextmanager
+    def _connected(self, user: User, query: Query) -> Iterator[Connection]:
+        with self._counting:
+            self._busy += 1
+        try:
+            with execute.connected(self._engine, self._sessions, user, query) as connection:
+                yield connection
+        finally:
+            with self._counting:
+                self._busy -= 1
+
+    async def _stream(self, http: web.Request, user: User, query: Query, work: execute.Work) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        pipe = Pipe(loop)
+        threads = self._urgent if work.statement.urgent else self._threads
+        job = loop.run_in_executor(threads, lambda: pipe.feed(self._blocks(user, query, work)))
+        try:
+            block = await pipe.next(job)
+            if block is None:
+                return replies.result(query, work.format, self._engine.timezone, await job or Result())
+            answer = replies.streamed(query, work.format, self._engine.timezone, block)
+            return await self._send(http, answer, pipe, job, block)
+        finally:
+            pipe.leave()
+            await asyncio.wait({job})
+            job.exception()
+
+    async def _send(
+        self,
+        http: web.Request,
+        answer: replies.Streamed,
+        pipe: Pipe,
+        job: asyncio.Future[Result | None],
+        block: Result | None,
+    ) -> web.StreamResponse:
+        response, packer = answer.response, answer.packer
+        try:
+            await response.prepare(http)
+            while block is not None:
+                await response.write(packer.add(block.data))
+                block = await pipe.next(job)
+            await job
+            await response.write(packer.end())
+            await response.write_eof()
+        except ClickHouseError as exception:
+            late = replies.late_error(exception, self._engine.version, answer.tag)
+            await response.write(packer.add(late) + packer.end())
+            if http.transport is not None:
+                http.transport.close()  # no last chunk: the client sees that the answer is not whole
+        except ConnectionResetError:
+            pass  # the client has gone; leaving the pipe cancels its query
+        return response
+
+    def _blocks(self, user: User, query: Query, work: execute.Work) -> Generator[Result, None, None]:
+        with self._connected(user, query) as connection:
+            yield from connection.stream(work.statement.sql, work.format, query.params)
+
+
+__all__ = ["Limits", "Server"]

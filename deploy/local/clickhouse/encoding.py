@@ -1,0 +1,89 @@
+"""Content-Encoding of request and response bodies: gzip, deflate, lz4 (frames), zstd."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import lz4.frame  # type: ignore[import-untyped]
+import zstandard
+
+from deploy.local.clickhouse.errors import ClickHouseError
+
+_CHUNK = 8 << 20
+# What a client gets when it lists several, best for a loopback first: the server's own order is by name.
+_PREFERENCE = ("lz4", "zstd", "gzip", "deflate")
+
+
+def _decompressor(encoding: str) -> Any:
+    if encoding == "lz4":
+        return lz4.frame.LZ4FrameDecompressor()
+    if encoding == "zstd":
+        return zstandard.ZstdDecompressor().decompressobj()
+    if encoding in ("gzip", "deflate"):
+        return zlib.decompressobj(47)  # gzip and zlib headers, told apart by themselves
+    raise ClickHouseError(48, f"Unknown compression method: {encoding}")
+
+
+def decompress(data: bytes | bytearray, encoding: str, limit_bytes: int) -> bytes | bytearray:
+    """Undo a Content-Encoding; bodies of several frames or members are one text (clients send one a block).
+
+    Raises ClickHouseError for an unknown encoding, a damaged body and one that unpacks to more than the limit.
+    """
+    if encoding in ("", "identity"):
+        return data
+    out = bytearray()
+    rest = memoryview(data)
+    try:
+        while rest:
+            step = _decompressor(encoding)
+            while rest and not step.eof:
+                out += step.decompress(rest[:_CHUNK])
+                rest = rest[_CHUNK:]
+                check_size(len(out), limit_bytes)
+            if not step.eof:
+                raise ClickHouseError(271, f"Cannot decompress: the {encoding} body ends too early")
+            if step.unused_data:
+                rest = memoryview(bytes(step.unused_data) + bytes(rest))
+    except (RuntimeError, zlib.error, zstandard.ZstdError) as exception:
+        raise ClickHouseError(271, f"Cannot decompress the {encoding} body: {exception}") from None
+    return out
+
+
+def check_size(size_bytes: int, limit_bytes: int) -> None:
+    """Raise ClickHouseError (413) for a body over the limit."""
+    if size_bytes > limit_bytes:
+        message = f"Request body is over the limit of {limit_bytes} bytes (--max-body-bytes)"
+        raise ClickHouseError(396, message, status=413)
+
+
+def chosen(accept: str) -> str | None:
+    """The encoding to answer in for an Accept-Encoding header; None: as it is."""
+    offered = {part.split(";")[0].strip().lower() for part in accept.split(",") if "q=0" not in part.split(";")[1:]}
+    return next((name for name in _PREFERENCE if name in offered), None)
+
+
+class Compressor:
+    """Applies a Content-Encoding piece by piece; None leaves the data as they are."""
+
+    def __init__(self, encoding: str | None):
+        self._head = b""
+        self._packer: Any = None
+        if encoding == "lz4":
+            self._packer = lz4.frame.LZ4FrameCompressor()
+            self._head = self._packer.begin()
+        elif encoding == "zstd":
+            self._packer = zstandard.ZstdCompressor(level=1).compressobj()
+        elif encoding:
+            self._packer = zlib.compressobj(3, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
+
+    def add(self, data: bytes) -> bytes:
+        """The next piece; may be empty."""
+        if self._packer is None:
+            return data
+        head, self._head = self._head, b""
+        return head + bytes(self._packer.compress(data))
+
+    def end(self) -> bytes:
+        """What is left."""
+        return b"" if self._packer is None else self._head + bytes(self._packer.flush())

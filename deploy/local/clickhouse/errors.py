@@ -1,0 +1,106 @@
+"""ClickHouse's errors as its HTTP interface shows them: code, text, status."""
+
+from __future__ import annotations
+
+import re
+
+# src/Common/ErrorCodes.cpp, only the ones that this front raises of itself.
+NAMES = {
+    36: "BAD_ARGUMENTS",
+    48: "NOT_IMPLEMENTED",
+    46: "UNKNOWN_FUNCTION",
+    62: "SYNTAX_ERROR",
+    63: "UNKNOWN_TYPE_OF_QUERY",
+    164: "READONLY",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    216: "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING",
+    271: "CANNOT_DECOMPRESS",
+    309: "INTO_OUTFILE_NOT_ALLOWED",
+    344: "SUPPORT_IS_DISABLED",
+    372: "SESSION_NOT_FOUND",
+    373: "SESSION_IS_LOCKED",
+    394: "QUERY_WAS_CANCELLED",
+    396: "TOO_MANY_ROWS_OR_BYTES",
+    497: "ACCESS_DENIED",
+    512: "SET_NON_GRANTED_ROLE",
+    516: "AUTHENTICATION_FAILED",
+    1001: "STD_EXCEPTION",
+}
+
+# src/Server/HTTP/exceptionCodeToHTTPStatus.cpp; what is not listed is 500.
+_STATUS = {
+    401: (194,),
+    403: (192, 193, 497, 512, 516),
+    # Arguments, parsing, types, columns, syntax.
+    400: (
+        6,
+        10,
+        15,
+        25,
+        26,
+        27,
+        36,
+        38,
+        41,
+        44,
+        53,
+        62,
+        69,
+        72,
+        117,
+        167,
+        168,
+        200,
+        229,
+        352,
+        376,
+        427,
+        441,
+        675,
+        676,
+    ),
+    404: (46, 47, 50, 56, 60, 63, 73, 81, 115, 145, 185, 336, 511),
+    408: (159,),
+    411: (381,),
+    413: (55,),
+    501: (48,),
+    503: (76, 209, 439),
+}
+STATUS_OF_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
+
+_CODE = re.compile(r"Code:\s*(\d+)\.\s*DB::Exception:\s*", re.DOTALL)
+_REPEATED = re.compile(r"^(?:Code:\s*\d+\.\s*DB::Exception:\s*)+", re.DOTALL)
+_TRAILER = re.compile(r"(\s*\([A-Z][A-Z0-9_]+\))(?:\s*\(version [^)]*\))?(?:\.?\s*\([A-Z][A-Z0-9_]+\))?\s*$")
+
+
+class ClickHouseError(Exception):
+    """One error with ClickHouse's code; `text` is what the server would send as the body."""
+
+    def __init__(self, code: int, message: str, name: str | None = None, status: int | None = None):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.name = name or NAMES.get(code, "UNKNOWN_EXCEPTION")
+        self.status = status or STATUS_OF_CODE.get(code, 500)
+
+    def text(self, version: str) -> str:
+        """The body of the answer, as the server writes it."""
+        return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version})\n"
+
+
+def from_engine(exception: BaseException) -> ClickHouseError:
+    """Read an exception of chDB, whose text is ClickHouse's own without the version.
+
+    chDB wraps some texts twice (`Code: 115. DB::Exception: Code: 115. DB::Exception: ...`); one is kept.
+    """
+    text = str(exception).strip()
+    found = _CODE.search(text)
+    if not found:
+        return ClickHouseError(1001, text or type(exception).__name__)
+    message = _REPEATED.sub("", text[found.start() :])
+    trailer = _TRAILER.search(message)
+    name = None
+    if trailer:
+        name = trailer.group(1).strip(" ()")
+        message = message[: trailer.start()]
+    return ClickHouseError(int(found.group(1)), message, name)

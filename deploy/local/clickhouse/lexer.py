@@ -1,0 +1,49 @@
+"""Tokens of a ClickHouse query text, as its own lexer cuts them (src/Parsers/Lexer.cpp)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_TOKEN = re.compile(
+    rb"""
+    (?P<space> [\s\x00\xa0]+ | --[^\n]* | \#[ !][^\n]* | //[^\n]* | /\*(?:.*?\*/|.*\Z) )
+  | (?P<string> '(?:[^'\\]|\\.|'')*' | \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ )
+  | (?P<quoted> `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" )
+  | (?P<word> [A-Za-z_][A-Za-z0-9_]* )
+  | (?P<number> [0-9][A-Za-z0-9_]* )
+  | (?P<other> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Token(NamedTuple):
+    """A piece of the query: its kind, its text and where it lies. Words are upper-cased in `text`."""
+
+    kind: str
+    text: bytes
+    start: int
+    end: int
+    depth: int
+
+
+def tokens(query: bytes) -> Iterator[Token]:
+    """All tokens but white space and comments, lazily: an insert's data are never looked at.
+
+    `depth` counts the brackets around a token; a bracket itself has the depth outside of it.
+    """
+    depth = 0
+    for match in _TOKEN.finditer(query):
+        kind = match.lastgroup or "other"
+        if kind == "tag":
+            kind = "string"
+        if kind == "space":
+            continue
+        text = match.group()
+        if text in (b")", b"]", b"}"):
+            depth -= 1
+        yield Token(kind, text.upper() if kind == "word" else text, match.start(), match.end(), depth)
+        if text in (b"(", b"[", b"{"):
+            depth += 1

@@ -1,0 +1,121 @@
+"""Starts and stops the embedded ClickHouse as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Self
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+class ClickHouseProcess:
+    """One embedded ClickHouse: `with ClickHouseProcess(path) as clickhouse: ... clickhouse.url`.
+
+    `port` 0 picks a free one on the first start, and every restart keeps it.
+    """
+
+    def __init__(self, path: Path, port: int = 0, config_file: Path | None = None, arguments: tuple[str, ...] = ()):
+        self.path = path
+        self.port = port
+        self.config_file = config_file
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers, no slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process's id; raises RuntimeError when it has not been started."""
+        return self._running().pid
+
+    def start(self, timeout_s: float = 60.0) -> Self:
+        """Start and wait until it answers; raises RuntimeError with its last lines if it does not."""
+        command = [sys.executable, "-m", "deploy.local.clickhouse", "--path", str(self.path), "--port", str(self.port)]
+        if self.config_file:
+            command += ["--config-file", str(self.config_file)]
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(
+            [*command, *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+        )
+        line = self._first_line(timeout_s)
+        if not line.startswith("ready "):
+            self.kill()
+            raise RuntimeError(f"ClickHouse did not start: {self.last_lines() or 'no line on stderr'}")
+        self.port = int(line.rsplit(":", 1)[1])
+        return self
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """SIGTERM, wait, then SIGKILL; returns the exit code. Stopping twice is harmless."""
+        if self._process is None:
+            return 0
+        process = self._process
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        return self._ended()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would end it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._ended()
+
+    def restart(self) -> Self:
+        """Stop (if it runs) and start on the same port."""
+        self.stop()
+        return self.start()
+
+    def last_lines(self, count: int = 20) -> str:
+        """The end of what it wrote to stderr."""
+        if self._stderr is None:
+            return ""
+        self._stderr.seek(0)
+        return b"\n".join(self._stderr.read().splitlines()[-count:]).decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("ClickHouse has not been started")
+        return self._process
+
+    def _ended(self) -> int:
+        process = self._running()
+        if process.stdout:
+            process.stdout.close()
+        self._process = None
+        return process.returncode
+
+    def _first_line(self, timeout_s: float) -> str:
+        """The line that tells it is ready; empty when it ended or took too long."""
+        stdout = self._running().stdout
+        assert stdout is not None  # noqa: S101 - it is a pipe
+        end = time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            if selector.select(max(0.0, end - time.monotonic())):
+                return stdout.readline().decode().strip()
+        return ""

@@ -1,0 +1,114 @@
+"""HTTP answers: headers and bodies as ClickHouse's interface gives them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from deploy.local.clickhouse.encoding import Compressor, chosen
+from deploy.local.clickhouse.engine import Result
+from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.request import Query
+
+_CONTENT_TYPES = {
+    "csv": "text/csv; charset=UTF-8; header=absent",
+    "csvwithnames": "text/csv; charset=UTF-8; header=present",
+    "csvwithnamesandtypes": "text/csv; charset=UTF-8; header=present",
+    "json": "application/json; charset=UTF-8",
+    "jsoncompact": "application/json; charset=UTF-8",
+    "jsoneachrow": "application/x-ndjson; charset=UTF-8",
+    "jsonlines": "application/x-ndjson; charset=UTF-8",
+    "tabseparated": "text/tab-separated-values; charset=UTF-8",
+    "tsv": "text/tab-separated-values; charset=UTF-8",
+    "tabseparatedwithnames": "text/tab-separated-values; charset=UTF-8",
+    "tabseparatedwithnamesandtypes": "text/tab-separated-values; charset=UTF-8",
+    "xml": "application/xml; charset=UTF-8",
+    "native": "application/octet-stream",
+    "rowbinary": "application/octet-stream",
+    "parquet": "application/octet-stream",
+    "arrow": "application/octet-stream",
+    "arrowstream": "application/octet-stream",
+}
+_DISPLAY_NAME = socket.gethostname()
+
+
+def summary(result: Result) -> str:
+    """X-ClickHouse-Summary: counts as strings, as clients expect them."""
+    counts = {
+        "read_rows": result.read_rows,
+        "read_bytes": result.read_bytes,
+        "written_rows": result.written_rows,
+        "written_bytes": result.written_bytes,
+        "total_rows_to_read": result.read_rows,
+        "result_rows": result.written_rows or result.result_rows,
+        "result_bytes": result.written_bytes or len(result.data),
+        "elapsed_ns": result.elapsed_ns,
+        "memory_usage": 0,
+    }
+    return json.dumps({name: str(count) for name, count in counts.items()}, separators=(",", ":"))
+
+
+def headers(query_id: str, fmt: str, timezone: str) -> dict[str, str]:
+    """The headers of every answer to a query that ran."""
+    return {
+        "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
+        "X-ClickHouse-Query-Id": query_id,
+        "X-ClickHouse-Format": fmt,
+        "X-ClickHouse-Timezone": timezone,
+        "Content-Type": _CONTENT_TYPES.get(fmt.lower(), "text/plain; charset=UTF-8"),
+    }
+
+
+def result(query: Query, fmt: str, timezone: str, got: Result) -> web.Response:
+    """A query's whole answer, compressed if the client asked for it."""
+    fields = headers(query.query_id, fmt, timezone)
+    fields["X-ClickHouse-Summary"] = summary(got)
+    encoding = chosen(query.accept_encoding) if query.accept_encoding else None
+    if encoding is None:
+        return web.Response(body=got.data, headers=fields)
+    fields["Content-Encoding"] = encoding
+    packer = Compressor(encoding)
+    return web.Response(body=packer.add(got.data) + packer.end(), headers=fields)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """The start of an answer whose blocks follow, and the tag that marks an error in it."""
+
+    response: web.StreamResponse
+    packer: Compressor
+    tag: str
+
+
+def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
+    """Start an answer whose blocks follow."""
+    fields = headers(query.query_id, fmt, timezone)
+    fields["X-ClickHouse-Summary"] = summary(so_far)
+    tag = secrets.token_hex(8)
+    fields["X-ClickHouse-Exception-Tag"] = tag
+    encoding = chosen(query.accept_encoding) if query.accept_encoding else None
+    if encoding:
+        fields["Content-Encoding"] = encoding
+    return Streamed(web.StreamResponse(headers=fields), Compressor(encoding), tag)
+
+
+def late_error(exception: ClickHouseError, version: str, tag: str) -> bytes:
+    """An error after the first bytes, in the form of servers since 25.11 (src/Server/HTTP/)."""
+    text = exception.text(version).encode()
+    return b"\r\n__exception__\r\n%s\r\n%s%d %s\r\n__exception__\r\n" % (tag.encode(), text, len(text), tag.encode())
+
+
+def error(exception: ClickHouseError, version: str, query_id: str | None = None) -> web.Response:
+    """An error's answer."""
+    fields = {
+        "X-ClickHouse-Exception-Code": str(exception.code),
+        "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
+        "Content-Type": "text/plain; charset=UTF-8",
+    }
+    if query_id:
+        fields["X-ClickHouse-Query-Id"] = query_id
+    return web.Response(status=exception.status, text=exception.text(version), headers=fields)

@@ -1,0 +1,176 @@
+"""One HTTP request, read: query text, data, credentials, settings, parameters."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from multidict import MultiMapping
+
+from deploy.local.clickhouse.errors import ClickHouseError
+
+# src/Server/HTTPHandler.cpp: parameters of the interface; every other one is a setting or `param_*`.
+_INTERFACE = frozenset(
+    [
+        "query",
+        "user",
+        "password",
+        "quota_key",
+        "query_id",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "close_session",
+        "database",
+        "default_format",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "wait_end_of_query",
+        "stacktrace",
+        "role",
+        "client_protocol_version",
+    ]
+)
+# Settings that only the HTTP side of a server reads: done here, so the engine need not know.
+_OURS = frozenset(
+    [
+        "enable_http_compression",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "cancel_http_readonly_queries_on_client_close",
+        "http_zlib_compression_level",
+        "http_write_exception_in_output_format",
+        "http_response_buffer_size",
+        "http_wait_end_of_query",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class External:
+    """A table that came along with the request (a file field of a form)."""
+
+    name: str
+    structure: str
+    format: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Query:
+    """A request as the client meant it. `text` is the URL's query, `body` still encoded as `encoding` says."""
+
+    query_id: str
+    text: str
+    body: bytes | bytearray
+    encoding: str
+    method: str
+    user: str
+    password: str
+    database: str | None
+    default_format: str | None
+    accept_encoding: str | None
+    session_id: str | None = None
+    session_timeout_s: float = 60.0
+    session_check: bool = False
+    close_session: bool = False
+    roles: tuple[str, ...] = ()
+    wait_end: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    external: tuple[External, ...] = ()
+
+
+def read(
+    method: str,
+    args: MultiMapping[str],
+    headers: Mapping[str, str],
+    body: bytes | bytearray,
+    files: Mapping[str, bytes] | None = None,
+) -> Query:
+    """Read a request; `files` are the file fields of a form. Raises ClickHouseError for what can't be meant."""
+    if _flag(args, "compress") or _flag(args, "decompress"):
+        raise ClickHouseError(48, "compress=1 and decompress=1 are not implemented here: use Content-Encoding")
+    user, password = _credentials(args, headers)
+    external = tuple(_external(name, data, args) for name, data in (files or {}).items())
+    described = {f"{table.name}_{what}" for table in external for what in ("structure", "types", "format")}
+    settings = {name: value for name, value in args.items() if _is_setting(name) and name not in described}
+    if method != "POST" and settings.get("readonly", "0") == "0":
+        settings["readonly"] = "2"  # as the server: what GET asks for must change nothing
+    compressed = args.get("enable_http_compression", "0") in ("1", "true")
+    return Query(
+        query_id=args.get("query_id") or str(uuid4()),
+        text=args.get("query", ""),
+        body=body,
+        encoding=headers.get("Content-Encoding", "").strip().lower(),
+        method=method,
+        user=user,
+        password=password,
+        database=args.get("database") or headers.get("X-ClickHouse-Database"),
+        default_format=args.get("default_format") or headers.get("X-ClickHouse-Format"),
+        accept_encoding=headers.get("Accept-Encoding", "") if compressed else None,
+        session_id=args.get("session_id") or None,
+        session_timeout_s=_seconds(args.get("session_timeout", "60")),
+        session_check=_flag(args, "session_check"),
+        close_session=_flag(args, "close_session"),
+        roles=tuple(args.getall("role", ())),
+        wait_end=_flag(args, "wait_end_of_query"),
+        settings=settings,
+        params={name.removeprefix("param_"): value for name, value in args.items() if name.startswith("param_")},
+        external=external,
+    )
+
+
+def _external(name: str, data: bytes, args: Mapping[str, str]) -> External:
+    structure = args.get(f"{name}_structure")
+    if structure is None:
+        types = args.get(f"{name}_types")
+        if types is None:
+            raise ClickHouseError(36, f"Neither {name}_structure nor {name}_types is given for external data")
+        # Types only: columns _1, _2 and on. A type may hold commas of its own, in brackets.
+        parts = re.split(r",(?![^(]*\))", types)
+        structure = ", ".join(f"_{number} {part.strip()}" for number, part in enumerate(parts, 1))
+    return External(name, structure, args.get(f"{name}_format", "TabSeparated"), data)
+
+
+def _is_setting(name: str) -> bool:
+    return name not in _INTERFACE and name not in _OURS and not name.startswith("param_")
+
+
+def _flag(args: Mapping[str, Any], name: str) -> bool:
+    return args.get(name, "0").lower() in ("1", "true")
+
+
+def _seconds(value: str) -> float:
+    if not value.isdigit() or int(value) > 3600:
+        raise ClickHouseError(36, f"Session timeout '{value}' is larger than max_session_timeout: 3600 or no number")
+    return float(value)
+
+
+def _credentials(args: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
+    """User and password: of the headers X-ClickHouse-*, of Basic, or of the URL; only one way at a time."""
+    basic = headers.get("Authorization", "")
+    if "X-ClickHouse-User" in headers or "X-ClickHouse-Key" in headers:
+        if basic:
+            raise ClickHouseError(
+                516,
+                "Invalid authentication: it is not allowed to use X-ClickHouse HTTP headers "
+                "and Authorization HTTP header simultaneously",
+            )
+        return headers.get("X-ClickHouse-User", "default"), headers.get("X-ClickHouse-Key", "")
+    if basic:
+        scheme, _, encoded = basic.partition(" ")
+        if scheme.lower() != "basic":
+            raise ClickHouseError(516, f"Invalid authentication: '{scheme}' HTTP Authorization scheme is not supported")
+        try:
+            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise ClickHouseError(516, "Invalid authentication: the Basic credentials can't be read") from None
+        return user or "default", password
+    return args.get("user") or "default", args.get("password", "")

@@ -1,0 +1,150 @@
+"""What a query text is: its kind, its output format, where an insert's data begin, what may not run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.lexer import Token, tokens
+from deploy.local.clickhouse.processes_view import with_query_ids
+
+# Around the data of an insert: blanks after the format's name, then at most one line break.
+_BEFORE_DATA = re.compile(rb"[ \t\f]*(?:\r?\n)?")
+_SOURCES = frozenset((b"SELECT", b"WITH", b"WATCH"))
+_BEFORE_NAME = frozenset((b"INTO", b"TABLE", b"FUNCTION", b"."))
+_AFTER_FORMAT = frozenset((b"SETTINGS", b"INTO"))
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement. For an insert with data, `sql` has a `%INSERT_SOURCE%` where its memory file goes.
+
+    `data_start` is where an insert's data begin in the text that was read (None: it carries none),
+    `insert_format` their format. `format` is the FORMAT clause of any other statement. `words` are the
+    statement's words outside of brackets, upper-cased.
+    """
+
+    kind: str
+    sql: bytes
+    format: str | None = None
+    insert_format: str | None = None
+    data_start: int | None = None
+    words: tuple[bytes, ...] = ()
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it has to get through when every connection is busy."""
+        return self.kind == "KILL" or b"system.processes" in self.sql
+
+    def sql_reading(self, path: str) -> bytes:
+        """The insert, reading its data from a path."""
+        return self.sql.replace(_SOURCE, path.encode(), 1)
+
+
+_SOURCE = b"%INSERT_SOURCE%"
+
+
+def read(query: bytes, default_insert_format: str = "Values") -> Statement:
+    """Read one statement, possibly with an insert's data behind it.
+
+    Raises ClickHouseError for several statements in one text (the server refuses them over HTTP as a syntax
+    error) and for what only a client may do and chDB, being one, would: files read or written by clauses.
+    """
+    found: list[Token] = []
+    selects = False
+    for token in tokens(query):
+        found.append(token)
+        if token.depth or token.kind != "word" or found[0].text != b"INSERT":
+            continue
+        selects = selects or token.text in _SOURCES
+        if len(found) < 3 or found[-2].text in _BEFORE_NAME:
+            continue
+        if token.text == b"VALUES" and not selects:
+            return _insert(query, found[:-1], token.start, "Values", token.end)
+        if token.text == b"FORMAT" and (not selects or _reads_input(found)):
+            return _insert_with_format(query, found)
+    return _whole(query, found, default_insert_format)
+
+
+def _reads_input(found: list[Token]) -> bool:
+    return any(a.text == b"INPUT" and b.text == b"(" for a, b in pairwise(found))
+
+
+def _insert_with_format(query: bytes, found: list[Token]) -> Statement:
+    """`INSERT ... FORMAT name` and the data; also `INSERT ... SELECT ... FROM input(...) FORMAT name`."""
+    clause = found.pop()
+    name = next(tokens(query[clause.end : clause.end + 200]), None)
+    if name is None or name.kind not in ("word", "quoted"):
+        raise ClickHouseError(62, "Syntax error: expected the name of a format after FORMAT")
+    start, end = clause.end + name.start, clause.end + name.end
+    before = _BEFORE_DATA.match(query, end)
+    data_start = before.end() if before else end
+    if query[data_start : data_start + 1] == b";":
+        # The server's own words for a common slip.
+        raise ClickHouseError(36, "You have ';' symbol before data in INSERT query. It's not allowed")
+    return _insert(query, found, clause.start, query[start:end].strip(b'`"').decode(), data_start)
+
+
+def _insert(query: bytes, found: list[Token], end: int, fmt: str, data_start: int) -> Statement:
+    """An insert whose data come in the request: they will be read from a memory file."""
+    _refuse_client_clauses(found)
+    words = _words(found)
+    for name, bracket in pairwise(found):
+        if name.text == b"INPUT" and bracket.text == b"(":
+            # The table function input() reads the request's data: here, those of the memory file.
+            sql = query[: name.start] + b"file('" + _SOURCE + b"', '" + fmt.encode() + b"', "
+            return Statement("INSERT", sql + query[bracket.end : end], None, fmt, data_start, words)
+    at = next((t.start for t in found if t.text == b"SETTINGS" and t.depth == 0), end)
+    source = b"\nFROM INFILE '" + _SOURCE + b"' "
+    sql = query[:at] + source + query[at:end] + b"\nFORMAT " + fmt.encode()
+    return Statement("INSERT", sql, None, fmt, data_start, words)
+
+
+def _whole(query: bytes, found: list[Token], default_insert_format: str) -> Statement:
+    """A statement without data in its text."""
+    while found and found[-1].text == b";":
+        query = query[: found.pop().start]
+    if not found:
+        raise ClickHouseError(62, "Syntax error: failed at position 1 (end of query): . Empty query")
+    if any(token.text == b";" for token in found):
+        raise ClickHouseError(62, "Syntax error: Multi-statements are not allowed")
+    _refuse_client_clauses(found)
+    words = _words(found)
+    kind = next((token.text.decode() for token in found if token.kind == "word"), "")
+    if not kind:  # the engine takes such a text for an empty one
+        raise ClickHouseError(62, "Syntax error: failed at position 1")
+    if kind == "INSERT" and not _SOURCES & set(words):
+        return _insert(query, found, len(query), default_insert_format, len(query))
+    return Statement(kind, with_query_ids(query, found, kind), _format_clause(query, found), words=words)
+
+
+def _words(found: list[Token]) -> tuple[bytes, ...]:
+    return tuple(token.text for token in found if token.kind == "word" and token.depth == 0)
+
+
+def _format_clause(query: bytes, found: list[Token]) -> str | None:
+    """The name in a closing `FORMAT name`, which only SETTINGS or INTO can follow."""
+    for at in range(len(found) - 1, 0, -1):
+        clause, name = found[at - 1], found[at]
+        if clause.text != b"FORMAT" or clause.depth or name.kind not in ("word", "quoted"):
+            continue
+        if at + 1 == len(found) or found[at + 1].text in _AFTER_FORMAT:
+            return query[name.start : name.end].strip(b'`"').decode()
+    return None
+
+
+def _refuse_client_clauses(found: list[Token]) -> None:
+    """Refuse what a server never runs, and chDB would: it is a client as well."""
+    if len(found) > 1 and (found[0].text, found[1].text) == (b"EXECUTE", b"AS"):
+        raise ClickHouseError(344, "IMPERSONATE feature is disabled")
+    for token, following in pairwise(found):
+        if token.kind != "word":
+            continue
+        if token.text == b"INTO" and following.text == b"OUTFILE":
+            raise ClickHouseError(309, "INTO OUTFILE is not allowed")
+        if token.text == b"FROM" and following.text == b"INFILE":
+            raise ClickHouseError(63, "Query has infile and was send directly to server")
+        if token.text == b"PYTHON" and following.text == b"(":
+            raise ClickHouseError(46, "Unknown table function Python")

@@ -1,0 +1,71 @@
+"""What the stack needs before its first pageview: schema and topology, a site, a client with a token."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deploy import control
+from deploy.local.services import ROOT, ServiceError
+from shared.clickhouse import ClickHouse
+from shared.registry.model import token_hash
+
+SITE = "example.com"
+CLIENT = "demo"
+
+
+def hitline_command(*arguments: str) -> list[str]:
+    """The console script of this very virtual environment, whatever PATH says."""
+    return [str(Path(sys.executable).with_name("hitline")), *arguments]
+
+
+def hitline(env: Mapping[str, str], *arguments: str) -> str:
+    """Runs a `hitline` command and returns what it printed; ServiceError with its output when it fails."""
+    done = subprocess.run(
+        hitline_command(*arguments),
+        env=dict(env),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ServiceError(f"`hitline {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def prepare(env: Mapping[str, str], token: str | None, say: Callable[[str], None]) -> str:
+    """Sees to schema, topology, demo site and client; returns the client's token, the given one if it still works."""
+    hitline(env, "migrate")
+    site, client = asyncio.run(_look_up(env["HITLINE_CLICKHOUSE_URL"]))
+    if site is None:
+        hitline(env, "site", "add", SITE)
+        say(f"added the site {SITE}")
+    elif token and client and _works(token, site, client):
+        return token
+    if client is not None:
+        # Its token is not known here any more, and is not shown again.
+        hitline(env, "client", "revoke", CLIENT)
+    added = hitline(env, "client", "add", CLIENT, "--grant", SITE, "--json")
+    say(f"added the client {CLIENT}")
+    return str(json.loads(added)["token"])
+
+
+def _works(token: str, site: control.Site, client: control.Client) -> bool:
+    granted = {granted_site for granted_site, _ in client.grants}
+    return client.token_sha256 == token_hash(token) and str(site.site_id) in granted
+
+
+async def _look_up(url: str) -> tuple[control.Site | None, control.Client | None]:
+    """The demo site and client as they are in the registry."""
+    clickhouse = ClickHouse(url, "hitline make run")
+    try:
+        sites = await control.sites_named(clickhouse, [SITE])
+        clients = await control.clients(clickhouse, CLIENT)
+    finally:
+        await clickhouse.close()
+    return (sites[0] if sites else None), (clients[0] if clients else None)

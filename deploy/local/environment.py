@@ -1,0 +1,108 @@
+"""The settings of the local stack: the caller's, else what an earlier start kept, else defaults; in `.local/env`."""
+
+import base64
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.failure import SetupError
+from deploy.local.ports import LOOPBACK, free_port, is_taken
+from deploy.local.rabbitmq.files import write_private
+from shared.settings import PREFIX
+
+_PORTS = {
+    "HITLINE_HTTP_PORT": 8080,
+    "HITLINE_ADMIN_PORT": 9080,
+    "HITLINE_WORKER_ADMIN_PORT": 9081,
+    "HITLINE_CLICKHOUSE_PORT": 8123,
+}
+#: Made once, and kept: with other keys, what is queued could not be opened; with another secret, ids would differ.
+_KEPT = ("HITLINE_QUEUE_KEYS", "HITLINE_ID_SECRET", "HITLINE_DEMO_TOKEN")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the stack listens, all on 127.0.0.1."""
+
+    http: int
+    admin: int
+    worker_admin: int
+    clickhouse: int
+
+    @classmethod
+    def chosen_by(cls, environ: Mapping[str, str]) -> "Ports":
+        """The caller's or the defaults; 0 picks a free one. SetupError names what is no port or named twice."""
+        chosen: dict[str, int] = {}
+        for name, default in _PORTS.items():
+            text = environ.get(name) or str(default)
+            if not text.isdecimal() or int(text) > 65535:
+                raise SetupError(f"{name} is {text!r}, which is not a port: set it to a number from 0 to 65535")
+            port = int(text) or free_port(set(chosen.values()))
+            if port in chosen.values():
+                raise SetupError(f"{name} is {port}, which another of Hitline's processes has: set it to another")
+            chosen[name] = port
+        return cls(*chosen.values())
+
+    def check_free(self, embedded_clickhouse: bool) -> None:
+        """SetupError that names every port that is taken, and the setting that moves it."""
+        lines = [
+            f"port {port} is taken: set {name} to another"
+            for name, port in self.by_setting().items()
+            if is_taken(port) and (embedded_clickhouse or name != "HITLINE_CLICKHOUSE_PORT")
+        ]
+        if lines:
+            raise SetupError("\n".join(lines))
+
+    def by_setting(self) -> dict[str, int]:
+        """Each port by the name of its setting."""
+        return dict(zip(_PORTS, (self.http, self.admin, self.worker_admin, self.clickhouse), strict=True))
+
+
+def of_caller(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's own settings; an empty one counts as absent."""
+    return {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
+
+
+def settings(caller: Mapping[str, str], kept: Mapping[str, str], ports: Ports, directory: Path) -> dict[str, str]:
+    """All of the stack's settings but the broker's address: secrets kept or made anew, the caller's on top."""
+    made = {
+        "HITLINE_QUEUE_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "HITLINE_ID_SECRET": secrets.token_hex(32),
+    }
+    secret = made | {name: kept[name] for name in _KEPT if name in kept}
+    own = {
+        "HITLINE_CLICKHOUSE_URL": f"http://{LOOPBACK}:{ports.clickhouse}",
+        "HITLINE_STATE_DIR": str(directory / "state"),
+    }
+    numbers = {name: str(port) for name, port in ports.by_setting().items()}
+    merged = secret | own | dict(caller) | numbers
+    # What is still queued was sealed with the kept keys: they go on opening it after a key of the caller's own.
+    keys = [*_words(merged["HITLINE_QUEUE_KEYS"]), *_words(secret["HITLINE_QUEUE_KEYS"])]
+    merged["HITLINE_QUEUE_KEYS"] = ",".join(dict.fromkeys(keys))
+    return merged
+
+
+def read_env(file: Path) -> dict[str, str]:
+    """The variables of a file that `write_env` wrote; none when it is not there."""
+    if not file.exists():
+        return {}
+    found = {}
+    for line in file.read_text().splitlines():
+        words = shlex.split(line, comments=True)
+        if len(words) == 2 and words[0] == "export":
+            name, _, value = words[1].partition("=")
+            found[name] = value
+    return found
+
+
+def write_env(file: Path, variables: Mapping[str, str]) -> None:
+    """Writes variables for `. FILE` in any shell; mode 0600, since some are secrets."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
+    header = "# Written by `make run`. To use the hitline commands with the local stack: . .local/env"
+    write_private(file, "\n".join([header, *lines, ""]))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())

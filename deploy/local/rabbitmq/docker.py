@@ -1,0 +1,116 @@
+"""RabbitMQ in a container, where the package is not installed and may not be."""
+
+import hashlib
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from deploy.local.failure import SetupError
+from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.rabbitmq.files import Secrets, write_private
+from deploy.local.rabbitmq.node import answers_amqp
+
+IMAGE = "rabbitmq:4"
+_START_TIMEOUT_S = 300.0  # the image may have to be fetched first
+
+
+def usable() -> bool:
+    """Whether there is a Docker engine that this user may use."""
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return _docker("info", timeout_s=10).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+class DockerBroker:
+    """One container on a free loopback port; its data are in a volume of the same name and outlive it."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: where the password is kept; one path, one container."""
+        self._path = path.resolve()
+        self._name = f"hitline-{hashlib.sha256(str(self._path).encode()).hexdigest()[:12]}"
+        self._port = 0
+        self.kind = f"in the container {self._name}"
+
+    @property
+    def amqp_url(self) -> str:
+        """Where clients connect, password included: not for logs."""
+        kept = self._secrets()
+        return f"amqp://{kept.user}:{kept.password}@{LOOPBACK}:{self._port}/"
+
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the container still runs."""
+        return _docker("inspect", "--format", "{{.State.Running}}", self._name).stdout.strip() == "true"
+
+    @property
+    def log(self) -> str:
+        """The container's last lines."""
+        return _docker("logs", "--tail", "20", self._name).stdout
+
+    def spawn(self) -> None:
+        """Starts the container, after removing one that a killed launcher left."""
+        self.stop()
+        self._port = free_port()
+        done = _docker(*run_arguments(self._name, self._port, self._env_file()), timeout_s=_START_TIMEOUT_S)
+        if done.returncode != 0:
+            raise SetupError(f"docker run {IMAGE} failed: install rabbitmq-server instead, or see:\n{done.stdout}")
+
+    def wait_until_ready(self) -> None:
+        """Waits until AMQP answers; SetupError with the container's last lines when it does not."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline and self.running:
+            if answers_amqp(LOOPBACK, self._port):
+                return
+            time.sleep(0.3)
+        raise SetupError(f"RabbitMQ did not start in its container. Its last lines:\n{self.log}")
+
+    def stop(self, grace_s: float = 30) -> None:
+        """Stops and removes the container; its volume stays."""
+        _docker("stop", "-t", str(round(grace_s)), self._name)
+        _docker("rm", "--force", self._name)
+
+    def _secrets(self) -> Secrets:
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Secrets.kept_in(self._path / "secrets.json")
+
+    def _env_file(self) -> Path:
+        """A file, since arguments are visible to every user of the machine."""
+        kept = self._secrets()
+        file = self._path / "docker.env"
+        write_private(file, f"RABBITMQ_DEFAULT_USER={kept.user}\nRABBITMQ_DEFAULT_PASS={kept.password}\n")
+        return file
+
+
+def run_arguments(name: str, port: int, env_file: Path) -> list[str]:
+    """What `docker` is called with to start the broker."""
+    return [
+        "run",
+        "--detach",
+        *("--name", name),
+        *("--hostname", "hitline"),  # part of the node's name, and so of where its data are
+        *("--publish", f"{LOOPBACK}:{port}:5672"),
+        *("--env-file", str(env_file)),
+        *("--volume", f"{name}:/var/lib/rabbitmq"),
+        *("--ulimit", "core=0"),
+        IMAGE,
+    ]
+
+
+def _docker(*arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )

@@ -1,0 +1,122 @@
+"""`make run`: everything on this machine, until Ctrl-C.
+
+Exit codes: 0 stopped by the user, 1 something failed or died, 2 something on this machine stands in the way.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from deploy.local import processes
+from deploy.local.failure import SetupError
+from deploy.local.services import ROOT, ServiceError
+from deploy.local.stack import Stack
+from deploy.local.welcome import welcome
+
+_PR_SET_PDEATHSIG = 1
+
+
+class _Stopped(BaseException):
+    """The user wants it to stop; raised out of whatever is under way."""
+
+
+def main() -> int:
+    """Runs the stack of this working copy; returns the exit code."""
+    # A terminal that cannot show a letter is no reason to fail.
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
+    _follow_make()
+    # A core file would be memory on disk, with addresses and keys in it; children inherit the limit.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)  # data and logs are this user's only
+    directory = ROOT / ".local"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.chmod(0o700)
+    try:
+        with _only_one(directory / "lock"):
+            return _run(Stack(directory, os.environ, say))
+    except SetupError as error:
+        return _complain(error, 2)
+
+
+def say(line: str) -> None:
+    """Tells the user what goes on."""
+    print(f"hitline: {line}")
+
+
+def _run(stack: Stack) -> int:
+    signals = _Signals()
+    code = 0
+    try:
+        stack.start()
+        print(welcome(stack))
+        stack.watch()
+    except _Stopped:
+        pass
+    except SetupError as error:
+        code = _complain(error, 2)
+    except (ServiceError, RuntimeError, OSError) as error:
+        code = _complain(error, 1)
+    finally:
+        signals.stopping = True
+        if code != 2:
+            say("stopping (Ctrl-C once more: at once) ...")
+        stack.stop()
+        if code != 2:
+            say(f"stopped; the data stay under {stack.directory.name}/")
+    return code
+
+
+def _complain(error: Exception, code: int) -> int:
+    for line in str(error).splitlines():
+        print(f"hitline: {line}", file=sys.stderr)
+    return code
+
+
+class _Signals:
+    """The first signal to stop raises _Stopped; once it is `stopping`, each further one ends all patience."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stopping:
+            processes.hurry_up()
+        else:
+            self.stopping = True
+            raise _Stopped
+
+
+@contextlib.contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Two stacks on one directory would spoil each other's data."""
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise SetupError(
+                f"make run is running here already (process {file.read().strip()}): stop it first"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _follow_make() -> None:
+    """Under make, its death is a wish to stop: nobody else is left to press Ctrl-C for."""
+    if "MAKELEVEL" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""One process of the local stack: started with its output in a log file, asked whether it is ready, stopped."""
+
+import http.client
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.local import processes
+from deploy.local.failure import SetupError
+from deploy.local.ports import LOOPBACK
+from shared.clickhouse import BadAddress, parse_address
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class ServiceError(RuntimeError):
+    """A process ended or did not become ready; the text holds its last lines."""
+
+
+class Service:
+    """A command that answers HTTP on a loopback port once it is ready."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        directory: Path,
+        ready: tuple[int, str],
+        death_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        """`directory`: the stack's, for the log. `ready`: port and path that answer 200 when it is."""
+        self.name = name
+        self.log_file = directory / "logs" / f"{name}.log"
+        self._command = command
+        self._part = f"{directory.resolve()}/{name}"
+        self._ready = ready
+        self._death_signal = death_signal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self, env: Mapping[str, str]) -> None:
+        """Starts it without waiting."""
+        self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self._process = processes.spawn(self._command, self._part, env, log, self._death_signal, cwd=ROOT)
+
+    def wait_until_ready(self, timeout_s: float = 60) -> None:
+        """Waits until it says so; ServiceError with its last lines when it ends or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not answers_ok(*self._ready):
+            if not self.running:
+                raise ServiceError(f"{self.name} ended before it was ready. {self.last_lines}")
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{self.name} is not ready after {timeout_s:.0f} s. {self.last_lines}")
+            time.sleep(0.05)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def last_lines(self) -> str:
+        """The end of its log, and where the rest is."""
+        return f"The end of {self.log_file}:\n{processes.tail(self.log_file)}"
+
+    @property
+    def pid(self) -> int:
+        """The process id; RuntimeError when it does not run."""
+        if self._process is None or not self.running:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.pid
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM, after the grace SIGKILL; also to one that a killed launcher left. Idempotent."""
+        first = [self._process.pid] if self._process is not None else []
+        processes.stop_part(self._part, grace_s, first)
+        if self._process is not None:
+            self._process.wait(10)
+            self._process = None
+
+
+def answers_ping(url: str) -> bool:
+    """Whether a ClickHouse answers at this URL, user and password apart."""
+    try:
+        address = parse_address(url)
+    except BadAddress as error:
+        raise SetupError(str(error)) from None
+    kind = http.client.HTTPSConnection if address.secure else http.client.HTTPConnection
+    return _answers(kind(address.host, address.port, timeout=3), "/ping")
+
+
+def answers_ok(port: int, path: str) -> bool:
+    """Whether GET on this machine's port answers 200; straight, whatever proxy is configured."""
+    return _answers(http.client.HTTPConnection(LOOPBACK, port, timeout=2), path)
+
+
+def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,130 @@
+"""The local stack: what it is made of, in which order it starts and stops."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deploy.local import broker, demo
+from deploy.local.broker import Broker
+from deploy.local.demo import hitline_command
+from deploy.local.environment import Ports, of_caller, read_env, settings, write_env
+from deploy.local.geo import GeoUpdate
+from deploy.local.rabbitmq.node import RabbitMQNode
+from deploy.local.services import Service, ServiceError, answers_ping
+from shared.settings import PREFIX
+
+# How long each part may take to stop by itself: a worker flushes what it holds, a broker closes its files.
+_GATEWAY_GRACE_S, _WORKER_GRACE_S, _STORE_GRACE_S = 15.0, 40.0, 30.0
+
+
+class Stack:
+    """Broker, ClickHouse, gateway and worker of one directory."""
+
+    def __init__(self, directory: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+        """`directory`: all data, logs and secrets go there. SetupError for settings that are wrong."""
+        self.directory = directory
+        self.ports = Ports.chosen_by(environ)
+        self._say = say
+        self._env_file = directory / "env"
+        self._kept = read_env(self._env_file)
+        self._caller = of_caller(environ)
+        self.settings = settings(self._caller, self._kept, self.ports, directory)
+        self._private_broker = RabbitMQNode(directory / "rabbitmq")
+        self.broker: Broker = self._private_broker
+        self._geo = GeoUpdate(directory)
+        self.clickhouse: Service | None = self._embedded_clickhouse()
+        self.gateway = self._hitline("gateway", self.ports.admin)
+        self.worker = self._hitline("worker", self.ports.worker_admin)
+
+    def start(self) -> None:
+        """Starts everything and waits until it is ready. SetupError, ServiceError or RuntimeError when it cannot."""
+        self.stop()  # what a launcher that was killed may have left
+        if self._has_clickhouse():
+            self.clickhouse = None
+        self.ports.check_free(embedded_clickhouse=self.clickhouse is not None)
+        self.broker = broker.choose(self.directory / "rabbitmq", self._given_amqp_url(), self._say)
+        self._start_stores()
+        self._keep("HITLINE_AMQP_URL", self.broker.amqp_url)
+        token = demo.prepare(self._environment(), self._kept.get("HITLINE_DEMO_TOKEN"), self._say)
+        self._keep("HITLINE_DEMO_TOKEN", token)
+        self._geo.wait(self._say)
+        self._start_hitline()
+
+    def watch(self) -> None:
+        """Returns never; ServiceError with the last lines of a part that died."""
+        while True:
+            for service in (self.clickhouse, self.worker, self.gateway):
+                if service is not None and not service.running:
+                    raise ServiceError(f"{service.name} died unexpectedly. {service.last_lines}")
+            if not self.broker.running:
+                raise ServiceError(f"RabbitMQ died unexpectedly. Its last lines:\n{self.broker.log}")
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stops everything in the order that loses no time: who accepts, who stores, then where it is stored."""
+        self._geo.stop()
+        self.gateway.stop(_GATEWAY_GRACE_S)
+        self.worker.stop(_WORKER_GRACE_S)
+        if self.clickhouse is not None:
+            self.clickhouse.stop(_STORE_GRACE_S)
+        self.broker.stop(_STORE_GRACE_S)
+
+    def _start_stores(self) -> None:
+        """Broker and ClickHouse side by side, and the geo databases beside both."""
+        self._say("starting RabbitMQ and ClickHouse ...")
+        self.broker.spawn()
+        if self.clickhouse is not None:
+            self.clickhouse.spawn(os.environ)
+        self._geo.spawn(self._environment())
+        if self.clickhouse is not None:
+            self.clickhouse.wait_until_ready()
+        self.broker.wait_until_ready()
+
+    def _start_hitline(self) -> None:
+        self._say("starting gateway and worker ...")
+        self.gateway.spawn(self._environment())
+        admin_port = {"HITLINE_ADMIN_PORT": str(self.ports.worker_admin)}
+        self.worker.spawn(self._environment() | admin_port)
+        self.gateway.wait_until_ready()
+        self.worker.wait_until_ready()
+
+    def _has_clickhouse(self) -> bool:
+        """Whether the caller's HITLINE_CLICKHOUSE_URL answers; one that does not is replaced by the embedded one."""
+        given = self._caller.get("HITLINE_CLICKHOUSE_URL")
+        embedded = f"http://127.0.0.1:{self.ports.clickhouse}"
+        if given and answers_ping(given):
+            return True
+        if given and given != embedded and given != self._kept.get("HITLINE_CLICKHOUSE_URL"):
+            self._say("HITLINE_CLICKHOUSE_URL is set but does not answer. Going on with an embedded ClickHouse.")
+        self.settings["HITLINE_CLICKHOUSE_URL"] = embedded
+        return False
+
+    def _given_amqp_url(self) -> str | None:
+        """The caller's broker; not the private node's own address, from a shell that sourced `.local/env`."""
+        given = self._caller.get("HITLINE_AMQP_URL")
+        return None if given and self._private_broker.owns(given) else given
+
+    def _keep(self, name: str, value: str) -> None:
+        self.settings[name] = value
+        write_env(self._env_file, self.settings)
+
+    def _environment(self) -> dict[str, str]:
+        """Of the stack's processes: this one's, with the stack's settings in place of the caller's."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        return inherited | self.settings | {"PYTHONUNBUFFERED": "1"}
+
+    def _hitline(self, name: str, admin_port: int) -> Service:
+        # Killed, not asked to stop, should the launcher die: nothing is lost by it, and a worker that drains while
+        # broker and ClickHouse go away as well would only linger.
+        return Service(
+            name, hitline_command(name), self.directory, (admin_port, "/readyz"), death_signal=signal.SIGKILL
+        )
+
+    def _embedded_clickhouse(self) -> Service:
+        port = self.ports.clickhouse
+        data = str(self.directory / "clickhouse")
+        command = [sys.executable, "-m", "deploy.local.clickhouse", "--path", data, "--port", str(port)]
+        return Service("clickhouse", command, self.directory, (port, "/ping"))

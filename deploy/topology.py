@@ -1,0 +1,76 @@
+"""The broker's side of `hitline migrate`: exchange, queues and bindings of shared/queue.py, each by itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelPreconditionFailed
+
+from shared.queue import DEAD, DEAD_ARGUMENTS, DEAD_QUEUE, EXCHANGE, PAGEVIEWS, QUEUE, QUEUE_ARGUMENTS
+
+_QUEUES: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
+    (QUEUE, dict(QUEUE_ARGUMENTS), PAGEVIEWS),
+    (DEAD_QUEUE, dict(DEAD_ARGUMENTS), DEAD),
+)
+#: The part of RabbitMQ's refusal that names the argument and both values.
+_DIFFERENCE: Final = re.compile(r"inequivalent arg '([^']*)' .*?: (received .*)", re.DOTALL)
+
+
+async def declare(connection: AbstractConnection) -> list[str]:
+    """Declare all that is missing and return what exists with other arguments, a sentence each.
+
+    Such a queue stays as it is and is bound: pageviews go through it, and only an operator can decide to empty and
+    delete it.  A refused declaration closes its channel, so each has one of its own.
+    """
+    differences = []
+    if found := await _declare_exchange(connection):
+        differences.append(found)
+    for name, arguments, key in _QUEUES:
+        if found := await _declare_queue(connection, name, arguments):
+            differences.append(found)
+        async with connection.channel() as channel:
+            queue = await channel.get_queue(name, ensure=False)
+            await queue.bind(EXCHANGE, key)
+    return differences
+
+
+async def missing(connection: AbstractConnection) -> list[str]:
+    """Return the names of exchange and queues that are not there, changing nothing."""
+    names = []
+    for kind, name in (("exchange", EXCHANGE), ("queue", QUEUE), ("queue", DEAD_QUEUE)):
+        try:
+            async with connection.channel() as channel:
+                if kind == "exchange":
+                    await channel.get_exchange(name, ensure=True)
+                else:
+                    await channel.get_queue(name, ensure=True)
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            names.append(name)
+    return names
+
+
+async def _declare_exchange(connection: AbstractConnection) -> str:
+    try:
+        async with connection.channel() as channel:
+            await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+    except ChannelPreconditionFailed as error:
+        return _explain(f"exchange {EXCHANGE}", error)
+    return ""
+
+
+async def _declare_queue(connection: AbstractConnection, name: str, arguments: dict[str, Any]) -> str:
+    try:
+        async with connection.channel() as channel:
+            await channel.declare_queue(name, durable=True, arguments=arguments)
+    except ChannelPreconditionFailed as error:
+        return _explain(f"queue {name}", error)
+    return ""
+
+
+def _explain(what: str, error: ChannelPreconditionFailed) -> str:
+    found = _DIFFERENCE.search(str(error))
+    detail = f"{found[1]}: {found[2].strip()}" if found else "its arguments differ"
+    return f"{what} is not what Hitline declares ({detail}); it stays in use: drain it, delete it, and migrate again"

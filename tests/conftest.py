@@ -1,0 +1,56 @@
+"""Fixtures: one real ClickHouse engine and one real broker for the whole run, started when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
+from tests import parts
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseProcess]:
+    """Start a ClickHouse engine, without any schema, on a free port."""
+    process = ClickHouseProcess(tmp_path_factory.mktemp("clickhouse"))
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
+    """Start a broker of our own, without any queue, on free ports."""
+    node = RabbitMQNode(tmp_path_factory.mktemp("broker"))
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def _schema(clickhouse: ClickHouseProcess) -> None:
+    parts.run_apart(partial(parts.apply_schema, clickhouse.url))
+
+
+@pytest.fixture
+def tables(clickhouse: ClickHouseProcess, _schema: None) -> ClickHouseProcess:
+    """ClickHouse with Hitline's schema, all tables empty."""
+    parts.empty_tables(clickhouse)
+    return clickhouse
+
+
+@pytest.fixture
+def queues(broker: RabbitMQNode) -> RabbitMQNode:
+    """The broker with Hitline's topology, all queues empty."""
+    parts.run_apart(partial(parts.empty_queues, broker.amqp_url))
+    return broker
+
+
+@pytest.fixture
+def stack(tables: ClickHouseProcess, queues: RabbitMQNode, tmp_path: Path) -> parts.Stack:
+    """Both, and the environment that Hitline's processes need to find them."""
+    return parts.Stack(tables, queues, parts.make_env(tmp_path / "state", tables, queues))

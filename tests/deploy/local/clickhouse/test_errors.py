@@ -1,0 +1,58 @@
+"""Errors as a server gives them: status, code, text; and nothing that ends the process."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy.local.clickhouse.conftest import Http
+
+CASES = [
+    ("SELECT * FROM missing", 404, 60, "UNKNOWN_TABLE"),
+    ("SELECT * FROM nowhere.t", 404, 81, "UNKNOWN_DATABASE"),
+    ("SELECT nothing FROM system.one", 404, 47, "UNKNOWN_IDENTIFIER"),
+    ("SELECT nofunction(1)", 404, 46, "UNKNOWN_FUNCTION"),
+    ("SELECT 1 SETTINGS no_such = 1", 404, 115, "UNKNOWN_SETTING"),
+    ("SELECT 1 FORMAT Nothing", 404, 73, "UNKNOWN_FORMAT"),
+    ("SELEC 1", 400, 62, "SYNTAX_ERROR"),
+    ("SELECT toUInt8('x')", 400, 6, "CANNOT_PARSE_TEXT"),
+    ("SELECT throwIf(1)", 500, 395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"),
+    ("", 200, 0, ""),
+]
+
+
+@pytest.mark.parametrize(("sql", "status", "code", "name"), CASES)
+def test_codes_and_statuses_are_the_servers(http: Http, sql: str, status: int, code: int, name: str) -> None:
+    answer = http(sql)
+    assert answer.status_code == status, answer.text
+    if code:
+        assert answer.headers["X-ClickHouse-Exception-Code"] == str(code)
+        assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
+        assert answer.text.count("DB::Exception") == 1
+        assert f"({name}) (version 26." in answer.text
+
+
+def test_unknown_url_settings_and_databases(http: Http) -> None:
+    assert http("SELECT 1", no_such_setting=1).headers["X-ClickHouse-Exception-Code"] == "115"
+    assert http("SELECT 1", max_threads="abc").status_code == 400
+    assert http("SELECT 1", database="nowhere").headers["X-ClickHouse-Exception-Code"] == "81"
+
+
+def test_odd_queries_do_not_end_the_process(http: Http) -> None:
+    for sql in (
+        b"\x00\xff",
+        b"(" * 5000,
+        b"SELECT '" + b"x" * 100_000,
+        b"/*",
+        b";",
+        b"'",
+        b"INSERT",
+        b"INSERT INTO t FORMAT",
+    ):
+        assert http(sql).status_code in (400, 404, 500), sql[:20]
+    assert http("SELECT 1").text == "1\n"
+
+
+def test_a_memory_limit_is_an_error_not_an_end(http: Http) -> None:
+    answer = http("SELECT groupArray(number) FROM numbers(100000000)", max_memory_usage=10_000_000)
+    assert answer.headers["X-ClickHouse-Exception-Code"] == "241"
+    assert http("SELECT 1").text == "1\n"

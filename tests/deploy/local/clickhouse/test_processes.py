@@ -1,0 +1,126 @@
+"""Queries side by side: query ids, KILL QUERY, system.processes, the bounded pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+import requests
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from tests.deploy.local.clickhouse.conftest import Http
+
+FOREVER = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))"
+
+
+@pytest.fixture
+def aside() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def count(http: Http, pattern: str) -> int:
+    return int(http(f"SELECT count() FROM system.processes WHERE query_id LIKE '{pattern}'").text)
+
+
+def begin(http: Http, aside: ThreadPoolExecutor, sql: str, query_id: str) -> Future[requests.Response]:
+    job = aside.submit(http, sql, query_id=query_id, max_threads=1)
+    wait_for(lambda: count(http, query_id) == 1)
+    return job
+
+
+def slow_insert(http: Http) -> str:
+    """A table whose inserts take about 10 s."""
+    http("CREATE OR REPLACE TABLE slow (a UInt64) ENGINE = MergeTree ORDER BY a")
+    http("CREATE TABLE IF NOT EXISTS sink (a UInt64) ENGINE = MergeTree ORDER BY a")
+    http("DROP VIEW IF EXISTS slowly")
+    http("CREATE MATERIALIZED VIEW slowly TO sink AS SELECT a FROM slow WHERE NOT ignore(sleepEachRow(0.01))")
+    return "INSERT INTO slow FORMAT TSV\n" + "".join(f"{n}\n" for n in range(1000))
+
+
+def test_an_insert_is_seen_by_its_query_id_and_killed_by_it(http: Http, aside: ThreadPoolExecutor) -> None:
+    sql = slow_insert(http)
+    job = aside.submit(
+        http, sql, query_id="hitline-x-1", function_sleep_max_microseconds_per_block=100_000_000, max_block_size=10
+    )
+    wait_for(lambda: count(http, "hitline-x-%") == 1)
+    shown = http("SELECT user, query FROM system.processes WHERE query_id = 'hitline-x-1' FORMAT TSVRaw").text
+    assert shown.lower().startswith("default\tinsert into slow")
+    assert "999" not in shown
+    killed = http("KILL QUERY WHERE query_id = 'hitline-x-1' SYNC")
+    assert killed.text.startswith("finished")
+    assert count(http, "hitline-%") == 0
+    assert job.result().headers["X-ClickHouse-Exception-Code"] == "394"
+
+
+def test_killing_what_does_not_run_is_harmless(http: Http) -> None:
+    assert http("KILL QUERY WHERE query_id = 'nobody' SYNC").text == ""
+    assert count(http, "nobody") == 0
+
+
+def test_a_running_id_is_taken(http: Http, aside: ThreadPoolExecutor) -> None:
+    job = begin(http, aside, FOREVER, "twice")
+    second = http("SELECT 1", query_id="twice")
+    assert second.headers["X-ClickHouse-Exception-Code"] == "216"
+    assert second.status_code == 500
+    http("KILL QUERY WHERE query_id = 'twice' SYNC")
+    assert job.result().headers["X-ClickHouse-Exception-Code"] == "394"
+    assert http("SELECT 1", query_id="twice").ok
+
+
+def test_a_long_query_delays_no_other(http: Http, aside: ThreadPoolExecutor) -> None:
+    jobs = [begin(http, aside, FOREVER, f"long-{n}") for n in range(3)]
+    http("CREATE OR REPLACE TABLE quick (a UInt8) ENGINE = MergeTree ORDER BY a")
+    began = time.monotonic()
+    assert http("1\n", query="INSERT INTO quick FORMAT CSV").ok
+    assert time.monotonic() - began < 2
+    assert not any(job.done() for job in jobs)
+    http("KILL QUERY WHERE query_id LIKE 'long-%' SYNC")
+    for job in jobs:
+        job.result()
+
+
+def test_queries_beyond_the_pool_wait_and_kill_gets_through(
+    start: Callable[..., ClickHouseProcess], aside: ThreadPoolExecutor
+) -> None:
+    http = Http(start(arguments=("--max-connections", "1")))
+    job = begin(http, aside, FOREVER, "only")
+    queued = aside.submit(http, "SELECT 5")
+    time.sleep(0.3)
+    assert not queued.done()
+    assert http("KILL QUERY WHERE query_id = 'only' SYNC").ok
+    assert queued.result().text == "5\n"
+    assert not job.result().ok
+
+
+def test_a_client_that_leaves_a_stream_ends_its_query(http: Http) -> None:
+    with requests.post(
+        http.process.url, params={"query_id": "left"}, data="SELECT * FROM system.numbers", stream=True, timeout=60
+    ) as answer:
+        chunks = answer.iter_content(1 << 20)
+        next(chunks)
+        assert count(http, "left") == 1
+        assert http("SELECT 1", query_id="left").headers["X-ClickHouse-Exception-Code"] == "216"
+    wait_for(lambda: count(http, "left") == 0)
+    wait_for(lambda: http("SELECT 1", query_id="left").ok)
+
+
+def test_a_stream_can_be_killed(http: Http) -> None:
+    with requests.post(
+        http.process.url, params={"query_id": "stream"}, data="SELECT * FROM system.numbers", stream=True, timeout=60
+    ) as answer:
+        chunks = answer.iter_content(1 << 20)
+        next(chunks)
+        assert http("KILL QUERY WHERE query_id = 'stream' ASYNC").ok
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            for _ in chunks:
+                pass

@@ -1,0 +1,171 @@
+"""Queries over HTTP: where they may stand, formats, parameters, settings, compression, streams."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import clickhouse_connect
+import lz4.frame
+import pytest
+import requests
+import zstandard
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from tests.deploy.local.clickhouse.conftest import Http
+
+
+def test_a_query_may_stand_in_the_url_the_body_or_both(http: Http) -> None:
+    assert http.get(query="SELECT 1").text == "1\n"
+    assert http("SELECT 2").text == "2\n"
+    assert http("+ 1", query="SELECT 2").text == "3\n"
+    assert http("-- first\nSELECT /* two\nlines */ 1,\n 'a;b' ;\n").text == "1\ta;b\n"
+
+
+def test_health_checks_and_unknown_paths(http: Http) -> None:
+    assert http.get("/ping").text == "Ok.\n"
+    assert http.get("/").text == "Ok.\n"
+    assert http.get("/nowhere").status_code == 404
+
+
+def test_the_format_comes_from_the_query_then_the_url_then_the_header(http: Http) -> None:
+    assert http("SELECT 1 AS a").headers["X-ClickHouse-Format"] == "TabSeparated"
+    assert http("SELECT 1 AS a", default_format="JSONEachRow").text == '{"a":1}\n'
+    assert http("SELECT 1 AS a", headers={"X-ClickHouse-Format": "CSVWithNames"}).text == '"a"\n1\n'
+    answer = http("SELECT 1 AS format FORMAT JSON SETTINGS max_threads = 1", default_format="CSV")
+    assert json.loads(answer.text)["data"] == [{"format": 1}]
+    assert answer.headers["X-ClickHouse-Format"] == "JSON"
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert http("SELECT format FROM (SELECT 7 AS format)").text == "7\n"
+
+
+def test_headers_tell_of_the_query(http: Http) -> None:
+    answer = http("SELECT number FROM numbers(10)", query_id="mine")
+    assert answer.headers["X-ClickHouse-Query-Id"] == "mine"
+    assert answer.headers["X-ClickHouse-Timezone"]
+    assert answer.headers["X-ClickHouse-Server-Display-Name"]
+    summary = json.loads(answer.headers["X-ClickHouse-Summary"])
+    assert summary["read_rows"] == "10"
+    assert summary["result_rows"] == "10"
+
+
+def test_parameters_are_typed(http: Http) -> None:
+    answer = http(
+        "SELECT {a:UInt8} + 1, {b:String}, {c:Array(String)}", param_a="5", param_b="x'y\\tz", param_c="['q']"
+    )
+    assert answer.text == "6\tx\\'y\\tz\t['q']\n"
+    assert http("SELECT {a:UInt8}", param_a="no").headers["X-ClickHouse-Exception-Code"] == "457"
+    assert http("SELECT {a:UInt8}").headers["X-ClickHouse-Exception-Code"] == "456"
+
+
+def test_settings_and_database_hold_for_one_request(http: Http) -> None:
+    assert http("SELECT getSetting('max_threads')", max_threads=3).text == "3\n"
+    assert http("SELECT getSetting('max_threads')").text != "3\n"
+    assert http("SELECT currentDatabase()", database="system").text == "system\n"
+    assert http("SELECT currentDatabase()").text == "default\n"
+    assert http("SET max_threads = 3").status_code == 200
+    assert http("SELECT getSetting('max_threads')").text != "3\n"
+
+
+def test_interface_parameters_are_taken_and_change_nothing(http: Http) -> None:
+    answer = http(
+        "SELECT 1",
+        wait_end_of_query=1,
+        send_progress_in_http_headers=1,
+        http_headers_progress_interval_ms=1000,
+        buffer_size=1000,
+        cancel_http_readonly_queries_on_client_close=1,
+        quota_key="k",
+    )
+    assert answer.text == "1\n"
+
+
+def test_get_and_readonly_change_nothing(http: Http) -> None:
+    assert (
+        http.get(query="CREATE TABLE never (a UInt8) ENGINE = Memory").headers["X-ClickHouse-Exception-Code"] == "164"
+    )
+    assert (
+        http("CREATE TABLE never (a UInt8) ENGINE = Memory", readonly=1).headers["X-ClickHouse-Exception-Code"] == "164"
+    )
+    assert http("SELECT 1 SETTINGS max_threads = 1", readonly=1).headers["X-ClickHouse-Exception-Code"] == "164"
+    assert http("SELECT 1 SETTINGS max_threads = 1", readonly=2).text == "1\n"
+    assert http("SELECT 1 SETTINGS readonly = 0", readonly=2).headers["X-ClickHouse-Exception-Code"] == "164"
+    assert http("EXISTS TABLE never").text == "0\n"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "lz4", "zstd"])
+def test_answers_are_compressed_when_asked_for(http: Http, encoding: str) -> None:
+    unpack = {
+        "gzip": gzip.decompress,
+        "lz4": lz4.frame.decompress,
+        "zstd": lambda d: zstandard.ZstdDecompressor().decompressobj().decompress(d),
+    }
+    for rows in (10, 400_000):  # whole, and streamed
+        answer = requests.post(
+            http.process.url + "/?enable_http_compression=1",
+            data=f"SELECT number FROM numbers({rows})",
+            headers={"Accept-Encoding": encoding},
+            stream=True,
+            timeout=60,
+        )
+        assert answer.headers["Content-Encoding"] == encoding
+        raw = answer.raw.read(decode_content=False)
+        assert unpack[encoding](raw).count(b"\n") == rows
+    plain = http("SELECT 1", headers={"Accept-Encoding": encoding})
+    assert "Content-Encoding" not in plain.headers
+
+
+def test_a_query_may_come_compressed(http: Http) -> None:
+    for encoding, pack in (("gzip", gzip.compress), ("lz4", lz4.frame.compress), ("zstd", zstandard.compress)):
+        assert http(pack(b"SELECT 'packed'"), headers={"Content-Encoding": encoding}).text == "packed\n"
+    assert http(b"SELECT 1", headers={"Content-Encoding": "lz4"}).headers["X-ClickHouse-Exception-Code"] == "271"
+    assert http(b"SELECT 1", headers={"Content-Encoding": "xyz"}).status_code == 501
+    assert http("SELECT 1", compress=1).status_code == 501
+
+
+def test_a_large_result_is_streamed(http: Http) -> None:
+    with requests.post(
+        http.process.url, data="SELECT number FROM numbers(100000000000)", stream=True, timeout=60
+    ) as answer:
+        head = next(answer.iter_content(1 << 20))
+    assert head.startswith(b"0\n1\n2\n")
+    assert http("SELECT 1").text == "1\n"
+
+
+def test_an_error_after_the_first_bytes_is_told_in_the_stream(http: Http, client: Any) -> None:
+    sql = "SELECT throwIf(number = 3000000) AS a FROM numbers(5000000) SETTINGS max_threads = 1"
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        http(sql)
+    with pytest.raises(Exception, match="throwIf"), client.query_row_block_stream(sql) as stream:
+        for _ in stream:
+            pass
+
+
+def test_several_statements_and_client_clauses_are_refused(http: Http) -> None:
+    assert http("SELECT 1; SELECT 2").headers["X-ClickHouse-Exception-Code"] == "62"
+    assert http("SELECT 1 INTO OUTFILE '/tmp/never'").headers["X-ClickHouse-Exception-Code"] == "309"
+    assert http("INSERT INTO t FROM INFILE '/etc/hostname' FORMAT CSV").headers["X-ClickHouse-Exception-Code"] == "63"
+    assert http("SELECT * FROM Python(os)").headers["X-ClickHouse-Exception-Code"] == "46"
+    assert http("EXECUTE AS someone SELECT 1").headers["X-ClickHouse-Exception-Code"] == "344"
+    assert http("SELECT 'a;b', 'INTO OUTFILE' -- ; SELECT").text == "a;b\tINTO OUTFILE\n"
+
+
+def test_forms_carry_parameters_and_external_tables(server: ClickHouseProcess, http: Http) -> None:
+    answer = requests.post(
+        server.url,
+        params={"query": "SELECT sum(_1), {p:String} FROM ext GROUP BY 2", "ext_types": "UInt8,String", "param_p": "x"},
+        files={"ext": ("ext.tsv", b"1\ta\n2\tb\n")},
+        timeout=60,
+    )
+    assert answer.text == "3\tx\n"
+    with clickhouse_connect.get_client(host="127.0.0.1", port=server.port, form_encode_query_params=True) as client:
+        assert client.query("SELECT {a:String}", parameters={"a": "é'"}).result_rows == [("é'",)]
+    assert http("EXISTS TEMPORARY TABLE ext").text == "0\n"
+
+
+async def test_the_async_client_reads(server: ClickHouseProcess) -> None:
+    async with await clickhouse_connect.get_async_client(host="127.0.0.1", port=server.port) as client:
+        result = await client.query("SELECT number, toString(number) FROM numbers(200000)")
+        assert len(result.result_rows) == 200_000
+        assert (await client.query_df("SELECT 1 AS a"))["a"].tolist() == [1]

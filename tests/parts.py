@@ -1,0 +1,116 @@
+"""The real parts that tests run against, and what brings them back to empty between two tests."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import threading
+import urllib.request
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from deploy.clickhouse import migrations
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
+from shared import queue
+from shared.clickhouse import ClickHouse
+
+Result = TypeVar("Result")
+
+#: Fixed, so that a test may make a sealer of its own.
+QUEUE_KEY = bytes(range(32))
+
+
+def run_apart(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run a coroutine in a thread and loop of its own: synchronous fixtures must leave the tests' loop alone."""
+    outcome: list[Result | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(work()))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def execute(clickhouse: ClickHouseProcess, sql: str) -> str:
+    """Run one statement over plain HTTP and return the answer's text."""
+    request = urllib.request.Request(clickhouse.url, data=sql.encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read().decode()
+
+
+async def apply_schema(url: str) -> None:
+    """Apply the migrations as `hitline migrate` does."""
+    clickhouse = ClickHouse(url, "hitline tests")
+    try:
+        async for _ in migrations.migrate(clickhouse, migrations.read()):
+            pass
+    finally:
+        await clickhouse.close()
+
+
+def empty_tables(clickhouse: ClickHouseProcess) -> None:
+    """Truncate every table of both databases but the record of migrations."""
+    names = execute(
+        clickhouse,
+        "SELECT database || '.' || name FROM system.tables WHERE database IN ('hitline', 'hitline_control')"
+        " AND engine LIKE '%MergeTree' AND name != 'migrations' AND total_rows > 0 FORMAT TSV",
+    )
+    for name in names.split():
+        execute(clickhouse, f"TRUNCATE TABLE {name}")
+
+
+async def empty_queues(amqp_url: str) -> None:
+    """Declare the topology and purge both queues."""
+    connection = await queue.connect([amqp_url], "hitline tests")
+    async with connection:
+        channel = await connection.channel()
+        await queue.declare(channel)
+        for name in (queue.QUEUE, queue.DEAD_QUEUE):
+            await (await channel.get_queue(name, ensure=False)).purge()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """ClickHouse with the schema and a broker with the topology, both empty, and settings that point there."""
+
+    clickhouse: ClickHouseProcess
+    broker: RabbitMQNode
+    env: dict[str, str]
+
+
+def make_env(
+    state_dir: Path, clickhouse: ClickHouseProcess | None = None, broker: RabbitMQNode | None = None, **more: str
+) -> dict[str, str]:
+    """Return an environment for Hitline processes: nothing of this machine's own, ports chosen by the system.
+
+    `more`: further settings, by name without the prefix.
+    """
+    settings = {
+        "QUEUE_KEYS": base64.b64encode(QUEUE_KEY).decode(),
+        "ID_SECRET": "a secret for tests only",
+        "HTTP_HOST": "127.0.0.1",
+        "HTTP_PORT": "0",
+        "ADMIN_HOST": "127.0.0.1",
+        "ADMIN_PORT": "0",
+        "STATE_DIR": str(state_dir),
+        # Where nothing listens, so that a test that forgot a part fails at once.
+        "CLICKHOUSE_URL": clickhouse.url if clickhouse else "http://127.0.0.1:1",
+        "AMQP_URL": broker.amqp_url if broker else "amqp://guest:guest@127.0.0.1:1/",
+        **more,
+    }
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(state_dir),
+        **{f"HITLINE_{name}": value for name, value in settings.items()},
+    }

@@ -1,0 +1,240 @@
+"""The registry's poller against the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from shared.clickhouse import ClickHouse
+from shared.registry import Replica
+from shared.registry import fetch as fetch_module
+from shared.registry.model import token_hash
+from shared.registry.poll import OVERLAP_US, Poller
+from tests.parts import apply_schema, execute
+
+SITE = "00000000-0000-0000-0000-00000000000{}"
+
+
+def add_site(
+    clickhouse: ClickHouseProcess, number: int, hostname: str, *, removed: bool = False, version: int = 0
+) -> None:
+    row_version = str(version) if version else "toUnixTimestamp64Micro(now64(6))"
+    execute(
+        clickhouse,
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at, removed, version)"
+        f" SELECT '{SITE.format(number)}', '{hostname}', ['{hostname}'], now64(6), {removed}, {row_version}",
+    )
+
+
+def add_client(clickhouse: ClickHouseProcess, name: str, token: str, site: str) -> None:
+    execute(
+        clickhouse,
+        "INSERT INTO hitline_control.clients (client_id, name, token_sha256, grants, rate, created_at) SELECT"
+        f" generateUUIDv4(), '{name}', '{token_hash(token)}', [('{site}', 'site.manage_data')], '5/second', now64(6)",
+    )
+
+
+@pytest.fixture
+async def poller(tables: ClickHouseProcess, tmp_path: Path) -> AsyncIterator[Poller]:
+    client = ClickHouse(tables.url, "hitline tests", read_s=20)
+    replica = Replica(tmp_path / "state", "test")
+    yield Poller(replica, client, poll_s=0.05)
+    replica.close()
+    await client.close()
+
+
+async def test_a_site_and_a_client_arrive(poller: Poller, tables: ClickHouseProcess) -> None:
+    assert not poller.ready
+    add_site(tables, 1, "example.com")
+    add_client(tables, "edge", "secret", SITE.format(1))
+    assert await poller.refresh()
+    assert poller.ready
+    site = poller.replica.find_site("example.com")
+    client = poller.replica.find_client(token_hash("secret"))
+    assert site is not None
+    assert client is not None
+    assert client.may("site.manage_data", site)
+    assert (client.name, client.rate) == ("edge", "5/second")
+
+
+async def test_an_empty_registry_is_not_ready_but_polled(poller: Poller) -> None:
+    assert await poller.refresh()
+    assert not poller.ready
+    assert poller.age_s < 5
+
+
+async def test_a_removed_site_goes(poller: Poller, tables: ClickHouseProcess) -> None:
+    add_site(tables, 1, "example.com")
+    await poller.refresh()
+    assert poller.replica.find_site("example.com")
+    add_site(tables, 1, "example.com", removed=True)
+    await poller.refresh()
+    assert poller.replica.find_site("example.com") is None
+    assert poller.ready
+
+
+async def test_a_change_that_becomes_visible_late_is_found(poller: Poller, tables: ClickHouseProcess) -> None:
+    now = time.time_ns() // 1000
+    add_site(tables, 1, "example.com", version=now)
+    await poller.refresh()
+    add_site(tables, 2, "late.example", version=now - OVERLAP_US // 2)
+    await poller.refresh()
+    assert poller.replica.find_site("late.example")
+    assert poller.replica.version == now
+
+
+async def test_an_older_row_of_a_site_does_not_undo_a_newer_one(poller: Poller, tables: ClickHouseProcess) -> None:
+    now = time.time_ns() // 1000
+    add_site(tables, 1, "example.com", removed=True, version=now)
+    await poller.refresh()
+    add_site(tables, 1, "example.com", version=now - 1_000_000)
+    await poller.refresh()
+    assert poller.replica.find_site("example.com") is None
+
+
+async def test_a_quiet_registry_keeps_caches_and_generation(poller: Poller, tables: ClickHouseProcess) -> None:
+    add_site(tables, 1, "example.com")
+    await poller.refresh()
+    generation = poller.replica.generation
+    site = poller.replica.find_site("example.com")
+    for _ in range(3):
+        await poller.refresh()
+    assert poller.replica.generation == generation
+    assert poller.replica.find_site("example.com") is site
+
+
+async def test_rows_of_one_insert_are_paged_although_they_share_a_version(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(
+        tables,
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at)"
+        " SELECT generateUUIDv4(), 's' || number, ['s' || number], now64(6) FROM numbers(25000)",
+    )
+    await poller.refresh()
+    missing = [number for number in range(0, 25_000, 97) if not poller.replica.find_site(f"s{number}")]
+    assert missing == []
+
+
+async def test_a_load_that_breaks_off_is_not_taken_for_a_registry(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_site(tables, 1, "example.com")
+    add_client(tables, "edge", "secret", SITE.format(1))
+    columns = dict(fetch_module._COLUMNS)
+    monkeypatch.setitem(fetch_module._COLUMNS, "clients", ("client_id", "no_such_column, version"))
+    assert not await poller.refresh()
+    assert not poller.ready
+    monkeypatch.setitem(fetch_module._COLUMNS, "clients", columns["clients"])
+    assert await poller.refresh()
+    assert poller.replica.find_client(token_hash("secret"))
+
+
+async def test_callers_at_the_same_time_share_a_fetch(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetches = 0
+    fetch = poller._fetch
+
+    async def counted() -> bool:
+        nonlocal fetches
+        fetches += 1
+        return await fetch()
+
+    monkeypatch.setattr(poller, "_fetch", counted)
+    assert all(await asyncio.gather(*(poller.refresh() for _ in range(50))))
+    assert fetches <= 2
+
+
+async def test_a_refresh_sees_what_was_written_before_it_was_called(poller: Poller, tables: ClickHouseProcess) -> None:
+    add_site(tables, 1, "example.com")
+    await poller.refresh()
+    under_way = asyncio.create_task(poller.refresh())
+    await asyncio.sleep(0)
+    add_site(tables, 2, "second.example")
+    await poller.refresh()
+    assert poller.replica.find_site("second.example")
+    await under_way
+
+
+async def test_a_lost_control_database_leaves_the_registry_in_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An engine of its own: its schema comes and goes, and it is stopped, too."""
+    caplog.set_level("INFO", "shared.registry.poll")
+    engine = ClickHouseProcess(tmp_path / "clickhouse")
+    engine.start()
+    client = ClickHouse(engine.url, "hitline tests")
+    replica = Replica(tmp_path / "state", "test")
+    poller = Poller(replica, client)
+    try:
+        await apply_schema(engine.url)
+        add_site(engine, 1, "example.com")
+        assert await poller.refresh()
+        execute(engine, "DROP DATABASE hitline_control SYNC")
+        assert not await poller.refresh()
+        assert not await poller.refresh()
+        assert [record.getMessage() for record in caplog.records if "hitline migrate" in record.getMessage()]
+        assert len(caplog.records) == 1, "an error is logged once"
+        await apply_schema(engine.url)
+        assert await poller.refresh()
+        assert "older than this process's copy" in caplog.records[-1].getMessage()
+        engine.stop()
+        assert not await poller.refresh()
+        assert "does not answer" in caplog.records[-1].getMessage()
+        assert replica.find_site("example.com")
+        engine.start()
+        add_site(engine, 2, "second.example")
+        assert await poller.refresh()
+        assert replica.find_site("second.example")
+        assert caplog.records[-1].getMessage() == "the registry is being refreshed again"
+    finally:
+        engine.stop()
+        await client.close()
+        replica.close()
+
+
+async def test_run_picks_up_a_change_and_ends_when_cancelled(poller: Poller, tables: ClickHouseProcess) -> None:
+    running = asyncio.create_task(poller.run())
+    add_site(tables, 1, "example.com")
+    for _ in range(250):
+        await asyncio.sleep(0.02)
+        if poller.replica.find_site("example.com"):
+            break
+    assert poller.replica.find_site("example.com")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not poller._tasks
+
+
+async def test_a_start_without_clickhouse_finds_the_last_known_registry(
+    poller: Poller, tables: ClickHouseProcess, tmp_path: Path
+) -> None:
+    add_site(tables, 1, "example.com")
+    await poller.refresh()
+    poller.replica.close()
+    again = Replica(tmp_path / "state", "test")
+    try:
+        late = Poller(again, ClickHouse("http://127.0.0.1:1", "hitline tests"))
+        assert not await late.refresh()
+        assert late.ready
+        assert late.age_s == float("inf")
+        assert again.find_site("example.com")
+    finally:
+        again.close()
+        poller.replica = Replica(tmp_path / "state", "test")
+
+
+async def test_the_copy_is_readable_by_its_user_only(poller: Poller, tables: ClickHouseProcess) -> None:
+    add_site(tables, 1, "example.com")
+    await poller.refresh()
+    directory = poller.replica.path.parent
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}

@@ -1,0 +1,80 @@
+"""Fetching a file over HTTP with bounds on everything: time to connect, time in all, size."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPResponse
+from typing import IO, Final, NamedTuple
+
+_CHUNK: Final = 1 << 18
+#: For a connection, and for each wait for the next bytes.
+SILENCE_SECONDS: Final = 8.0
+WHOLE_SECONDS: Final = 600.0
+
+
+class DownloadError(Exception):
+    """The file could not be had; the text says why, without the address's query or any secret."""
+
+
+class OutOfReachError(DownloadError):
+    """The host does not answer; another of its files will not be had either."""
+
+
+class Fetched(NamedTuple):
+    """What came: `changed` is false for a 304, whose body is empty; header names are in lower case."""
+
+    changed: bool
+    headers: Mapping[str, str]
+    bytes: int
+
+
+def fetch(
+    url: str,
+    to: IO[bytes],
+    *,
+    limit_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    credentials: tuple[str, str] | None = None,
+) -> Fetched:
+    """Write what is at `url` to `to`.
+
+    `credentials` (user, password) go to that host only, not to where it redirects.  Raises `DownloadError`.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise DownloadError("the address is neither http nor https")
+    request = urllib.request.Request(url, headers={"User-Agent": "hitline", **(headers or {})})  # noqa: S310
+    if credentials:
+        token = b64encode(":".join(credentials).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:  # noqa: S310
+            return _read(response, to, limit_bytes)
+    except urllib.error.HTTPError as error:
+        if error.code == 304:
+            return Fetched(False, {}, 0)
+        raise DownloadError(f"the server answered {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise OutOfReachError(f"the server can't be reached: {error.reason}") from None
+    except (OSError, HTTPException) as error:
+        raise OutOfReachError(f"the connection failed: {error}") from None
+
+
+def _read(response: HTTPResponse, to: IO[bytes], limit_bytes: int) -> Fetched:
+    deadline = time.monotonic() + WHOLE_SECONDS
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    size = 0
+    while chunk := response.read(_CHUNK):
+        size += len(chunk)
+        if size > limit_bytes:
+            raise DownloadError(f"it is larger than {limit_bytes >> 20} MiB")
+        if time.monotonic() > deadline:
+            raise DownloadError(f"it took longer than {WHOLE_SECONDS:.0f} s")
+        to.write(chunk)
+    promised = headers.get("content-length", "")
+    if promised.isdigit() and int(promised) != size:  # http.client takes a cut connection for the end
+        raise OutOfReachError(f"the connection broke after {size} of {promised} bytes")
+    return Fetched(True, headers, size)

@@ -1,0 +1,56 @@
+"""Updating the spam feeds from within a worker, for those who have no cron for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from worker.lookups.feeds import FEEDS, BusyError, Feed, update_feeds
+
+log = logging.getLogger(__name__)
+
+
+class FeedTimer:
+    """Starts an update every `hours` hours, the first at once, on a thread of its own; 0 hours: never.
+
+    Several workers over one directory do no harm: one updates, the others pass.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        hours: float,
+        feeds: Sequence[Feed] = FEEDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._every_s = hours * 3600
+        self._feeds = feeds
+        self._clock = clock
+        self._due_s = clock()
+        self._thread: threading.Thread | None = None
+
+    def tick(self) -> None:
+        """Start an update if one is due and none is under way."""
+        if not self._every_s or self._clock() < self._due_s or (self._thread and self._thread.is_alive()):
+            return
+        self._due_s = self._clock() + self._every_s
+        self._thread = threading.Thread(target=self._update, name="feeds", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the update under way, if any."""
+        if self._thread:
+            self._thread.join()
+
+    def _update(self) -> None:
+        try:
+            for result in update_feeds(self._directory, self._feeds):
+                log.log(logging.INFO if result.ok else logging.WARNING, "feed %s: %s", result.feed.file, result.text)
+        except BusyError:
+            log.debug("another worker updates the feeds")
+        except OSError as error:
+            log.warning("feeds can't be updated: %s", error)
