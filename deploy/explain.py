@@ -137,7 +137,7 @@ def _found(step: str, answer: Any) -> dict[str, Any]:
 def _columns(row: Row) -> dict[str, Any]:
     """Return the row as analysts will find it."""
     columns = to_columns([(row, _NIL, 0)])
-    found = {}
+    found: dict[str, Any] = {}
     for name, kind, (value,) in zip(COLUMNS, COLUMN_TYPES, columns, strict=True):
         if name in _OF_THE_QUEUE:
             continue

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
-from tests import parts
+from tests import parts, services
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +54,14 @@ def queues(broker: RabbitMQNode) -> RabbitMQNode:
 def stack(tables: ClickHouseProcess, queues: RabbitMQNode, tmp_path: Path) -> parts.Stack:
     """Both, and the environment that Hitline's processes need to find them."""
     return parts.Stack(tables, queues, parts.make_env(tmp_path / "state", tables, queues))
+
+
+@pytest.fixture(scope="module")
+def system(
+    clickhouse: ClickHouseProcess, broker: RabbitMQNode, _schema: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[services.System]:
+    """A gateway and a worker on empty tables and queues, for all tests of a module."""
+    parts.empty_tables(clickhouse)
+    parts.run_apart(partial(parts.empty_queues, broker.amqp_url))
+    with services.system(clickhouse, broker, tmp_path_factory.mktemp("system")) as running:
+        yield running

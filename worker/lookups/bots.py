@@ -13,7 +13,29 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-un
 from ua_parser_rs import UserAgentExtractor
 
 #: Decided by hand where the lists disagree; the reasons are in docs/bots.md.
-OWN_PATTERNS: Final = (r"^\W*$",)
+OWN_PATTERNS: Final = (
+    r"^\W*$",
+    r"^Mozilla/[0-9.]+(?: \(compatible;?\))?$",
+    r"^User-Agent:",
+    r"UniversalFeedParser",
+    r"Feed ?Fetcher",
+    r"LiveJournal\.com",
+    r"Liferea/",
+    r"^(?:Reeder|Newsify)/",
+    r"libfetch",
+    r"^HTTP_Request",
+    r"^Ruby$",
+    r"^Chef ",
+    r"Link Validator",
+    r"Ezooms",
+    r"Robosourcer",
+    r"Protocol Discovery",
+    r"DTS Agent",
+    r"Google Desktop/",
+    r"^(?:distilator|portscout|IrssiUrlLog)/",
+    r"^Superblock-Denim",
+    r"via docs\.google\.com/viewer",
+)
 
 
 class Bots:

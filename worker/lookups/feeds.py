@@ -112,7 +112,7 @@ def _count_before(path: Path, feed: Feed) -> int:
 
 
 def _conditions(path: Path, url: str) -> dict[str, str]:
-    """Return the headers that ask for the list only if it changed (RFC 9110 section 13.1); none without a sound old one."""
+    """Return the headers that ask for the list only if it changed (RFC 9110, 13.1); none without a sound old one."""
     try:
         notes: dict[str, Any] = json.loads(_notes_path(path).read_bytes())
         read_list(path)

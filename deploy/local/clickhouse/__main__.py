@@ -18,6 +18,7 @@ from aiohttp import web
 from deploy.local.clickhouse.app import Limits, Server
 from deploy.local.clickhouse.engine import Engine
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.quiet import silence_http
 from deploy.local.clickhouse.users import Users, load
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -85,6 +86,7 @@ def main() -> int:
     options = _arguments()
     if options.host not in _LOOPBACK:
         return _fail(f"--host {options.host}: this server is for this machine only, use 127.0.0.1")
+    silence_http()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold visitors' data
     options.path.mkdir(parents=True, exist_ok=True)
     with (options.path / "in-use.lock").open("w") as lock:

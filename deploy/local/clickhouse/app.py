@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
@@ -18,7 +18,7 @@ from deploy.local.clickhouse.encoding import check_size
 from deploy.local.clickhouse.engine import Connection, Engine, Result
 from deploy.local.clickhouse.errors import ClickHouseError
 from deploy.local.clickhouse.request import Query
-from deploy.local.clickhouse.running import Running
+from deploy.local.clickhouse.running import Entry, Running
 from deploy.local.clickhouse.sessions import Sessions
 from deploy.local.clickhouse.streaming import Pipe
 from deploy.local.clickhouse.users import User, Users
@@ -26,6 +26,7 @@ from deploy.local.clickhouse.users import User, Users
 # Larger bodies are unpacked off the event loop.
 _SMALL_BYTES = 64 << 10
 _IDLE_CHECK_S = 5.0
+_SETTLE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Server:
             query = request.read(http.method, args, http.headers, body, files)
             query_id = query.query_id
             user = self._users.check(query.user, query.password)
-            with self._running.entered(query_id):
-                return await self._answer(http, user, query)
+            with self._running.entered(user.name, query_id) as entry:
+                return await self._answer(http, user, query, entry)
         except ClickHouseError as exception:
             return replies.error(exception, self._engine.version, query_id)
 
@@ -121,13 +122,14 @@ class Server:
                 check_size(len(body), self._limits.body_bytes)
         return args, body, files
 
-    async def _answer(self, http: web.Request, user: User, query: Query) -> web.StreamResponse:
+    async def _answer(self, http: web.Request, user: User, query: Query, entry: Entry) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         if len(query.body) > _SMALL_BYTES:
             work = await loop.run_in_executor(self._threads, execute.prepare, query, self._limits.body_bytes)
         else:
             work = execute.prepare(query, self._limits.body_bytes)
         user.may_run(work.statement)
+        entry.unseen = work.statement.urgent or b"log_comment" in work.statement.sql.lower()
         if work.streams and not query.wait_end:
             return await self._stream(http, user, query, work)
         threads = self._urgent if work.statement.urgent else self._threads
@@ -135,8 +137,13 @@ class Server:
         return replies.result(query, work.format, self._engine.timezone, got)
 
     def _run(self, user: User, query: Query, work: execute.Work) -> Result:
+        self._settle(work)
         with self._connected(user, query) as connection:
             return execute.run(connection, query, work)
+
+    def _settle(self, work: execute.Work) -> None:
+        if work.statement.urgent and work.statement.kind != "KILL":
+            self._running.settle(self._engine.visible, _SETTLE_S)
 
     @contextmanager
     def _connected(self, user: User, query: Query) -> Iterator[Connection]:
@@ -184,14 +191,16 @@ class Server:
             await response.write_eof()
         except ClickHouseError as exception:
             late = replies.late_error(exception, self._engine.version, answer.tag)
-            await response.write(packer.add(late) + packer.end())
+            with suppress(ConnectionError):
+                await response.write(packer.add(late) + packer.end())
             if http.transport is not None:
                 http.transport.close()  # no last chunk: the client sees that the answer is not whole
-        except ConnectionResetError:
+        except ConnectionError:
             pass  # the client has gone; leaving the pipe cancels its query
         return response
 
     def _blocks(self, user: User, query: Query, work: execute.Work) -> Generator[Result, None, None]:
+        self._settle(work)
         with self._connected(user, query) as connection:
             yield from connection.stream(work.statement.sql, work.format, query.params)
 

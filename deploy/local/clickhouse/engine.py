@@ -148,6 +148,11 @@ class Engine:
         except RuntimeError as exception:
             raise from_engine(exception) from None
 
+    def visible(self) -> set[str]:
+        """The `log_comment` of every query that system.processes shows."""
+        rows = self._anchor.query("SELECT Settings['log_comment'] FROM system.processes", "JSONCompactEachRow").data
+        return {json.loads(line)[0] for line in rows.splitlines()}
+
     def kill_all(self) -> None:
         """Cancel every query but this one, without waiting for their ends."""
         self._anchor.query("KILL QUERY WHERE query_id != queryID() ASYNC")

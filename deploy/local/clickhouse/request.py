@@ -41,6 +41,7 @@ _INTERFACE = frozenset(
 _OURS = frozenset(
     [
         "enable_http_compression",
+        "log_comment",  # it carries the query id (processes_view.py)
         "send_progress_in_http_headers",
         "http_headers_progress_interval_ms",
         "cancel_http_readonly_queries_on_client_close",

@@ -3,31 +3,64 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.processes_view import tag
+
+_LOOK_EVERY_S = 0.005
+
+
+@dataclass(eq=False)
+class Entry:
+    """A query from its arrival to its answer. `unseen`: system.processes will never show it under its tag."""
+
+    tag: str
+    unseen: bool = False
 
 
 class Running:
-    """Ids from a request's arrival to its answer, queued ones too; one id runs once at a time."""
+    """All entries, queued ones too; one id runs once at a time."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def entered(self, query_id: str) -> Iterator[None]:
+    def entered(self, user: str, query_id: str) -> Iterator[Entry]:
         """Hold an id; raises ClickHouseError 216 while another query has it."""
+        entry = Entry(tag(user, query_id))
         with self._lock:
-            if query_id in self._ids:
+            if query_id in self._entries:
                 raise ClickHouseError(216, f"Query with id = {query_id} is already running.")
-            self._ids.add(query_id)
+            self._entries[query_id] = entry
         try:
-            yield
+            yield entry
         finally:
             with self._lock:
-                self._ids.discard(query_id)
+                del self._entries[query_id]
+
+    def settle(self, visible: Callable[[], set[str]], timeout_s: float) -> None:
+        """Wait until every query that has arrived is visible to the engine or over.
+
+        Else a look at system.processes could miss an insert that waits for a thread and runs a moment later.
+        Raises ClickHouseError 202 when it takes too long.
+        """
+        with self._lock:
+            waiting = {entry for entry in self._entries.values() if not entry.unseen}
+        end = time.monotonic() + timeout_s
+        while waiting:
+            seen = visible()
+            with self._lock:
+                here = set(self._entries.values())
+            waiting = {entry for entry in waiting & here if not entry.unseen and entry.tag not in seen}
+            if waiting and time.monotonic() > end:
+                raise ClickHouseError(202, f"Too many simultaneous queries: {len(waiting)} are still waiting to start")
+            if waiting:
+                time.sleep(_LOOK_EVERY_S)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._entries)

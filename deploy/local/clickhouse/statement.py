@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from deploy.local.clickhouse.errors import ClickHouseError
-from deploy.local.clickhouse.lexer import Token, tokens
+from deploy.local.clickhouse.lexer import Token, tokens, without_hints
 from deploy.local.clickhouse.processes_view import with_query_ids
 
 # Around the data of an insert: blanks after the format's name, then at most one line break.
@@ -94,12 +94,12 @@ def _insert(query: bytes, found: list[Token], end: int, fmt: str, data_start: in
     for name, bracket in pairwise(found):
         if name.text == b"INPUT" and bracket.text == b"(":
             # The table function input() reads the request's data: here, those of the memory file.
-            sql = query[: name.start] + b"file('" + _SOURCE + b"', '" + fmt.encode() + b"', "
+            sql = without_hints(query[: name.start]) + b"file('" + _SOURCE + b"', '" + fmt.encode() + b"', "
             return Statement("INSERT", sql + query[bracket.end : end], None, fmt, data_start, words)
     at = next((t.start for t in found if t.text == b"SETTINGS" and t.depth == 0), end)
     source = b"\nFROM INFILE '" + _SOURCE + b"' "
     sql = query[:at] + source + query[at:end] + b"\nFORMAT " + fmt.encode()
-    return Statement("INSERT", sql, None, fmt, data_start, words)
+    return Statement("INSERT", without_hints(sql), None, fmt, data_start, words)
 
 
 def _whole(query: bytes, found: list[Token], default_insert_format: str) -> Statement:
@@ -117,7 +117,7 @@ def _whole(query: bytes, found: list[Token], default_insert_format: str) -> Stat
         raise ClickHouseError(62, "Syntax error: failed at position 1")
     if kind == "INSERT" and not _SOURCES & set(words):
         return _insert(query, found, len(query), default_insert_format, len(query))
-    return Statement(kind, with_query_ids(query, found, kind), _format_clause(query, found), words=words)
+    return Statement(kind, without_hints(with_query_ids(query, found, kind)), _format_clause(query, found), words=words)
 
 
 def _words(found: list[Token]) -> tuple[bytes, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,8 @@ def load(config_file: Path, into: Path) -> tuple[Users, Path]:
     users = [_user(element, root) for element in root.find("users") or ()]
     if not users:
         raise ClickHouseError(36, f"{config_file}: no users")
+    if root.find("quotas//interval") is not None:
+        print(f"{config_file}: quotas are not enforced by the embedded ClickHouse", file=sys.stderr, flush=True)
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = _for_the_engine(root)
     (into / "users.xml").write_bytes(ET.tostring(written))

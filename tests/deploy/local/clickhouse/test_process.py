@@ -110,6 +110,17 @@ def test_a_failed_start_tells_why(tmp_path: Path) -> None:
         ClickHouseProcess(tmp_path, port=taken.getsockname()[1]).start()
 
 
+def test_a_malformed_request_is_not_repeated_on_stderr(start: Start) -> None:
+    process = start()
+    for request in (b"GET /secret-path HTTP/x\r\n\r\n", b"secret\r\n\r\n", b"POST / HTTP/1.1\r\nsecret\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", process.port)) as connection:
+            connection.sendall(request)
+            assert b" 400 " in connection.recv(1000)
+    assert Http(process)("SELECT 1").text == "1\n"
+    process.stop()
+    assert "secret" not in process.last_lines(1000)
+
+
 def test_no_core_dump(start: Start) -> None:
     limits = Path(f"/proc/{start().pid}/limits").read_text()
     line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))

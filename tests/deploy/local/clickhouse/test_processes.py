@@ -102,6 +102,23 @@ def test_queries_beyond_the_pool_wait_and_kill_gets_through(
     assert not job.result().ok
 
 
+def test_a_look_at_the_processes_misses_no_query_that_has_arrived(
+    start: Callable[..., ClickHouseProcess], aside: ThreadPoolExecutor
+) -> None:
+    http = Http(start(arguments=("--max-connections", "1")))
+    holder = begin(http, aside, FOREVER, "holder")
+    queued = aside.submit(http, FOREVER, query_id="hitline-queued", max_threads=1)
+    time.sleep(0.2)
+    looked = aside.submit(count, http, "hitline-%")
+    time.sleep(0.3)
+    assert not looked.done()  # it waits until the queued one can be seen
+    http("KILL QUERY WHERE query_id = 'holder' SYNC")
+    assert looked.result() == 1
+    http("KILL QUERY WHERE query_id = 'hitline-queued' SYNC")
+    assert not queued.result().ok
+    assert not holder.result().ok
+
+
 def test_a_client_that_leaves_a_stream_ends_its_query(http: Http) -> None:
     with requests.post(
         http.process.url, params={"query_id": "left"}, data="SELECT * FROM system.numbers", stream=True, timeout=60

@@ -54,6 +54,11 @@ def test_only_the_table_of_processes_is_rewritten() -> None:
     assert b"log_comment" not in read(b"KILL QUERY WHERE user = 'query_id'").sql
 
 
+def test_hints_for_clickhouses_own_tests_are_taken_out() -> None:
+    assert b"serverError" not in read(b"SELECT 1 -- { serverError 60 }").sql
+    assert b"'-- { a }'" in read(b"SELECT '-- { a }', 1 -- { b }").sql
+
+
 def test_an_engines_doubled_text_becomes_one() -> None:
     error = from_engine(
         RuntimeError(

@@ -1,0 +1,71 @@
+"""`hitline explain`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.cli.conftest import Hitline
+
+PAGEVIEW = {
+    "url": "https://www.example.com/shop?utm_source=news",
+    "timestamp": "2026-01-31T12:00:00.123Z",
+    "visitor_ip": "192.0.2.1",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+}
+
+
+@pytest.fixture(autouse=True)
+def _site(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com")
+
+
+def told(hitline: Hitline, pageview: dict[str, Any], *options: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(hitline("explain", "-", "--json", *options, stdin=json.dumps(pageview)).stdout)
+    return answer
+
+
+def test_a_pageview_that_would_be_stored_shows_its_row(hitline: Hitline) -> None:
+    answer = told(hitline, PAGEVIEW)
+    assert answer["outcome"] == "stored"
+    row = answer["row"]
+    assert (row["hostname"], row["path"], row["utm_source"]) == ("example.com", "/shop", "news")
+    assert row["timestamp"] == "2026-01-31T12:00:00.123Z"
+    assert row["browser"] == "Firefox"
+    assert [step["step"] for step in answer["steps"]][:3] == ["put_site", "drop_too_old", "drop_dnt"]
+
+
+def test_a_drop_names_its_rule_and_ends_the_steps(hitline: Hitline) -> None:
+    hitline("exclude", "add", "--path", "/shop", "--site", "example.com")
+    answer = told(hitline, PAGEVIEW)
+    assert answer["outcome"] == "excluded_path"
+    assert answer["rule"] == "path /shop of example.com"
+    assert answer["steps"][-1]["decision"] == "drop"
+    assert "row" not in answer
+
+
+def test_a_pageview_that_a_gateway_would_refuse_says_why(hitline: Hitline) -> None:
+    answer = told(hitline, {**PAGEVIEW, "visitor_ip": "nowhere"})
+    assert (answer["outcome"], answer["status"]) == ("rejected", 400)
+    assert "visitor_ip" in answer["message"]
+
+
+def test_a_hostname_of_no_site(hitline: Hitline) -> None:
+    assert told(hitline, PAGEVIEW, "--url", "https://example.net/")["outcome"] == "unknown_site"
+
+
+def test_options_alone_make_a_pageview(hitline: Hitline) -> None:
+    shown = hitline("explain", "--url", "https://example.com/", "--ip", "192.0.2.1").stdout
+    assert "It would be stored as" in shown
+    assert "put_site" in shown
+
+
+def test_the_visitors_address_is_in_no_step_and_no_row(hitline: Hitline) -> None:
+    assert "192.0.2.1" not in json.dumps(told(hitline, PAGEVIEW))
+
+
+def test_a_file_that_is_not_there_is_an_error(hitline: Hitline, tmp_path: Path) -> None:
+    assert "can't be read" in hitline("explain", str(tmp_path / "none"), expect=1).stderr

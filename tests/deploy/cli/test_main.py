@@ -1,0 +1,45 @@
+"""The `hitline` command itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import COMMANDS
+from tests import parts
+from tests.deploy.cli.conftest import runner_with
+
+_HEAVY = ("clickhouse_connect", "aio_pika", "aiohttp", "pydantic", "worker", "gateway", "chdb")
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom deploy.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {_HEAVY} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("[]\n")
+    assert [name for name in COMMANDS if f"  {name} " not in shown] == []
+
+
+def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
+    code = "from deploy.cli import main; main(['frobnicate'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+
+
+def test_a_bug_is_one_line_that_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from deploy.cli import site
+
+    def broken(_url: str) -> None:
+        raise KeyError("203.0.113.7")
+
+    monkeypatch.setattr(site, "_list", broken)
+    told = runner_with(parts.make_env(tmp_path))("site", "list", expect=1).stderr
+    assert "KeyError at " in told
+    assert "203.0.113.7" not in told

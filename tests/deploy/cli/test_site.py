@@ -1,0 +1,121 @@
+"""`hitline site`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from tests.deploy.cli.conftest import Hitline
+from tests.parts import execute
+
+
+def sites(hitline: Hitline) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(hitline("site", "list", "--json").stdout)
+    return found
+
+
+def test_names_and_aliases_are_normalised(hitline: Hitline) -> None:
+    hitline("site", "add", "WWW.Example.COM.", "--hostname", "Bücher.example", "--hostname", "*.Example.com")
+    (site,) = sites(hitline)
+    assert site["name"] == "example.com"
+    assert site["hostnames"] == ["example.com", "xn--bcher-kva.example", "*.example.com"]
+
+
+def test_a_wildcard_keeps_its_www(hitline: Hitline) -> None:
+    hitline("site", "add", "*.www.example.com")
+    assert sites(hitline)[0]["hostnames"] == ["*.www.example.com"]
+
+
+def test_the_same_hostname_twice_is_stored_once(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "www.example.com")
+    assert sites(hitline)[0]["hostnames"] == ["example.com"]
+
+
+def test_time_zone_and_retention_are_stored(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--timezone", "Europe/Berlin", "--retention-days", "30")
+    assert (sites(hitline)[0]["timezone"], sites(hitline)[0]["retention_days"]) == ("Europe/Berlin", 30)
+
+
+def test_an_unknown_time_zone_is_an_error(hitline: Hitline) -> None:
+    assert "Mars/Base" in hitline("site", "add", "example.com", "--timezone", "Mars/Base", expect=1).stderr
+    assert sites(hitline) == []
+
+
+def test_what_is_no_hostname_is_an_error_that_says_so(hitline: Hitline) -> None:
+    for text in ("https://example.com/", "example.com:8080", "exa mple", "*example.com", "a.*.example.com", "", "'"):
+        assert "is not a valid" in hitline("site", "add", "--", text, expect=1).stderr
+    assert sites(hitline) == []
+
+
+def test_a_site_that_exists_is_not_added_again(hitline: Hitline, tables: ClickHouseProcess) -> None:
+    hitline("site", "add", "example.com")
+    assert "exists already" in hitline("site", "add", "www.example.com", expect=1).stderr
+    assert execute(tables, "SELECT count() FROM hitline_control.sites").strip() == "1"
+
+
+def test_a_site_whose_name_is_an_alias_of_another_is_refused(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "example.org")
+    assert "site example.com, which keeps it" in hitline("site", "add", "example.org", expect=1).stderr
+
+
+def test_an_alias_that_an_older_site_has_stays_there_and_is_told(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "shop.example")
+    added = hitline("site", "add", "example.org", "--hostname", "shop.example")
+    assert "hostname shop.example stays with site example.com" in added.stderr
+    assert len(sites(hitline)) == 2
+
+
+def test_a_removed_site_is_gone_and_can_be_added_anew(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com")
+    (old,) = sites(hitline)
+    hitline("site", "remove", "www.EXAMPLE.com")
+    assert sites(hitline) == []
+    hitline("site", "add", "example.com")
+    assert sites(hitline)[0]["site_id"] != old["site_id"]
+
+
+def test_a_site_is_removed_by_its_name_only(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "example.org")
+    assert "is a hostname of site example.com" in hitline("site", "remove", "example.org", expect=1).stderr
+    assert "there is no site" in hitline("site", "remove", "example.net", expect=1).stderr
+
+
+def test_of_two_added_at_the_same_time_the_older_stays(hitline: Hitline, tables: ClickHouseProcess) -> None:
+    """What the second one finds when the first was written after it looked."""
+    from deploy import control
+    from deploy.cli import site
+
+    looked = control.sites_named
+    calls = 0
+
+    async def blind_at_first(clickhouse: Any, names: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return [] if calls == 1 else await looked(clickhouse, names)
+
+    hitline("site", "add", "example.com")
+    site.control.sites_named = blind_at_first  # type: ignore[assignment]
+    try:
+        assert "exists already" in hitline("site", "add", "example.com", expect=1).stderr
+    finally:
+        site.control.sites_named = looked
+    assert len(sites(hitline)) == 1
+
+
+def test_a_change_is_newer_than_all_rows_even_when_the_clock_was_set_back(
+    hitline: Hitline, tables: ClickHouseProcess
+) -> None:
+    ahead = 4_000_000_000_000_000
+    execute(
+        tables,
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at, version)"
+        f" VALUES ('00000000-0000-0000-0000-000000000001', 'ahead.example', ['ahead.example'], now64(6), {ahead})",
+    )
+    hitline("site", "remove", "ahead.example")
+    assert sites(hitline) == []
+    assert execute(tables, "SELECT max(version) FROM hitline_control.sites").strip() == str(ahead + 1)
+
+
+def test_an_empty_list_says_how_to_begin(hitline: Hitline) -> None:
+    assert "hitline site add" in hitline("site", "list").stderr

@@ -1,0 +1,210 @@
+"""Hitline's own processes as tests start them, and a client that posts to them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
+from tests import http, parts
+
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
+
+
+class Service:
+    """A gateway or worker process; `port` and `admin_port` are known once it is started."""
+
+    _PORTS = re.compile(r"(?:listening on \S+:(\d+), )?admin port (\d+)")
+
+    def __init__(self, name: str, env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.env = dict(env)
+        self.log = log
+        self.port = 0
+        self.admin_port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Service:
+        """Start and wait until it says which ports it has."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        began = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self.name], env=self.env, stderr=log, stdin=subprocess.DEVNULL,
+                cwd=Path(__file__).parent.parent,
+            )  # fmt: skip
+        found = wait_for(lambda: self._PORTS.search(self.text()[began:]) or self._ended())
+        if not hasattr(found, "groups"):
+            raise RuntimeError(f"{self.name} ended with {found}: {self.text()}")
+        self.port, self.admin_port = int(found[1] or 0), int(found[2])
+        if self.name == "gateway":  # the next start has it at the same place
+            self.env["HITLINE_HTTP_PORT"] = str(self.port)
+        return self
+
+    def _ended(self) -> str | None:
+        code = self._process.poll() if self._process else None
+        return None if code is None else f"exit code {code}"
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def resident_mib(self) -> float:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def stop(self, timeout_s: float = 40.0) -> int:
+        """SIGTERM and wait; returns the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout_s)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        if self.running:
+            self.kill()
+
+
+@contextmanager
+def service(name: str, env: Mapping[str, str], log: Path) -> Iterator[Service]:
+    running = Service(name, env, log)
+    try:
+        yield running.start()
+    finally:
+        running.end()
+
+
+def hitline(env: Mapping[str, str], *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a `hitline` command."""
+    return subprocess.run(
+        [sys.executable, "-c", "from deploy.cli import main; main()", *arguments],
+        env=dict(env), check=check, text=True, capture_output=True, timeout=60, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+
+
+def add_client(env: Mapping[str, str], name: str, *grants: str, rate: str = "1000000/second") -> str:
+    """Register an API client and return its token."""
+    options = [option for grant in grants for option in ("--grant", grant)]
+    return json.loads(hitline(env, "client", "add", name, *options, "--rate", rate, "--json").stdout)["token"]
+
+
+def wait_for(look: Any, timeout_s: float = 30.0) -> Any:
+    """Call `look` until it returns something true, and return that; raises `TimeoutError`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing came of it in {timeout_s} s")
+
+
+def pageview(**fields: Any) -> dict[str, Any]:
+    """Return a valid pageview; a field of `...` is left out."""
+    now = datetime.datetime.now(datetime.UTC)
+    full = {
+        "url": "https://example.com/page",
+        "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "visitor_ip": "198.51.100.23",
+        "user_agent": USER_AGENT,
+        **fields,
+    }
+    return {name: value for name, value in full.items() if value is not ...}
+
+
+def ids() -> dict[str, str]:
+    return {"session_id": str(uuid.uuid4()), "page_id": str(uuid.uuid4())}
+
+
+def count(clickhouse: ClickHouseProcess, table: str = "pageviews", where: str = "1") -> int:
+    return int(parts.execute(clickhouse, f"SELECT count() FROM hitline.{table} WHERE {where}"))
+
+
+def rows(clickhouse: ClickHouseProcess, sql: str) -> list[dict[str, Any]]:
+    answer = parts.execute(clickhouse, f"{sql} FORMAT JSONEachRow")
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+@dataclass
+class System:
+    """A whole Hitline: the real parts, a gateway, workers, and clients' tokens."""
+
+    clickhouse: ClickHouseProcess
+    broker: RabbitMQNode
+    env: dict[str, str]
+    logs: Path
+    gateway: Service
+    token: str
+    workers: list[Service] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return self.gateway.port
+
+    def post(self, body: Any = None, token: str | None = None, **fields: Any) -> http.Answer:
+        """Post one pageview (a valid one with `fields` set, unless `body` is given) as the usual client."""
+        return http.request(self.port, body=pageview(**fields) if body is None else body, token=token or self.token)
+
+    def add_worker(self, **settings: str) -> Service:
+        env = {**self.env, **{f"HITLINE_{name.upper()}": value for name, value in settings.items()}}
+        worker = Service("worker", env, self.logs / f"worker-{len(self.workers)}.log").start()
+        self.workers.append(worker)
+        return worker
+
+    def outcomes(self) -> dict[str, int]:
+        """Return the pageviews by outcome, from ClickHouse."""
+        sql = "SELECT outcome, sum(pageviews) AS number FROM hitline.outcomes GROUP BY outcome"
+        return {row["outcome"]: int(row["number"]) for row in rows(self.clickhouse, sql)}
+
+    def wait_for_outcomes(self, total: int, timeout_s: float = 60.0) -> dict[str, int]:
+        """Wait until `total` pageviews have come to an end, and return how."""
+        wait_for(lambda: sum(self.outcomes().values()) >= total, timeout_s)
+        return self.outcomes()
+
+    def end(self) -> None:
+        for process in (self.gateway, *self.workers):
+            process.end()
+
+
+@contextmanager
+def system(
+    clickhouse: ClickHouseProcess, broker: RabbitMQNode, directory: Path, *, workers: int = 1, **settings: str
+) -> Iterator[System]:
+    """Run a system with the site `example.com` (and `*.wild.example.org`) on parts that have schema and topology."""
+    env = parts.make_env(directory / "state", clickhouse, broker, **settings)
+    hitline(env, "site", "add", "example.com", "--hostname", "alias.example", "--hostname", "*.wild.example.org")
+    token = add_client(env, "tests", "example.com")
+    running = System(
+        clickhouse, broker, env, directory / "logs", Service("gateway", env, directory / "logs/gateway.log"), token
+    )
+    try:
+        running.gateway.start()
+        for _ in range(workers):
+            running.add_worker()
+        wait_for(lambda: http.ready(running.gateway.admin_port))
+        yield running
+    finally:
+        running.end()

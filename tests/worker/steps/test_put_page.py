@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.worker.things import pageview
+from worker.steps.lengths import PATH, QUERY, UTM
+from worker.steps.put_page import parse_page, put_page
+
+ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "query"),
+    [
+        ("https://example.com", "/", ""),
+        ("https://example.com/", "/", ""),
+        ("https://example.com?a=1", "/", "a=1"),
+        ("https://example.com#a", "/", ""),
+        ("https://example.com/a/b?x=1&y=2#frag", "/a/b", "x=1&y=2"),
+        ("https://example.com/a?", "/a", ""),
+        ("https://example.com/a?b?c", "/a", "b?c"),
+        ("https://example.com/a#b?c", "/a", ""),
+        ("https://example.com:8080/%7Euser/%C3%BC", "/%7Euser/%C3%BC", ""),
+        ("https://example.com/a/../b//c/.", "/a/../b//c/.", ""),
+        ("HTTP://example.com/ü?q=ü", "/ü", "q=ü"),
+        ("https://example.com/\x00\u202e🙂", "/\x00\u202e🙂", ""),
+    ],
+)
+def test_keeps_path_and_query_as_sent(url, path, query):
+    page = put_page(pageview(url=url))
+    assert (page.path, page.query) == (path, query)
+
+
+@pytest.mark.parametrize(
+    ("query", "source"),
+    [
+        ("utm_source=news", "news"),
+        ("utm_source=a&utm_source=b", "a"),
+        ("utm_source=&utm_source=b", ""),
+        ("utm_source", ""),
+        ("utm_source=a=b", "a=b"),
+        ("utm_source=%20news+letter%20", "news letter"),
+        ("utm%5Fsource=news", "news"),
+        ("utm_source=%C3%BC", "ü"),
+        ("utm_source=%FF%C3", "\ufffd\ufffd"),
+        ("utm_source=%", "%"),
+        ("utm_source=%zz", "%zz"),
+        ("UTM_SOURCE=a", ""),
+        ("xutm_source=a", ""),
+        ("a=utm_source", ""),
+        ("utm_source=a;utm_medium=b", "a;utm_medium=b"),
+        ("utm_source=%00%F0%9F%99%82", "\x00🙂"),
+    ],
+)
+def test_reads_campaign_parameters_from_the_query(query, source):
+    assert put_page(pageview(url=f"https://example.com/?{query}")).utm_source == source
+
+
+def test_reads_all_five_and_none_from_the_fragment():
+    query = "utm_content=5&utm_term=4&utm_campaign=3&utm_medium=2&utm_source=1"
+    assert put_page(pageview(url=f"https://example.com/?{query}"))[2:7] == ("1", "2", "3", "4", "5")
+    assert put_page(pageview(url=f"https://example.com/#?{query}"))[2:7] == ("",) * 5
+
+
+@pytest.mark.parametrize(
+    ("value", "qr_id"),
+    [
+        (ID, UUID(ID).int),
+        (ID.upper(), UUID(ID).int),
+        (ID.replace("-", ""), UUID(ID).int),
+        (f"+{ID}%20", UUID(ID).int),
+        (str(UUID(int=0)), None),
+        ("", None),
+        ("nonsense", None),
+        (f"{{{ID}}}", None),
+        (f"urn:uuid:{ID}", None),
+        (ID + "0", None),
+    ],
+)
+def test_reads_the_qr_code_or_none(value, qr_id):
+    assert put_page(pageview(url=f"https://example.com/?hk_qr={value}")).qr_id == qr_id
+
+
+def test_cuts_what_is_too_long_and_counts_it_each_time(counted):
+    url = f"https://example.com/{'ü' * 3_000}?utm_term={'🙂' * 600}&{'x' * 5_000}"
+    for _ in range(2):
+        page = put_page(pageview(url=url))
+        assert (len(page.path), len(page.query), len(page.utm_term)) == (PATH, QUERY, UTM)
+    assert counted() == {"path": 2, "query": 2, "utm_term": 2}
+
+
+def test_does_not_cut_an_escape_in_two():
+    page = put_page(pageview(url=f"https://example.com/{'a' * (PATH - 3)}%C3%BC"))
+    assert page.path == "/" + "a" * (PATH - 3)
+    page = put_page(pageview(url=f"https://example.com/{'a' * (PATH - 4)}%C3%BC"))
+    assert page.path == "/" + "a" * (PATH - 4) + "%C3"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_no_url_raises(text):
+    for url in (text, f"https://example.com/{text}", f"https://example.com/?utm_source={text}&hk_qr={text}"):
+        page = parse_page(url)
+        assert page.path.startswith("/")

@@ -1,0 +1,90 @@
+"""Small stand-ins for what the steps look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+from shared.hostnames import parents
+from shared.pageview import QueuedPageview
+from shared.registry import Exclusion, Site
+
+NOW_MS = 1_780_000_000_000
+SITE = Site(b"\1" * 16, "example.com", ("example.com", "shop.example.org", "*.example.net"))
+OTHER_SITE = Site(b"\2" * 16, "other.example", ("other.example",), retention_days=30)
+
+PLAIN = QueuedPageview(
+    client_id=b"c" * 16,
+    received_ms=NOW_MS,
+    hostname="example.com",
+    url="https://example.com/",
+    timestamp_ms=NOW_MS,
+    visitor_ip="81.2.69.142",
+    user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    dnt=False,
+    session_id=b"s" * 16,
+    page_id=b"p" * 16,
+    referrer="",
+    language="",
+    screen_width=1920,
+    screen_height=1080,
+    viewport_width=1900,
+    viewport_height=900,
+)
+
+
+def pageview(**fields: Any) -> QueuedPageview:
+    return PLAIN._replace(**fields)
+
+
+class FakeRegistry:
+    """Sites by hostname and rules, in memory."""
+
+    def __init__(self, sites: Sequence[Site] = (SITE, OTHER_SITE), rules: Sequence[Exclusion] = ()) -> None:
+        self.generation = 0
+        self.sites = list(sites)
+        self.rules = list(rules)
+        self.find_site = self._find_site
+
+    def _find_site(self, hostname: str) -> Site | None:
+        for name in (hostname, *(f"*.{parent}" for parent in parents(hostname))):
+            for site in self.sites:
+                if name in site.hostnames:
+                    return site
+        return None
+
+    def exclusions(self) -> list[Exclusion]:
+        return list(self.rules)
+
+    def exclude(self, kind: str, value: str, site: Site | None = None) -> None:
+        number = len(self.rules).to_bytes(16, "big")
+        self.rules.append(Exclusion(number, kind, value, site.site_id if site else None))
+        self.generation += 1
+
+
+def write_database(path: Path, records: dict[str, Any], kind: str = "City", ip_version: int = 6) -> Path:
+    """Write a database that has `records` (network → record), in the path's place at one stroke."""
+    writer = MMDBWriter(ip_version, f"Test-{kind}", languages=["en"], ipv4_compatible=ip_version == 6)
+    for network, record in records.items():
+        writer.insert_network(IPSet([network]), record)
+    part = path.with_suffix(".part")
+    writer.to_db_file(str(part))
+    part.replace(path)
+    return path
+
+
+CITY_RECORDS: dict[str, Any] = {
+    "81.2.69.0/24": {
+        "city": {"names": {"en": "London", "de": "London"}},
+        "country": {"iso_code": "GB", "names": {"en": "United Kingdom"}},
+        "subdivisions": [{"iso_code": "ENG", "names": {"en": "England"}}, {"names": {"en": "Second"}}],
+    },
+    "2a02:8070::/32": {"city": {"names": {"en": "Köln"}}, "country": {"iso_code": "DE"}},
+}
+ASN_RECORDS: dict[str, Any] = {
+    "81.2.69.0/24": {"autonomous_system_number": 20712, "autonomous_system_organization": "Andrews & Arnold Ltd"},
+}
