@@ -13,10 +13,11 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from gateway.app import App
+from gateway.app import App, routes
 from gateway.authenticate import Caller
 from gateway.http import JsonServer
 from gateway.ids import Ids
+from gateway.intake import Intake
 from gateway.link import Link
 from gateway.pageviews import Pageviews
 from gateway.publish import Publisher
@@ -64,14 +65,8 @@ class Gateway:
         sealer = Sealer(settings.queue_keys)
         self._publisher = Publisher(self._link, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
-        pageviews = Pageviews(
-            self._registry,
-            self._limiter,
-            Caller(settings.trusted_proxies),
-            Ids(settings.id_secret),
-            self._publisher,
-        )
-        self._app = App({"/api/ingest/server/pageview": {"POST": pageviews.post}})
+        intake = Intake(self._registry, self._limiter, Caller(settings.trusted_proxies), Ids(settings.id_secret))
+        self._app = App(routes(Pageviews(intake, self._limiter, self._publisher)))
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
 
     async def run(self) -> None:

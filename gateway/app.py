@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from gateway import openapi
 from gateway.http import Handler
+from gateway.pageviews import Pageviews
 from gateway.replies import Reason, Rejected, error_response
 from shared import metrics
 
@@ -18,6 +20,15 @@ Routes = Mapping[str, Mapping[str, Handler]]
 _OTHER = "other"
 #: Refused before the body was read: what follows on the connection is not the next request.
 _UNREAD = (Reason.TOO_LARGE, Reason.SLOW_CLIENT, Reason.EXPECTATION)
+
+
+def routes(pageviews: Pageviews) -> Routes:
+    """Return the gateway's endpoints."""
+    return {
+        "/api/ingest/server/pageview": {"POST": pageviews.post_one},
+        "/api/ingest/server/pageviews": {"POST": pageviews.post_many},
+        "/api/openapi.json": {"GET": openapi.get},
+    }
 
 
 class App:

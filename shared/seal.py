@@ -81,6 +81,9 @@ class Opener:
         except InvalidTag:
             raise Unopenable("body or headers were altered or cut short") from None
         try:
+            # A frame that tells its size is unpacked whatever `max_output_size` says.
+            if zstandard.frame_content_size(packed) > MAX_OPENED_BYTES:
+                raise Unopenable("body unpacks to more than any gateway sends")
             return self._decompressor.decompress(packed, max_output_size=MAX_OPENED_BYTES, allow_extra_data=False)
         except zstandard.ZstdError:
             raise Unopenable("body does not decompress") from None

@@ -51,10 +51,12 @@ class Replica:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path, self._lock = _claim(directory, role)
+            self._reader = _open(self.path)
+            self._writer = _open(self.path)
         except OSError as error:
             raise SettingsError(f"HITLINE_STATE_DIR: {directory} can't be written: {error.strerror}") from None
-        self._reader = _open(self.path)
-        self._writer = _open(self.path)
+        except sqlite3.Error as error:
+            raise SettingsError(f"HITLINE_STATE_DIR: {directory}: {error}") from None
         self.generation = 0
         self.version = self._read_version()
         self.find_site: Callable[[str], Site | None] = lru_cache(maxsize=50_000)(self._find_site)
@@ -146,20 +148,24 @@ def _claim(directory: Path, role: str) -> tuple[Path, IO[bytes]]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = _connect(path)
+    """Open a copy; one that is damaged, or of another version's layout, is begun anew, since it can be fetched."""
     try:
-        layout = connection.execute("PRAGMA user_version").fetchone()[0]
-        fresh = layout in (0, _LAYOUT)
-        if fresh:
-            connection.executescript(_SCHEMA)
-    except sqlite3.DatabaseError:
-        fresh = False
-    if not fresh:  # damaged, or written by another version: it is a copy, and is simply fetched anew
-        connection.close()
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
         connection = _connect(path)
-        connection.executescript(_SCHEMA)
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if layout in (0, _LAYOUT):
+            return _lay_out(connection)
+        connection.close()
+    except sqlite3.DatabaseError as error:
+        # A full disk or a lock is no reason to throw the last known registry away.
+        if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return _lay_out(_connect(path))
+
+
+def _lay_out(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.executescript(_SCHEMA)
     connection.execute(f"PRAGMA user_version = {_LAYOUT}")
     return connection
 

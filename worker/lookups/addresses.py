@@ -13,6 +13,7 @@ _LONGEST: Final = 45
 class Address(NamedTuple):
     """An address: `bits` is 32 or 128; `is_public` tells whether it can be anywhere in particular."""
 
+    text: str
     bits: int
     value: int
     is_public: bool
@@ -29,7 +30,7 @@ def parse_address(text: str) -> Address | None:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return Address(address.max_prefixlen, int(address), _is_public(address))
+    return Address(str(address), address.max_prefixlen, int(address), _is_public(address))
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:

@@ -103,7 +103,7 @@ def _finder(readers: Mapping[str, maxminddb.Reader]) -> Callable[[str], Location
         parsed = parse_address(address)
         if parsed is None or not parsed.is_public:
             return NOWHERE
-        return locate(*(_record(reader, address) for reader in (city, asn, isp)))
+        return locate(*(_record(reader, parsed.text) for reader in (city, asn, isp)))
 
     return find
 

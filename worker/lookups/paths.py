@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 #: Characters that a rule keeps escaped, so that reading it once more gives the same path.
-_ESCAPES: Final = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
+_ESCAPED: Final = re.compile(r"[%?#\s]")
 
 
 def comparable(path: str) -> str:
@@ -35,7 +36,7 @@ def _without_dots(path: str) -> str:
 
 def escaped(path: str) -> str:
     """Return a rule's text for a comparable path: readable, and `comparable` makes the same path of it again."""
-    return path.translate(_ESCAPES) or "/"
+    return _ESCAPED.sub(lambda found: quote(found[0]), path) or "/"
 
 
 class Prefixes:

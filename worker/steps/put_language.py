@@ -46,7 +46,7 @@ def parse_language(text: str) -> Language:
     is_cut = len(first) > LANGUAGE
     if is_cut:
         subtags = subtags[: LANGUAGE // 2]
-        while len("-".join(subtags)) > LANGUAGE or len(subtags[-1]) == 1:
+        while subtags and (len("-".join(subtags)) > LANGUAGE or len(subtags[-1]) == 1):
             subtags.pop()
     return Language("-".join(subtags), is_cut)
 

@@ -38,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-connections", type=int, default=32, help="queries side by side (default: 32)")
     parser.add_argument("--max-body-bytes", type=int, default=1 << 30, help="largest body (default: 1 GiB)")
     parser.add_argument("--drain-seconds", type=float, default=20.0, help="how long SIGTERM waits for queries")
+    parser.add_argument("--leash", action="store_true", help="stop when stdin ends")
     return parser.parse_args()
 
 
@@ -46,10 +47,24 @@ def _fail(line: str) -> int:
     return 2
 
 
+def _stop_at_end_of_stdin(stopped: asyncio.Event) -> None:
+    """Stop when whoever started this process is gone: it holds the other end of stdin."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            stopped.set()
+
+    loop.add_reader(0, read)
+
+
 async def _serve(options: argparse.Namespace, engine: Engine, users: Users) -> int:
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
+    if options.leash:
+        _stop_at_end_of_stdin(stopped)
     server = Server(engine, users, Limits(options.max_connections, options.max_body_bytes))
     runner = web.AppRunner(
         server.app(),

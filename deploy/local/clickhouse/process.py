@@ -40,13 +40,26 @@ class ClickHouseProcess:
 
     def start(self, timeout_s: float = 60.0) -> Self:
         """Start and wait until it answers; raises RuntimeError with its last lines if it does not."""
-        command = [sys.executable, "-m", "deploy.local.clickhouse", "--path", str(self.path), "--port", str(self.port)]
+        if self._process is not None:
+            if self._process.poll() is None:
+                raise RuntimeError("ClickHouse has been started already")
+            self._ended()
+        command = [
+            sys.executable,
+            "-m",
+            "deploy.local.clickhouse",
+            "--path",
+            str(self.path),
+            "--port",
+            str(self.port),
+            "--leash",
+        ]
         if self.config_file:
             command += ["--config-file", str(self.config_file)]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [*command, *self._arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written: its end tells the server that we are gone
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
@@ -104,8 +117,9 @@ class ClickHouseProcess:
 
     def _ended(self) -> int:
         process = self._running()
-        if process.stdout:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
         self._process = None
         return process.returncode
 

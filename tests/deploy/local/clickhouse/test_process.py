@@ -121,6 +121,19 @@ def test_a_malformed_request_is_not_repeated_on_stderr(start: Start) -> None:
     assert "secret" not in process.last_lines(1000)
 
 
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, os, sys; from deploy.local.clickhouse.process import ClickHouseProcess;"
+        "print(ClickHouseProcess(pathlib.Path(sys.argv[1])).start().pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    parent = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    child = Path("/proc") / parent.stdout.strip()
+    end = time.monotonic() + 10
+    while child.exists() and "zombie" not in (child / "status").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_no_core_dump(start: Start) -> None:
     limits = Path(f"/proc/{start().pid}/limits").read_text()
     line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))

@@ -1,0 +1,99 @@
+"""What both endpoints do: tell the client, and turn one JSON value into a pageview ready for the queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import orjson
+from aiohttp.web_request import BaseRequest
+
+from gateway.authenticate import Caller, authenticate
+from gateway.authorize import authorize
+from gateway.ids import Ids
+from gateway.rate_limit import RateLimiter
+from gateway.replies import Reason, Rejected
+from gateway.validate import PageviewRequest, validate
+from shared import pageview
+from shared.registry import Client, Replica
+
+_MAX_KEY: Final = 255
+
+
+class Repeatable:
+    """The `Idempotency-Key` of one request, and how often each content has occurred in it so far."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self._seen: Counter[bytes] = Counter()
+
+    def occurrence(self, value: Any) -> tuple[bytes, int]:
+        """Return an item's content, the same however its JSON is written, and its number among equal ones."""
+        content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        self._seen[content] += 1
+        return content, self._seen[content]
+
+
+class Intake:
+    """Tells clients apart and checks pageviews, one JSON value at a time."""
+
+    def __init__(self, registry: Replica, limiter: RateLimiter, caller: Caller, ids: Ids) -> None:
+        self._registry = registry
+        self._limiter = limiter
+        self._caller = caller
+        self._ids = ids
+
+    async def client_of(self, request: BaseRequest) -> Client:
+        """Return the API client; one without a valid token is charged to its address's limit first."""
+        try:
+            return authenticate(request, self._registry)
+        except Rejected as rejected:
+            if rejected.reason is Reason.BAD_TOKEN:
+                await self._limiter.charge_failure(self._caller.address(request))
+            raise
+
+    @staticmethod
+    def repeatable(request: BaseRequest) -> Repeatable | None:
+        """Return the request's `Idempotency-Key`, if any; raises `Rejected` (400) for a malformed one."""
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if not 1 <= len(key) <= _MAX_KEY:
+            raise Rejected(Reason.INVALID, f"Idempotency-Key: must have 1 to {_MAX_KEY} characters")
+        return Repeatable(key.encode("utf-8", "surrogateescape"))
+
+    def pack(self, value: Any, client: Client, received_ms: int, repeatable: Repeatable | None) -> bytes:
+        """Validate, authorize and pack one pageview; raises `Rejected` (400, 404, 403)."""
+        checked = validate(value, received_ms)
+        authorize(checked.url.hostname, client, self._registry)
+        if repeatable is None:
+            session_id, page_id = self._ids.of(checked, client.client_id)
+        else:
+            content, occurrence = repeatable.occurrence(value)
+            session_id, page_id = self._ids.of_repeatable(
+                checked, client.client_id, repeatable.key, content, occurrence
+            )
+        return pageview.pack(_queued(checked, client, received_ms, session_id, page_id))
+
+
+def _queued(
+    checked: PageviewRequest, client: Client, received_ms: int, session_id: bytes, page_id: bytes
+) -> pageview.QueuedPageview:
+    return pageview.QueuedPageview(
+        client.client_id,
+        received_ms,
+        checked.url.hostname,
+        checked.url.text,
+        checked.timestamp,
+        checked.visitor_ip,
+        checked.user_agent,
+        bool(checked.dnt),
+        session_id,
+        page_id,
+        checked.referrer or "",
+        checked.language or "",
+        checked.screen_width or 0,
+        checked.screen_height or 0,
+        checked.viewport_width or 0,
+        checked.viewport_height or 0,
+    )

@@ -1,0 +1,201 @@
+"""A process's copy of the registry."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.pageview import MANAGE_DATA
+from shared.registry import Replica
+from shared.registry.changes import Changes, ClientChange, ExclusionChange, SiteChange
+from shared.settings import SettingsError
+
+
+def site(number: int, *hostnames: str, version: int = 1, created_us: int = 0, removed: bool = False) -> SiteChange:
+    return SiteChange(uuid.UUID(int=number), version, removed, hostnames[0], hostnames, created_us=created_us)
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    made = Replica(tmp_path / "state", "test")
+    yield made
+    made.close()
+
+
+def put(replica: Replica, *sites: SiteChange) -> int:
+    news = replica.apply(Changes(sites=sites))
+    replica.refreshed()
+    return news
+
+
+def found(replica: Replica, hostname: str) -> str | None:
+    site = replica.find_site(hostname)
+    return site.name if site else None
+
+
+def test_an_exact_hostname_goes_before_a_wildcard_and_the_longest_wildcard_before_a_shorter(replica: Replica) -> None:
+    put(replica, site(1, "*.example.com"), site(2, "*.a.example.com"), site(3, "b.a.example.com"))
+    assert found(replica, "b.a.example.com") == "b.a.example.com"
+    assert found(replica, "c.a.example.com") == "*.a.example.com"
+    assert found(replica, "x.y.a.example.com") == "*.a.example.com"
+    assert found(replica, "a.example.com") == "*.example.com"
+    assert found(replica, "example.com") is None, "a wildcard is for subdomains"
+
+
+def test_a_hostname_claimed_twice_is_the_older_sites(replica: Replica) -> None:
+    put(
+        replica,
+        site(1, "one.example", "shared.example", created_us=2),
+        site(2, "two.example", "shared.example", created_us=1),
+    )
+    assert found(replica, "shared.example") == "two.example"
+    put(replica, site(2, "two.example", version=2, removed=True))
+    assert found(replica, "shared.example") == "one.example"
+
+
+def test_a_hostname_taken_from_a_site_is_no_longer_its(replica: Replica) -> None:
+    put(replica, site(1, "example.com", "alias.example"))
+    put(replica, site(1, "example.com", version=2))
+    assert found(replica, "alias.example") is None
+    assert found(replica, "example.com") == "example.com"
+
+
+def test_a_cached_answer_is_forgotten_when_something_changed(replica: Replica) -> None:
+    assert found(replica, "example.com") is None
+    put(replica, site(1, "example.com"))
+    assert found(replica, "example.com") == "example.com"
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_changes_in_any_order_and_repeated_end_the_same(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    history = [
+        site(number, f"v{version}.example", version=version, removed=data.draw(st.booleans()))
+        for number in (1, 2)
+        for version in (1, 2, 3)
+    ]
+    outcomes = []
+    for order in (history, data.draw(st.permutations(history * 2))):
+        replica = Replica(tmp_path_factory.mktemp("state"), "test")
+        cut = data.draw(st.integers(0, len(order)))
+        put(replica, *order[:cut])
+        put(replica, *order[cut:])
+        outcomes.append([found(replica, f"v{version}.example") for version in (1, 2, 3)])
+        replica.close()
+    assert outcomes[0] == outcomes[1]
+
+
+def test_applying_the_same_again_is_no_news(replica: Replica) -> None:
+    assert put(replica, site(1, "example.com"), site(2, "example.org")) == 2
+    assert put(replica, site(1, "example.com"), site(2, "example.org")) == 0
+    assert put(replica, site(1, "example.com", version=2, removed=True)) == 1
+    assert put(replica, site(1, "example.com"), site(1, "example.com", version=2, removed=True)) == 0
+
+
+def test_clients_are_found_by_token_and_hold_their_grants(replica: Replica) -> None:
+    put(replica, site(1, "one.example"), site(2, "two.example"))
+    one, two = replica.find_site("one.example"), replica.find_site("two.example")
+    assert one is not None
+    assert two is not None
+    some = ClientChange(uuid.UUID(int=9), 1, False, "some", "aa", [f"{uuid.UUID(int=1).hex} {MANAGE_DATA}"], "5/second")
+    every = ClientChange(uuid.UUID(int=8), 1, False, "every", "bb", [f"* {MANAGE_DATA}"])
+    replica.apply(Changes(clients=[some, every]))
+    replica.refreshed()
+    first, second = replica.find_client("aa"), replica.find_client("bb")
+    assert first is not None
+    assert second is not None
+    assert first.may(MANAGE_DATA, one)
+    assert not first.may(MANAGE_DATA, two)
+    assert not first.may("site.read", one)
+    assert second.may(MANAGE_DATA, two)
+    assert replica.find_client("cc") is None
+
+
+def test_exclusions_of_a_removed_site_are_not_in_force(replica: Replica) -> None:
+    rules = [
+        ExclusionChange(uuid.UUID(int=1), 1, False, uuid.UUID(int=1), "path", "/a"),
+        ExclusionChange(uuid.UUID(int=2), 1, False, None, "country", "DE"),
+    ]
+    replica.apply(Changes(sites=[site(1, "example.com")], exclusions=rules))
+    assert [rule.value for rule in replica.exclusions()] == ["/a", "DE"]
+    put(replica, site(1, "example.com", version=2, removed=True))
+    assert [rule.value for rule in replica.exclusions()] == ["DE"]
+
+
+def test_reading_all_exclusions_does_not_hold_up_what_others_see(replica: Replica) -> None:
+    """On a thread, while changes are applied: the loop must see them at once."""
+    rules = [ExclusionChange(uuid.UUID(int=number), 1, False, None, "path", f"/{number}") for number in range(2000)]
+    replica.apply(Changes(exclusions=rules))
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            replica.exclusions()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for number in range(1, 50):
+            put(replica, site(number, f"s{number}.example"))
+            assert found(replica, f"s{number}.example")
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_copy_is_empty_until_a_load_is_complete(replica: Replica, tmp_path: Path) -> None:
+    put(replica, site(1, "example.com", version=5))
+    assert replica.empty
+    replica.complete(5)
+    replica.refreshed()
+    assert not replica.empty
+    replica.close()
+    again = Replica(tmp_path / "state", "test")
+    assert again.version == 5
+    assert found(again, "example.com")
+    again.close()
+
+
+def test_two_processes_of_a_role_have_a_file_each(replica: Replica, tmp_path: Path) -> None:
+    second = Replica(tmp_path / "state", "test")
+    assert second.path != replica.path
+    second.close()
+    third = Replica(tmp_path / "state", "test")
+    assert third.path == second.path, "a name that is free is taken again, with what is in the file"
+    third.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database at all" * 100])
+def test_a_damaged_copy_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
+    first = Replica(tmp_path, "test")
+    first.close()
+    first.path.write_bytes(damage)
+    second = Replica(tmp_path, "test")
+    assert second.empty
+    put(second, site(1, "example.com"))
+    second.close()
+
+
+def test_a_copy_of_another_layout_is_begun_anew(replica: Replica, tmp_path: Path) -> None:
+    put(replica, site(1, "example.com"))
+    replica.close()
+    with sqlite3.connect(replica.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    again = Replica(tmp_path / "state", "test")
+    assert found(again, "example.com") is None
+    again.close()
+
+
+def test_a_directory_that_cannot_be_made_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="HITLINE_STATE_DIR"):
+        Replica(tmp_path / "file" / "state", "test")

@@ -1,0 +1,78 @@
+"""Sealing of message bodies."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.seal import Opener, Sealer, Unopenable, key_id
+
+OLD, NEW, OTHER = bytes(32), b"\x01" * 32, b"\x02" * 32
+
+
+@given(st.binary(max_size=4096), st.binary(max_size=64))
+def test_what_was_sealed_opens_with_the_same_headers(body: bytes, headers: bytes) -> None:
+    assert Opener([NEW]).open(Sealer([NEW]).seal(body, headers), headers) == body
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_one_flipped_bit_anywhere_is_refused(body: bytes, data: st.DataObject) -> None:
+    sealed = bytearray(Sealer([NEW]).seal(body, b"headers"))
+    place = data.draw(st.integers(0, len(sealed) * 8 - 1))
+    sealed[place // 8] ^= 1 << place % 8
+    with pytest.raises(Unopenable):
+        Opener([NEW]).open(bytes(sealed), b"headers")
+
+
+@given(st.integers(0, 200))
+def test_a_body_cut_short_is_refused(length: int) -> None:
+    sealed = Sealer([NEW]).seal(b"x" * 300, b"")
+    with pytest.raises(Unopenable):
+        Opener([NEW]).open(sealed[: min(length, len(sealed) - 1)], b"")
+
+
+@given(st.binary(max_size=100))
+def test_any_other_bytes_are_refused(body: bytes) -> None:
+    with pytest.raises(Unopenable):
+        Opener([NEW]).open(body, b"")
+
+
+def test_other_headers_are_refused() -> None:
+    with pytest.raises(Unopenable, match="altered"):
+        Opener([NEW]).open(Sealer([NEW]).seal(b"body", b"headers"), b"other headers")
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    rotated = Opener([NEW, OLD])
+    assert rotated.open(Sealer([OLD]).seal(b"before", b""), b"") == b"before"
+    assert rotated.open(Sealer([NEW, OLD]).seal(b"after", b""), b"") == b"after"
+    with pytest.raises(Unopenable, match="HITLINE_QUEUE_KEYS"):
+        Opener([OLD]).open(Sealer([NEW, OLD]).seal(b"after", b""), b"")
+
+
+def test_an_unknown_key_is_named_without_telling_of_it() -> None:
+    sealed = Sealer([OTHER]).seal(b"body", b"")
+    with pytest.raises(Unopenable) as refused:
+        Opener([NEW]).open(sealed, b"")
+    assert key_id(OTHER).hex() in str(refused.value)
+    assert OTHER.hex() not in str(refused.value)
+
+
+def test_no_two_messages_share_a_nonce_under_one_subkey() -> None:
+    sealers = [Sealer([NEW]) for _ in range(3)]
+    heads = {sealer.seal(b"same", b"")[9:37] for sealer in sealers for _ in range(100)}
+    assert len(heads) == 300, "salt and nonce together"
+
+
+def test_a_body_is_nowhere_in_its_sealed_form() -> None:
+    address = b"203.0.113.77"
+    sealed = Sealer([NEW]).seal(address * 3, address)
+    assert address not in sealed
+    assert bytes((203, 0, 113, 77)) not in sealed
+
+
+def test_a_body_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.seal.MAX_OPENED_BYTES", 1024)
+    with pytest.raises(Unopenable, match="unpacks to more"):
+        Opener([NEW]).open(Sealer([NEW]).seal(bytes(2048), b""), b"")

@@ -1,0 +1,65 @@
+"""What docs/bots.md decides."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.lookups.agents import Agents
+
+AGENTS = Agents()
+
+BOTS = """
+-
+Chef Client/10.18.2 (ruby-1.9.3-p327; ohai-6.16.0; x86_64-linux; +http://opscode.com)
+Mozilla/4.0 (compatible;)
+Mozilla/4.0
+Mozilla/5.0
+distilator/0.1 (http://people.freebsd.org/~ehaupt/distilator/)
+portscout/0.8.1
+IrssiUrlLog/0.2
+Newsify/120 CFNetwork/672.0.8 Darwin/14.0.0
+Reeder/2.1.1 CFNetwork/672.0.8 Darwin/14.0.0
+Superblock-Denim (http://den.im/; support@superblock.net)
+User-Agent: Mozilla/5.0 (Windows NT 6.1; WOW64; rv:14.0) Gecko/20100101 Firefox/14.0.1
+Mozilla/5.0 (Windows NT 6.1) AppleWebKit/537.36 Chrome/32.0 Safari/537.36,gzip(gfe) (via docs.google.com/viewer)
+Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/32.0.1700.107 Safari/537.36 slurp
+UniversalFeedParser/4.2-pre-314-svn +http://feedparser.org/
+Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)
+Digg Feed Fetcher 1.0 (Mozilla/5.0 (Macintosh; Intel Mac OS X 10_7_1) AppleWebKit/534.48.3 Safari/534.48.3)
+Mozilla/5.0 (compatible; Google Desktop/5.9.1005.12335; http://desktop.google.com/)
+fetch libfetch/2.0
+LiveJournal.com (webmaster@livejournal.com; for http://www.livejournal.com/users/x/; 1 readers)
+Liferea/1.8.3 (Linux; en_GB.UTF-8; http://liferea.sf.net/)
+HTTP_Request2/2.1.1 (http://pear.php.net/package/http_request2) PHP/5.3.2-1ubuntu4.18
+eZ Publish Link Validator
+Ruby
+Robosourcer/1.0
+Microsoft Office Protocol Discovery
+Mozilla/4.0 (compatible; MSIE 5.0; Windows NT; DigExt; DTS Agent
+Feedly/1.0 (+http://www.feedly.com/fetcher.html; like FeedFetcher-Google)
+python-requests/2.32.0
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)
+"""
+
+PEOPLE = """
+Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; WOW64; Trident/5.0; chromeframe/19.0.1084.52)
+MAXX_MAUI WAP Browser
+Maui Browser
+ZDM/4.0; Windows Mobile 8.0
+Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; SV1; http://www.tropicdesigns.net)
+Opera 9.6
+Lynx/2.8.7rel.2 libwww-FM/2.14 SSL-MM/1.4.1 OpenSSL/1.0.1f
+MobileSafari/9537.53 CFNetwork/672.0.8 Darwin/14.0.0
+Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36
+Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0 Mobile Safari/537.36
+"""
+
+
+@pytest.mark.parametrize("user_agent", BOTS.strip().splitlines())
+def test_flags_programs(user_agent):
+    assert AGENTS.find(user_agent).is_bot
+
+
+@pytest.mark.parametrize("user_agent", PEOPLE.strip().splitlines())
+def test_flags_no_browser(user_agent):
+    assert not AGENTS.find(user_agent).is_bot

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import os
+import random
+import threading
+from pathlib import Path
+
+import geoip2.database
+import geoip2.errors
+import pytest
+
+from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
+from worker.lookups.addresses import parse_address
+from worker.lookups.geo import NOWHERE, Geo, Location, locate
+from worker.lookups.geo_file import BadDatabase, open_database
+
+HOME = "81.2.69.142"
+
+
+def names(name):
+    return {"names": {"en": name, "de": "anders"}}
+
+
+@pytest.mark.parametrize(
+    ("record", "country", "region", "city"),
+    [
+        ({}, "", "", ""),
+        ({"country": {"iso_code": "DE"}}, "DE", "", ""),
+        ({"country": {"geoname_id": 1}, "registered_country": {"iso_code": "FR"}}, "FR", "", ""),
+        ({"country": {"iso_code": "DE"}, "registered_country": {"iso_code": "FR"}}, "DE", "", ""),
+        ({"registered_country": {"iso_code": "FR"}}, "FR", "", ""),
+        ({"represented_country": {"iso_code": "US"}}, "", "", ""),
+        ({"city": names("Köln"), "subdivisions": [names("NRW"), names("Second")]}, "", "NRW", "Köln"),
+        ({"city": {"names": {"de": "Köln"}}}, "", "", ""),
+        ({"city": {"geoname_id": 1}, "subdivisions": []}, "", "", ""),
+        ({"subdivisions": [{}]}, "", "", ""),
+        ({"subdivisions": {}}, "", "", ""),
+        ({"city": "Köln", "country": "DE", "subdivisions": "NRW"}, "", "", ""),
+        ({"city": {"names": "Köln"}, "country": {"iso_code": 7}}, "", "", ""),
+        ({"city": names("x" * 1000)}, "", "", "x" * 255),
+    ],
+)
+def test_reads_every_shape_of_a_city_record(record, country, region, city):
+    assert locate(record, {}, {}) == Location(country, region, city, "", 0, "")
+
+
+@pytest.mark.parametrize(
+    ("city", "asn", "isp", "provider", "number", "org"),
+    [
+        ({}, {"autonomous_system_number": 64512, "autonomous_system_organization": "AS Org"}, {}, "AS Org", 64512, "AS Org"),
+        ({}, {"autonomous_system_number": 64512}, {}, "", 64512, ""),
+        ({}, {"autonomous_system_organization": "A"}, {"isp": "I", "organization": "O"}, "I", 0, "A"),
+        ({}, {"autonomous_system_organization": "A"}, {"organization": "O"}, "O", 0, "A"),
+        ({}, {}, {"autonomous_system_number": 1, "autonomous_system_organization": "A"}, "A", 1, "A"),
+        ({"traits": {"isp": "T", "autonomous_system_number": 2}}, {}, {}, "T", 2, ""),
+        ({"traits": {"isp": "T"}}, {"autonomous_system_number": 3}, {"isp": "I"}, "I", 3, ""),
+        ({}, {"autonomous_system_number": "7"}, {}, "", 0, ""),
+        ({}, {"autonomous_system_number": 2**40}, {}, "", 0, ""),
+    ],
+)
+def test_reads_every_shape_of_a_network_record(city, asn, isp, provider, number, org):
+    assert locate(city, asn, isp) == Location("", "", "", provider, number, org)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, Path]:
+    return {"city": tmp_path / "city.mmdb", "asn": tmp_path / "asn.mmdb", "isp": tmp_path / "isp.mmdb"}
+
+
+@pytest.fixture
+def geo(paths: dict[str, Path], tmp_path: Path) -> Geo:
+    write_database(paths["city"], CITY_RECORDS)
+    write_database(paths["asn"], ASN_RECORDS, "ASN")
+    return Geo(paths, tmp_path / "scratch")
+
+
+def test_answers_from_all_databases(geo):
+    org = "Andrews & Arnold Ltd"
+    assert geo.find(HOME) == Location("GB", "England", "London", org, 20712, org)
+    assert geo.find("::ffff:" + HOME) == geo.find(HOME)
+    assert geo.find("2a02:8070::1") == Location("DE", "", "Köln", "", 0, "")
+    assert geo.find("8.8.8.8") == NOWHERE
+    assert set(geo.problems) == {"isp"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+        "::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1", "", "nonsense", "1.2.3", "x" * 70_000,
+    ],
+)  # fmt: skip
+def test_private_reserved_and_malformed_addresses_are_nowhere(paths, tmp_path, address):
+    record = {"country": {"iso_code": "DE"}}
+    write_database(paths["city"], {"::/1": record, "8000::/1": record})
+    assert Geo(paths, tmp_path).find(address) == NOWHERE
+
+
+def test_a_country_database_gives_countries(paths, tmp_path):
+    write_database(paths["city"], {"81.2.69.0/24": {"country": {"iso_code": "GB"}}}, "Country", ip_version=4)
+    found = Geo(paths, tmp_path).find
+    assert found(HOME) == Location("GB", "", "", "", 0, "")
+    assert found("2a02:8070::1") == NOWHERE  # a database of v4 addresses knows nothing of v6
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    return {
+        "empty": b"",
+        "text": b"<html>404</html>" * 1000,
+        "truncated": content[: len(content) * 2 // 3],
+        "without its start": content[len(content) // 2 :],
+        "tree of ones": b"\xff" * 4096 + content[4096:],
+        "a byte": b"\0",
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "truncated", "without its start", "tree of ones", "a byte"])
+def test_refuses_a_damaged_file_and_keeps_the_old_one(geo, paths, how):
+    before = geo.find(HOME)
+    path = paths["city"]
+    path.write_bytes(damaged(path.read_bytes(), how))  # in place, over the very file that is in use
+    geo.refresh()
+    assert "city" in geo.problems
+    assert geo.find(HOME) == before
+    assert geo.find("2a02:8070::1").country == "DE"
+    write_database(path, {"81.2.69.0/24": {"country": {"iso_code": "FR"}}})
+    geo.refresh()
+    assert "city" not in geo.problems
+    assert geo.find(HOME).country == "FR"
+
+
+@pytest.mark.parametrize(
+    ("kind", "records"),
+    [("city", ASN_RECORDS), ("asn", CITY_RECORDS), ("isp", CITY_RECORDS), ("city", {"81.2.69.0/24": {}}), ("city", {})],
+)
+def test_refuses_a_database_of_another_kind(tmp_path, kind, records):
+    path = write_database(tmp_path / "some.mmdb", records)
+    with pytest.raises(BadDatabase):
+        open_database(path, kind, tmp_path)
+
+
+def test_a_removed_file_stays_in_use(geo, paths):
+    paths["city"].unlink()
+    geo.refresh()
+    assert geo.find(HOME).country == "GB"
+    assert "missing" in geo.problems["city"]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def mappings() -> int:
+    return sum("scratch" in line or "(deleted)" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+
+def test_swaps_under_load_without_an_error_a_wrong_row_or_a_leak(geo, paths):
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def look_up() -> None:
+        chance = random.Random(1)
+        while not stop.is_set():
+            try:
+                address = f"81.2.69.{chance.randrange(256)}"
+                if geo.find(address).country not in ("GB", "FR") or geo.find("8.8.8.8") != NOWHERE:
+                    wrong.append(address)
+            except Exception as error:  # noqa: BLE001
+                wrong.append(error)
+
+    threads = [threading.Thread(target=look_up) for _ in range(2)]
+    open_before, mapped_before = descriptors(), mappings()
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(24):
+            path = paths["city"]
+            if turn % 3 == 2:
+                path.write_bytes(damaged(path.read_bytes(), ["truncated", "text", "empty"][turn // 3 % 3]))
+            else:
+                write_database(path, {"81.2.69.0/24": {"country": {"iso_code": ["GB", "FR"][turn % 2]}}})
+            geo.refresh()
+            assert ("city" in geo.problems) is (turn % 3 == 2)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert descriptors() == open_before
+    assert mappings() <= mapped_before
+
+
+def test_agrees_with_the_reader_of_the_vendor(geo, paths, tmp_path):
+    """On the real database too, where HITLINE_TEST_CITY_DB names one."""
+    real = os.environ.get("HITLINE_TEST_CITY_DB")
+    path = Path(real) if real else paths["city"]
+    geo = Geo({"city": path}, tmp_path)
+    chance = random.Random(7)
+    addresses = [HOME, "2a02:8070::1", *(".".join(map(str, chance.randbytes(4))) for _ in range(3_000))]
+    located = 0
+    with geoip2.database.Reader(path) as reader:
+        for address in addresses:
+            found = geo.find(address)
+            try:
+                told = reader.city(address)
+            except geoip2.errors.AddressNotFoundError:
+                assert found == NOWHERE
+                continue
+            if not parse_address(address).is_public:
+                assert found == NOWHERE
+                continue
+            located += found != NOWHERE
+            region = (told.subdivisions[0].names or {}).get("en") if told.subdivisions else None
+            assert found[:3] == (told.country.iso_code or told.registered_country.iso_code or "", region or "", told.city.name or "")
+    assert located >= 2

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.worker.things import pageview
+from worker.lookups.agents import Agents
+from worker.lookups.devices import CLASSES
+from worker.steps.lengths import USER_AGENT
+from worker.steps.put_agent import put_agent
+
+AGENTS = Agents()
+
+CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36"
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.5 Mobile/15E148 Safari/604.1"
+)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "told"),
+    [
+        (CHROME, ("Chrome", "138.0", "Windows", "10", "desktop", False)),
+        (IPHONE, ("Mobile Safari", "17.5", "iOS", "17.5", "mobile", False)),
+        (IPHONE.replace("iPhone; CPU iPhone", "iPad; CPU"), ("Mobile Safari", "17.5", "iOS", "17.5", "tablet", False)),
+        (
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            ("Googlebot", "2.1", "", "", "bot", True),
+        ),
+        ("curl/8.5.0", ("curl", "8.5", "", "", "bot", True)),
+        ("nonsense", ("", "", "", "", "other", False)),
+        ("\x00\u202e🙂", ("", "", "", "", "bot", True)),
+    ],
+)
+def test_tells_browser_system_device_and_bots(user_agent, told):
+    agent = put_agent(AGENTS, pageview(user_agent=user_agent))
+    assert agent == (user_agent, *told)
+
+
+def test_cuts_what_is_too_long_and_counts_it_each_time(counted):
+    for _ in range(2):
+        agent = put_agent(AGENTS, pageview(user_agent=CHROME + " ü" * 50_000))
+        assert len(agent.user_agent) == USER_AGENT
+        assert agent.browser == "Chrome"
+    assert counted() == {"user_agent": 2}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_no_user_agent_raises(text):
+    agent = put_agent(AGENTS, pageview(user_agent=text))
+    assert agent.device in CLASSES
+    assert agent.is_bot is (agent.device == "bot")

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.outcomes import DROP_REASONS, Outcome
+from shared.pageview import pack, parse, unpack
+from tests.worker.things import (
+    ASN_RECORDS,
+    CITY_RECORDS,
+    NOW_MS,
+    OTHER_SITE,
+    SITE,
+    FakeRegistry,
+    pageview,
+    write_database,
+)
+from worker.lookups.knowledge import Knowledge
+from worker.pipeline import Drop, Row, Steps, build_steps, process, watched
+from worker.settings import WorkerSettings
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def registry() -> FakeRegistry:
+    registry = FakeRegistry()
+    registry.exclude("cidr", "203.0.113.0/24")
+    registry.exclude("country", "DE", SITE)
+    registry.exclude("user_agent", "HeadlessChrome")
+    registry.exclude("path", "/admin", SITE)
+    return registry
+
+
+@pytest.fixture(scope="module")
+def knowledge(registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
+    state = tmp_path_factory.mktemp("state")
+    (state / "geo").mkdir()
+    (state / "feeds").mkdir()
+    write_database(state / "geo" / "city.mmdb", CITY_RECORDS)
+    write_database(state / "geo" / "asn.mmdb", ASN_RECORDS, "ASN")
+    (state / "feeds" / "list.txt").write_text("192.0.2.0/24 ; SBL1\nspam.example\n")
+    return Knowledge(made_settings(state, retention_days=3650), registry)
+
+
+def made_settings(state: Path, **more: object) -> WorkerSettings:
+    return WorkerSettings(queue_keys=("A" * 43 + "=",), state_dir=state, **more)
+
+
+@pytest.fixture(scope="module")
+def steps(knowledge: Knowledge) -> Steps:
+    return build_steps(knowledge, lambda: NOW_MS)
+
+
+DROPPED = {
+    Outcome.UNKNOWN_SITE: {"hostname": "nobody.example"},
+    Outcome.TOO_OLD: {"timestamp_ms": NOW_MS - 3651 * DAY_MS},
+    Outcome.DNT: {"dnt": True},
+    Outcome.EXCLUDED_CIDR: {"visitor_ip": "203.0.113.9"},
+    Outcome.EXCLUDED_COUNTRY: {"visitor_ip": "2a02:8070::1"},
+    Outcome.EXCLUDED_USER_AGENT: {"user_agent": "Mozilla/5.0 headlesschrome/1"},
+    Outcome.EXCLUDED_PATH: {"url": "https://example.com/admin/x"},
+    Outcome.SPAM_NETWORK: {"visitor_ip": "192.0.2.9"},
+    Outcome.SPAM_REFERRER: {"referrer": "https://www2.spam.example/"},
+}
+
+
+def test_a_plain_pageview_becomes_a_row(steps):
+    row = process(pageview(url="https://example.com/a?utm_source=x", language="en-us"), steps)
+    assert isinstance(row, Row)
+    assert row.site is SITE
+    assert row.location.city == "London"
+    assert row.location.asn == 20712
+    assert row.agent.browser == "Firefox"
+    assert (row.page.path, row.page.utm_source, row.language) == ("/a", "x", "en-US")
+
+
+@pytest.mark.parametrize("reason", DROPPED)
+def test_every_reason_to_drop_is_given_with_the_rule_that_made_it(steps, reason):
+    drop = process(pageview(**DROPPED[reason]), steps)
+    assert isinstance(drop, Drop)
+    assert drop.reason == reason
+    assert drop.site_id == (None if reason is Outcome.UNKNOWN_SITE else SITE.site_id)
+    assert drop.rule
+    assert DROPPED[reason].get("visitor_ip", "no address") not in drop.rule
+
+
+def test_every_reason_is_tried_here():
+    assert set(DROPPED) == DROP_REASONS
+
+
+def test_the_first_reason_in_the_order_of_the_steps_counts(steps):
+    left = dict(DROPPED)
+    while left:
+        fields = {}
+        for reason in reversed(left):
+            fields |= left[reason]
+        assert process(pageview(**fields), steps).reason == next(iter(left))
+        left.pop(next(iter(left)))
+
+
+def test_a_site_s_rules_are_its_own(steps):
+    fields = DROPPED[Outcome.EXCLUDED_PATH] | {"hostname": "other.example"}
+    assert isinstance(process(pageview(**fields), steps), Row)
+    assert process(pageview(hostname="other.example", timestamp_ms=NOW_MS - 31 * DAY_MS), steps).site_id == OTHER_SITE.site_id
+
+
+def test_steps_can_be_watched_without_another_outcome(steps):
+    seen = []
+    row = process(pageview(), watched(steps, lambda name, answer: seen.append((name, answer))))
+    assert row == process(pageview(), steps)
+    assert [name for name, _ in seen] == list(Steps._fields)
+    seen.clear()
+    drop = process(pageview(dnt=True), watched(steps, lambda name, answer: seen.append((name, answer))))
+    assert seen[-1] == ("drop_dnt", drop)
+
+
+def test_changes_take_effect_at_a_refresh(tmp_path):
+    registry = FakeRegistry()
+    knowledge = Knowledge(made_settings(tmp_path), registry)
+    steps = build_steps(knowledge, lambda: NOW_MS)
+    assert process(pageview(), steps).location.country == ""
+    (tmp_path / "geo").mkdir()
+    write_database(tmp_path / "geo" / "city.mmdb", CITY_RECORDS)
+    knowledge.refresh()
+    assert process(pageview(), steps).location.country == "GB"
+    registry.exclude("country", "GB")
+    knowledge.refresh()
+    assert process(pageview(), steps).reason == Outcome.EXCLUDED_COUNTRY
+    assert set(knowledge.problems) == {"geo_asn", "geo_isp"}
+
+
+def texts(size=40):
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=size)
+
+
+ANY = st.builds(
+    pageview,
+    received_ms=st.integers(-(2**63), 2**64 - 1),
+    hostname=st.sampled_from(["example.com", "other.example", "nobody.example"]) | texts(),
+    url=texts().map("https://example.com/{}".format) | texts(),
+    timestamp_ms=st.integers(0, 4 * NOW_MS) | st.integers(-(2**63), 2**64 - 1),
+    visitor_ip=st.ip_addresses().map(str) | texts(),
+    user_agent=texts(),
+    dnt=st.booleans(),
+    referrer=texts().map("https://{}".format) | texts(),
+    language=texts(),
+    screen_width=st.integers(-(2**63), 2**64 - 1),
+)
+
+
+@given(ANY)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_raises_for_nothing_that_can_be_parsed(steps, given_pageview):
+    (item,) = unpack(b"\x91" + pack(given_pageview))
+    end = process(parse(item), steps)
+    assert isinstance(end, Row) or end.reason in DROP_REASONS
