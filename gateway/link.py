@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractMessage
 from aio_pika.exceptions import AMQPError, DeliveryError
 
 from gateway.replies import Reason
@@ -20,6 +22,8 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 #: How often a connection is asked whether the broker blocks it (memory or disk alarm).
 _BLOCK_POLL_S: Final = 0.1
+#: How often a channel that was refused is replaced.
+_RENEW_S: Final = 1.0
 #: How long publishes under way may still be confirmed once the broker has blocked.
 _BLOCKED_GRACE_S: Final = 1.0
 
@@ -48,6 +52,10 @@ class Link:
         self._exchange: AbstractExchange | None = None
         self._lost = asyncio.Event()
         self._deadlines: set[asyncio.Timeout] = set()
+        self._channel: AbstractChannel | None = None
+        self._refused = False
+        self._renew_at = 0.0
+        self._closing: set[asyncio.Task[None]] = set()
         self.trouble: Reason | None = Reason.BROKER_DOWN
         #: Called whenever `trouble` changes.
         self.on_change: Callable[[], None] = lambda: None
@@ -65,6 +73,7 @@ class Link:
                 await exchange.publish(message, queue.PAGEVIEWS, mandatory=True)
         except DeliveryError as error:
             returned = error.message is not None
+            self._refused = self._refused or not returned
             raise NotTaken(Reason.NO_QUEUE if returned else Reason.BROKER_REFUSED) from None
         except TimeoutError:
             if self.trouble is not Reason.BROKER_BLOCKED:
@@ -105,11 +114,9 @@ class Link:
                 await _close(connection)
 
     async def _use(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
         self._lost.clear()
-        channel.close_callbacks.add(lambda *_: self._lost.set())
         connection.close_callbacks.add(lambda *_: self._lost.set())
+        await self._open_channel(connection)
         log.info("broker: connected")
         self._set_trouble(None)
         lost = asyncio.ensure_future(self._lost.wait())
@@ -118,9 +125,36 @@ class Link:
                 await asyncio.wait([lost], timeout=_BLOCK_POLL_S)
                 if not lost.done():
                     self._set_trouble(Reason.BROKER_BLOCKED if await _blocked(connection) else None)
+                if self._refused:
+                    await self._renew_channel(connection)
         finally:
             lost.cancel()
         log.warning("broker: connection given up")
+
+    async def _open_channel(self, connection: AbstractConnection) -> AbstractChannel:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        channel.close_callbacks.add(lambda closed, *_: self._lost.set() if closed is self._channel else None)
+        self._exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
+        self._channel = channel
+        return channel
+
+    async def _renew_channel(self, connection: AbstractConnection) -> None:
+        """Publish on a new channel from now on.
+
+        A channel that a full queue has refused may not hear that there is room again (tried with RabbitMQ 3.10, whose
+        quorum queues tell it only when consumers make room, not when a purge or a changed policy does).
+        """
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + _RENEW_S
+        self._refused = False
+        old = self._channel
+        await self._open_channel(connection)
+        if old is not None:
+            # What is in flight on it is confirmed first.
+            task = asyncio.create_task(_close_later(old, self._confirm_s))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def _set_trouble(self, trouble: Reason | None) -> None:
         if trouble is self.trouble:
@@ -153,6 +187,12 @@ async def _blocked(connection: AbstractConnection) -> bool:
         return False
     waiting.cancel()
     return True
+
+
+async def _close_later(channel: AbstractChannel, after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    with contextlib.suppress(AMQPError, ConnectionError, OSError, RuntimeError, TimeoutError):
+        await channel.close()
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -86,6 +86,21 @@ async def empty_queues(amqp_url: str) -> None:
             await (await channel.get_queue(name, ensure=False)).purge()
 
 
+async def depth(amqp_url: str, name: str) -> int:
+    """Return the number of messages that are ready in a queue."""
+    connection = await queue.connect([amqp_url], "hitline tests")
+    async with connection:
+        declared = await (await connection.channel()).declare_queue(name, passive=True)
+        return declared.declaration_result.message_count or 0
+
+
+async def delete_queue(amqp_url: str, name: str) -> None:
+    """Delete a queue with all that is in it."""
+    connection = await queue.connect([amqp_url], "hitline tests")
+    async with connection:
+        await (await connection.channel()).queue_delete(name)
+
+
 @dataclass(frozen=True)
 class Stack:
     """ClickHouse with the schema and a broker with the topology, both empty, and settings that point there."""

@@ -89,9 +89,9 @@ def _apply(connection: sqlite3.Connection, rows: Sequence[Change]) -> int:
     known = _versions(connection, table, key, list(newest))
     news = [row for name, row in newest.items() if row.version > known.get(name, 0)]
     old = [(row.id.bytes,) for row in news if row.id.bytes in known]
-    connection.executemany(f"DELETE FROM {table} WHERE {key} = ?", old)  # noqa: S608 - names are this module's
     if table == "sites":
-        connection.executemany("DELETE FROM hostnames WHERE site_id = ?", old)
+        _forget_hostnames(connection, old)
+    connection.executemany(f"DELETE FROM {table} WHERE {key} = ?", old)  # noqa: S608 - names are this module's
     connection.executemany(
         "INSERT OR REPLACE INTO gone VALUES (?, ?, ?)",
         [(table, row.id.bytes, row.version) for row in news if row.removed],
@@ -124,19 +124,31 @@ def _versions(connection: sqlite3.Connection, table: str, key: str, names: list[
     return known
 
 
+def _forget_hostnames(connection: sqlite3.Connection, sites: Iterable[tuple[bytes]]) -> None:
+    for site in sites:
+        for hostnames, created_us in connection.execute(
+            "SELECT hostnames, created_us FROM sites WHERE site_id = ?", site
+        ).fetchall():
+            connection.executemany(
+                "DELETE FROM hostnames WHERE hostname = ? AND created_us = ? AND site_id = ?",
+                [(hostname, created_us, *site) for hostname in hostnames.split("\n")],
+            )
+
+
 def _put(connection: sqlite3.Connection, rows: Sequence[Change]) -> None:
     sites, hostnames, clients, exclusions = [], [], [], []
     for row in rows:
         name = row.id.bytes
         if isinstance(row, SiteChange):
-            sites.append((name, row.name, row.timezone, row.retention_days, row.created_us, row.version))
+            joined = "\n".join(row.hostnames)
+            sites.append((name, row.name, joined, row.timezone, row.retention_days, row.created_us, row.version))
             hostnames += [(hostname, row.created_us, name) for hostname in row.hostnames]
         elif isinstance(row, ClientChange):
             clients.append((name, row.name, row.token_sha256, "\n".join(row.grants), row.rate, row.version))
         else:
             site = row.site_id.bytes if row.site_id else None
             exclusions.append((name, site, row.kind, row.value, row.version))
-    connection.executemany("INSERT INTO sites VALUES (?, ?, ?, ?, ?, ?)", sites)
+    connection.executemany("INSERT INTO sites VALUES (?, ?, ?, ?, ?, ?, ?)", sites)
     connection.executemany("INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)", hostnames)
     connection.executemany("INSERT INTO clients VALUES (?, ?, ?, ?, ?, ?)", clients)
     connection.executemany("INSERT INTO exclusions VALUES (?, ?, ?, ?, ?)", exclusions)

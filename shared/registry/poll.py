@@ -1,10 +1,5 @@
 """Keeping a process's replica of the registry fresh from ClickHouse.
 
-Rows are append-only and their versions are the server's clock in microseconds, so a poll asks for what is newer than
-the replica's version.  An insert may become visible later than one with a newer version, so it asks from a minute
-before; a summary (newest version and number of rows of that minute) tells whether there is anything to fetch, so that
-a quiet registry costs one small query and touches no cache.
-
 What ClickHouse does not have any more is never taken away: a database that was lost or restored from an old backup,
 or an address that points elsewhere, must not turn into 404s and dropped pageviews.
 """
@@ -20,15 +15,12 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from shared.clickhouse import ClickHouse, explain, failure_of
-from shared.registry.changes import Changes
-from shared.registry.fetch import Summary, pages, summaries
+from shared.registry.fetch import OVERLAP_US, TABLES, Look, Window, look, rows, to_changes
 from shared.registry.replica import Replica
 
 POLL_SECONDS: Final = 2.0
 #: Between tries while ClickHouse is away; a change must take effect within 5 s of its return, too.
 LONGEST_PAUSE_SECONDS: Final = 4.0
-#: How far inserts may become visible out of order.
-OVERLAP_US: Final = 60_000_000
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -50,7 +42,7 @@ class Poller:
         self._poll_s = poll_s
         self._clock = clock
         self._succeeded_at = -1.0
-        self._seen: tuple[int, dict[str, Summary]] = (-1, {})
+        self._known = {table: Window(replica.version, rows=-1) for table in TABLES}
         self._passes = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
         self._tasks: set[asyncio.Task[bool]] = set()
@@ -129,28 +121,45 @@ class Poller:
 
     async def _fetch(self) -> bool:
         """Apply all that is new; returns whether ClickHouse holds less than the replica."""
-        after = max(self.replica.version - OVERLAP_US, 0)
-        found = await summaries(self._clickhouse, after)
-        newest = max(summary.newest for summary in found.values())
-        asked, seen = self._seen
-        new_tables = [name for name, summary in found.items() if asked != after or seen.get(name) != summary]
+        found = await look(self._clickhouse, self._known)
         news = 0
         try:
-            for table in new_tables:
-                async for changes in pages(self._clickhouse, table, after):
-                    news += await self._apply(changes)
+            for table, now in found.items():
+                news += await self._fetch_table(table, now)
+            newest = max(now.latest for now in found.values())
             if newest > self.replica.version:
                 await _in_thread(self.replica.complete, newest)
                 news += 1
         finally:
             if news:
                 self.replica.refreshed()
-        # Asked from the same version again, only a table whose summary differs has to be fetched again.
-        self._seen = (after, found)
         return newest < self.replica.version
 
-    async def _apply(self, changes: Changes) -> int:
-        return await _in_thread(self.replica.apply, changes)
+    async def _fetch_table(self, table: str, now: Look) -> int:
+        """Apply what is new in a table, and what came late; returns how much of it was news."""
+        known = self._known[table]
+        if now.new_rows:
+            news = await self._apply(table, known.newest, now.new_rows)
+        else:
+            news = 0
+        if now.last_rows != known.rows:
+            news += await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
+        self._known[table] = now.window
+        return news
+
+    async def _apply(self, table: str, after: int, expected: int) -> int:
+        """Apply a table's rows above a version; raises `ConnectionError` when there are fewer than were counted."""
+        news = count = 0
+        try:
+            async for block in rows(self._clickhouse, table, after):
+                count += len(block)
+                news += await _in_thread(lambda block=block: self.replica.apply(to_changes(table, block)))
+        finally:
+            if news:
+                self.replica.refreshed()
+        if count < expected:
+            raise ConnectionError(f"{count} rows of {table} came instead of {expected}")
+        return news
 
 
 async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:

@@ -21,13 +21,12 @@ from shared.registry.changes import Changes, apply
 from shared.registry.model import Client, Exclusion, Site
 from shared.settings import SettingsError
 
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, timezone TEXT NOT NULL,
-    retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, hostnames TEXT NOT NULL,
+    timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
     PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS hostnames_by_site ON hostnames (site_id);
 CREATE TABLE IF NOT EXISTS clients (client_id BLOB PRIMARY KEY, name TEXT NOT NULL, token_sha256 TEXT NOT NULL,
     grants TEXT NOT NULL, rate TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS clients_by_token ON clients (token_sha256);
@@ -94,17 +93,13 @@ class Replica:
         for name in (hostname, *(f"*.{parent}" for parent in parents(hostname))):
             # One statement, since the writer may remove the site between two.
             row = self._reader.execute(
-                "SELECT site_id, name, timezone, retention_days FROM hostnames JOIN sites USING (site_id)"
-                " WHERE hostname = ? ORDER BY hostnames.created_us, site_id LIMIT 1",
+                "SELECT site_id, name, hostnames, timezone, retention_days FROM hostnames AS claims"
+                " JOIN sites USING (site_id) WHERE hostname = ? ORDER BY claims.created_us, site_id LIMIT 1",
                 (name,),
             ).fetchone()
             if row:
-                return Site(row[0], row[1], self._hostnames(row[0]), row[2], row[3])
+                return Site(row[0], row[1], tuple(row[2].split("\n")), row[3], row[4])
         return None
-
-    def _hostnames(self, site_id: bytes) -> tuple[str, ...]:
-        rows = self._reader.execute("SELECT hostname FROM hostnames WHERE site_id = ? ORDER BY hostname", (site_id,))
-        return tuple(row[0] for row in rows)
 
     def _find_client(self, token_sha256: str) -> Client | None:
         row = self._reader.execute(
@@ -182,4 +177,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -8192")
+    connection.execute("PRAGMA journal_size_limit = 16777216")  # what a first load leaves of the log
     return connection

@@ -74,12 +74,18 @@ def insert(client, rows):
 def test_clickhouse_has_what_was_inserted(client, steps):  # noqa: F811
     url = f"https://example.com/a%20b?utm_source=n%C3%A4chste&utm_medium=m&hk_qr={QR}"
     given_pageview = pageview(
-        url=url, referrer="https://www.google.com/x", language="de-at", timestamp_ms=NOW_MS - 1, page_id=uuid.uuid4().bytes
+        url=url,
+        referrer="https://www.google.com/x",
+        language="de-at",
+        timestamp_ms=NOW_MS - 1,
+        page_id=uuid.uuid4().bytes,
     )
     row = process(given_pageview, steps)
     insert(client, [row, process(pageview(), steps)._replace(location=NOWHERE)])
-    first, second = client.query("SELECT * EXCEPT stored_at FROM hitline.pageviews_raw ORDER BY timestamp").named_results()
-    at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    first, second = client.query(
+        "SELECT * EXCEPT stored_at FROM hitline.pageviews_raw ORDER BY timestamp"
+    ).named_results()
+    at = datetime.fromtimestamp(NOW_MS / 1000, UTC).replace(tzinfo=None)
     assert first == {
         "site_id": uuid.UUID(bytes=SITE.site_id), "hostname": "example.com", "timestamp": at - timedelta(milliseconds=1),
         "received_at": at, "session_id": uuid.UUID(bytes=b"s" * 16), "page_id": uuid.UUID(bytes=given_pageview.page_id),

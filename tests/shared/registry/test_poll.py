@@ -14,8 +14,10 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
 from shared.registry import Replica
 from shared.registry import fetch as fetch_module
+from shared.registry.changes import Changes
+from shared.registry.fetch import OVERLAP_US
 from shared.registry.model import token_hash
-from shared.registry.poll import OVERLAP_US, Poller
+from shared.registry.poll import Poller
 from tests.parts import apply_schema, execute
 
 SITE = "00000000-0000-0000-0000-00000000000{}"
@@ -109,16 +111,14 @@ async def test_a_quiet_registry_keeps_caches_and_generation(poller: Poller, tabl
     assert poller.replica.find_site("example.com") is site
 
 
-async def test_rows_of_one_insert_are_paged_although_they_share_a_version(
-    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_rows_of_one_insert_all_arrive(poller: Poller, tables: ClickHouseProcess) -> None:
     execute(
         tables,
         "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at)"
-        " SELECT generateUUIDv4(), 's' || number, ['s' || number], now64(6) FROM numbers(25000)",
+        " SELECT generateUUIDv4(), 's' || number, ['s' || number], now64(6) FROM numbers(50000)",
     )
     await poller.refresh()
-    missing = [number for number in range(0, 25_000, 97) if not poller.replica.find_site(f"s{number}")]
+    missing = [number for number in range(0, 50_000, 97) if not poller.replica.find_site(f"s{number}")]
     assert missing == []
 
 
@@ -128,12 +128,55 @@ async def test_a_load_that_breaks_off_is_not_taken_for_a_registry(
     add_site(tables, 1, "example.com")
     add_client(tables, "edge", "secret", SITE.format(1))
     columns = dict(fetch_module._COLUMNS)
-    monkeypatch.setitem(fetch_module._COLUMNS, "clients", ("client_id", "no_such_column, version"))
+    monkeypatch.setitem(fetch_module._COLUMNS, "clients", "client_id, no_such_column")
     assert not await poller.refresh()
     assert not poller.ready
     monkeypatch.setitem(fetch_module._COLUMNS, "clients", columns["clients"])
     assert await poller.refresh()
     assert poller.replica.find_client(token_hash("secret"))
+
+
+async def test_fewer_rows_than_were_counted_are_not_taken_for_all(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        add_site(tables, number, f"s{number}.example")
+
+    async def cut_short(*_: object) -> AsyncIterator[list[object]]:
+        yield []
+
+    monkeypatch.setattr("shared.registry.poll.rows", cut_short)
+    assert not await poller.refresh()
+    monkeypatch.undo()
+    assert await poller.refresh()
+    assert poller.replica.find_site("s2.example")
+
+
+async def test_one_change_after_a_large_import_fetches_one_row(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(
+        tables,
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at)"
+        " SELECT generateUUIDv4(), 's' || number, ['s' || number], now64(6) FROM numbers(5000)",
+    )
+    await poller.refresh()
+    await poller.refresh()
+    fetched = 0
+    apply = poller.replica.apply
+
+    def counted(changes: Changes) -> int:
+        nonlocal fetched
+        fetched += len(changes.sites) + len(changes.clients)
+        return apply(changes)
+
+    monkeypatch.setattr(poller.replica, "apply", counted)
+    add_site(tables, 1, "example.com")
+    add_client(tables, "edge", "secret", SITE.format(1))
+    await poller.refresh()
+    assert poller.replica.find_site("example.com")
+    await poller.refresh()
+    assert fetched == 2
 
 
 async def test_callers_at_the_same_time_share_a_fetch(

@@ -47,7 +47,14 @@ def test_reads_every_shape_of_a_city_record(record, country, region, city):
 @pytest.mark.parametrize(
     ("city", "asn", "isp", "provider", "number", "org"),
     [
-        ({}, {"autonomous_system_number": 64512, "autonomous_system_organization": "AS Org"}, {}, "AS Org", 64512, "AS Org"),
+        (
+            {},
+            {"autonomous_system_number": 64512, "autonomous_system_organization": "AS Org"},
+            {},
+            "AS Org",
+            64512,
+            "AS Org",
+        ),
         ({}, {"autonomous_system_number": 64512}, {}, "", 64512, ""),
         ({}, {"autonomous_system_organization": "A"}, {"isp": "I", "organization": "O"}, "I", 0, "A"),
         ({}, {"autonomous_system_organization": "A"}, {"organization": "O"}, "O", 0, "A"),
@@ -211,5 +218,9 @@ def test_agrees_with_the_reader_of_the_vendor(geo, paths, tmp_path):
                 continue
             located += found != NOWHERE
             region = (told.subdivisions[0].names or {}).get("en") if told.subdivisions else None
-            assert found[:3] == (told.country.iso_code or told.registered_country.iso_code or "", region or "", told.city.name or "")
+            assert found[:3] == (
+                told.country.iso_code or told.registered_country.iso_code or "",
+                region or "",
+                told.city.name or "",
+            )
     assert located >= 2

@@ -25,7 +25,7 @@ async def test_three_nodes_join_and_two_of_them_go_on_with_a_quorum_queue(tmp_pa
 
         status = first.ctl("cluster_status", "--formatter", "json")
         assert all(node.name in status.split('"running_nodes"')[1] for node in nodes)
-        await put(first.amqp_url, "survives")
+        await put(first, "survives")
         first.kill()
         assert await take(nodes[1].amqp_url, "survives") == BODY
     finally:

@@ -27,10 +27,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
     node.stop()
 
 
-async def put(url: str, queue: str) -> None:
-    async with await aio_pika.connect(url) as connection:
+async def put(node: RabbitMQNode, queue: str) -> None:
+    async with await aio_pika.connect(node.amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True)
         await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        node.sync_new_queues()
         message = aio_pika.Message(BODY, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, routing_key=queue)
 
@@ -49,7 +50,7 @@ def children_of(node: RabbitMQNode) -> list[str]:
 
 
 async def test_a_killed_node_keeps_what_it_had_confirmed(node: RabbitMQNode) -> None:
-    await put(node.amqp_url, "after-kill")
+    await put(node, "after-kill")
     url = node.amqp_url
 
     node.kill()
@@ -61,7 +62,7 @@ async def test_a_killed_node_keeps_what_it_had_confirmed(node: RabbitMQNode) -> 
 
 
 async def test_a_stopped_node_leaves_no_process_and_starts_again_with_its_data(node: RabbitMQNode) -> None:
-    await put(node.amqp_url, "after-stop")
+    await put(node, "after-stop")
     assert "epmd" in children_of(node)
 
     node.stop()

@@ -1,0 +1,147 @@
+"""What a gateway answers while its broker fails in every way that one machine allows; never a false 202."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
+from shared import queue
+from tests import http, parts, services
+from tests.services import System
+
+
+@pytest.fixture(scope="module")
+def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system on a broker of its own, without workers, so that the queue shows what was taken."""
+    parts.empty_tables(clickhouse)
+    node = RabbitMQNode(tmp_path_factory.mktemp("fragile"))
+    node.start()
+    parts.run_apart(lambda: parts.empty_queues(node.amqp_url))
+    try:
+        directory = tmp_path_factory.mktemp("fragile-system")
+        with services.system(clickhouse, node, directory, workers=0, confirm_seconds="2") as running:
+            yield running
+    finally:
+        node.stop()
+
+
+def taken(system: System) -> int:
+    """Number of messages in the queue; each carries one pageview here, as they are posted one at a time."""
+    return parts.run_apart(lambda: parts.depth(system.broker.amqp_url, queue.QUEUE))
+
+
+def until_taken(system: System, within_s: float = 15) -> float:
+    began = time.monotonic()
+    services.wait_for(lambda: system.post().status == 202, within_s)
+    return time.monotonic() - began
+
+
+def assert_refused(answer: http.Answer) -> None:
+    assert answer.status == 503
+    assert answer.message.startswith("not taken: ")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_deleted_queue_is_503_until_it_is_there_again(fragile: System) -> None:
+    assert fragile.post().status == 202
+    parts.run_apart(lambda: parts.delete_queue(fragile.broker.amqp_url, queue.QUEUE))
+
+    for _ in range(3):
+        answer = fragile.post()
+        assert_refused(answer)
+        assert "hitline migrate" in answer.message
+
+    services.hitline(fragile.env, "migrate")
+    until_taken(fragile)
+    assert taken(fragile) >= 1
+
+
+def test_a_full_queue_is_503_and_nothing_of_it_is_taken(fragile: System) -> None:
+    parts.run_apart(lambda: parts.empty_queues(fragile.broker.amqp_url))
+    fragile.broker.ctl("set_policy", "tiny", "^hitline.pageviews$", '{"max-length": 5}', "--apply-to", "queues")
+    try:
+        answers = [fragile.post() for _ in range(60)]
+        refused = [answer for answer in answers if answer.status != 202]
+        assert refused
+        for answer in refused:
+            assert_refused(answer)
+        assert taken(fragile) == len(answers) - len(refused)
+    finally:
+        fragile.broker.ctl("clear_policy", "tiny")
+    parts.run_apart(lambda: parts.empty_queues(fragile.broker.amqp_url))
+    until_taken(fragile)
+
+
+@pytest.mark.parametrize("stop", [RabbitMQNode.stop, RabbitMQNode.kill], ids=["stopped", "killed"])
+def test_a_broker_that_is_gone_is_503_and_its_return_is_noticed(
+    fragile: System, stop: Callable[[RabbitMQNode], None]
+) -> None:
+    stop(fragile.broker)
+    try:
+        answer = fragile.post()
+        assert answer.status == 503
+        for _ in range(3):
+            assert_refused(fragile.post())
+        assert http.request(fragile.gateway.admin_port, "GET", "/readyz").status == 503
+        assert http.request(fragile.gateway.admin_port, "GET", "/healthz").status == 200
+    finally:
+        fragile.broker.start()
+    until_taken(fragile)
+
+
+def test_an_alarm_is_503_within_2_s_and_its_end_is_202_within_2_s(fragile: System) -> None:
+    fragile.broker.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        began = time.monotonic()
+        services.wait_for(lambda: fragile.post().status == 503, 2)
+        assert time.monotonic() - began < 2
+        began = time.monotonic()
+        assert_refused(fragile.post())
+        assert time.monotonic() - began < 0.5
+    finally:
+        fragile.broker.ctl("set_vm_memory_high_watermark", "0.6")
+    assert until_taken(fragile) < 2
+
+
+def test_a_client_that_goes_away_disturbs_nobody_else(fragile: System) -> None:
+    body = json.dumps(services.pageview()).encode()
+    head = (
+        f"POST {http.ENDPOINT} HTTP/1.1\r\nHost: x\r\nX-API-Key: {fragile.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    for _ in range(20):
+        connection = socket.create_connection(("127.0.0.1", fragile.port))
+        connection.sendall(head.encode() + body)
+        connection.close()
+        assert fragile.post().status == 202
+
+
+def test_a_gateway_starts_from_its_copy_of_the_registry_while_clickhouse_is_away(
+    fragile: System, tmp_path: Path
+) -> None:
+    env = {**fragile.env, "HITLINE_CLICKHOUSE_URL": "http://127.0.0.1:1", "HITLINE_HTTP_PORT": "0"}
+    fragile.gateway.stop()
+    try:
+        with services.service("gateway", env, tmp_path / "gateway.log") as gateway:
+            services.wait_for(lambda: http.ready(gateway.admin_port))
+            assert http.request(gateway.port, body=services.pageview(), token=fragile.token).status == 202
+    finally:
+        fragile.gateway.start()
+
+
+def test_a_gateway_without_any_registry_is_503_never_401_or_404(fragile: System, tmp_path: Path) -> None:
+    env = {
+        **fragile.env, "HITLINE_CLICKHOUSE_URL": "http://127.0.0.1:1", "HITLINE_HTTP_PORT": "0",
+        "HITLINE_STATE_DIR": str(tmp_path / "empty"),
+    }  # fmt: skip
+    with services.service("gateway", env, tmp_path / "gateway.log") as gateway:
+        answer = http.request(gateway.port, body=services.pageview(), token=fragile.token)
+        assert_refused(answer)
+        assert "registry" in answer.message
+        assert http.request(gateway.admin_port, "GET", "/readyz").status == 503
