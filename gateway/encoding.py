@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
-
-import zstandard
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from gateway.http import too_large
 from gateway.replies import Reason, Rejected
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 #: zlib's window argument: gzip or zlib header, whichever is there; and no header at all, which some call deflate.
 _WITH_HEADER = 47
 _BARE = -15
-#: Largest zstd window to accept (RFC 9659 says 8 MiB for HTTP).
-_ZSTD_WINDOW = 8 * 1024 * 1024
+#: Largest zstd window to accept: 2**23 bytes (RFC 9659).
+_ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}
+
+
+class _Stream(Protocol):
+    """What zlib's and zstd's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
@@ -25,42 +44,30 @@ def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
     if name == "identity":
         return body
     if name in ("gzip", "x-gzip"):
-        return _inflate(body, _WITH_HEADER, limit)
+        return _decompress(body, partial(zlib.decompressobj, _WITH_HEADER), limit)
     if name == "deflate":
         # RFC 9110 means zlib's format; senders that leave its header out are as common.
         wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
-        return _inflate(body, _WITH_HEADER if wrapped else _BARE, limit)
+        return _decompress(body, partial(zlib.decompressobj, _WITH_HEADER if wrapped else _BARE), limit)
     if name == "zstd":
-        return _unzstd(body, limit)
+        return _decompress(body, partial(zstd.ZstdDecompressor, options=_ZSTD_OPTIONS), limit)
     raise Rejected(Reason.UNKNOWN_ENCODING)
 
 
-def _inflate(body: bytes, window: int, limit: int) -> bytes:
+def _decompress(body: bytes, new_stream: Callable[[], _Stream], limit: int) -> bytes:
     parts: list[bytes] = []
     room = limit + 1
-    while body:  # a gzip file may have several members
-        stream = zlib.decompressobj(window)
+    while body:  # both formats may have several members or frames
+        stream = new_stream()
         try:
             part = stream.decompress(body, room)
-        except zlib.error:
+        except (zlib.error, zstd.ZstdError):
             raise Rejected(Reason.BAD_ENCODING) from None
         parts.append(part)
         room -= len(part)
         if room <= 0:
             raise too_large(limit)
-        if not stream.eof:
+        if not stream.eof:  # cut short: what is there must not pass for the whole
             raise Rejected(Reason.BAD_ENCODING)
         body = stream.unused_data
     return b"".join(parts)
-
-
-def _unzstd(body: bytes, limit: int) -> bytes:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    try:
-        with decompressor.stream_reader(body, read_across_frames=True) as stream:
-            decoded = stream.read(limit + 1)
-    except zstandard.ZstdError:
-        raise Rejected(Reason.BAD_ENCODING) from None
-    if len(decoded) > limit:
-        raise too_large(limit)
-    return decoded

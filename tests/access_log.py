@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LINE = re.compile(r'(?P<ip>\S+) \S+ \S+ \[(?P<time>[^]]+)] "(?P<request>.*?)" \d+ \S+(?: "(?P<ref>.*?)" "(?P<ua>.*?)"?)?')
+LINE = re.compile(
+    r'(?P<ip>\S+) \S+ \S+ \[(?P<time>[^]]+)] "(?P<request>.*?)" \d+ \S+(?: "(?P<ref>.*?)" "(?P<ua>.*?)"?)?'
+)
 
 _AGENTS = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0.0.0 Safari/537.36",

@@ -194,7 +194,8 @@ def system(
     clickhouse: ClickHouseProcess, broker: RabbitMQNode, directory: Path, *, workers: int = 1, **settings: str
 ) -> Iterator[System]:
     """Run a system with the site `example.com` (and `*.wild.example.org`) on parts that have schema and topology."""
-    env = parts.make_env(directory / "state", clickhouse, broker, **settings)
+    chosen = {"FLUSH_SECONDS": "0.1", **{name.upper(): value for name, value in settings.items()}}
+    env = parts.make_env(directory / "state", clickhouse, broker, **chosen)
     hitline(env, "site", "add", "example.com", "--hostname", "alias.example", "--hostname", "*.wild.example.org")
     token = add_client(env, "tests", "example.com")
     running = System(

@@ -136,6 +136,7 @@ def _forget_hostnames(connection: sqlite3.Connection, sites: Iterable[tuple[byte
 
 
 def _put(connection: sqlite3.Connection, rows: Sequence[Change]) -> None:
+    """Insert rows that are not there, in the tables' own order: at a million sites that writes each page once."""
     sites, hostnames, clients, exclusions = [], [], [], []
     for row in rows:
         name = row.id.bytes
@@ -148,7 +149,7 @@ def _put(connection: sqlite3.Connection, rows: Sequence[Change]) -> None:
         else:
             site = row.site_id.bytes if row.site_id else None
             exclusions.append((name, site, row.kind, row.value, row.version))
-    connection.executemany("INSERT INTO sites VALUES (?, ?, ?, ?, ?, ?, ?)", sites)
-    connection.executemany("INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)", hostnames)
+    connection.executemany("INSERT INTO sites VALUES (?, ?, ?, ?, ?, ?, ?)", sorted(sites))
+    connection.executemany("INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)", sorted(hostnames))
     connection.executemany("INSERT INTO clients VALUES (?, ?, ?, ?, ?, ?)", clients)
     connection.executemany("INSERT INTO exclusions VALUES (?, ?, ?, ?, ?)", exclusions)

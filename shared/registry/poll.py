@@ -138,12 +138,11 @@ class Poller:
     async def _fetch_table(self, table: str, now: Look) -> int:
         """Apply what is new in a table, and what came late; returns how much of it was news."""
         known = self._known[table]
-        if now.new_rows:
-            news = await self._apply(table, known.newest, now.new_rows)
-        else:
-            news = 0
+        news = 0
         if now.last_rows != known.rows:
-            news += await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
+            news = await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
+        elif now.new_rows:
+            news = await self._apply(table, known.newest, now.new_rows)
         self._known[table] = now.window
         return news
 

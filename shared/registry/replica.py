@@ -24,7 +24,8 @@ from shared.settings import SettingsError
 _LAYOUT: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, hostnames TEXT NOT NULL,
-    timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+    timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL,
+    version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
     PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clients (client_id BLOB PRIMARY KEY, name TEXT NOT NULL, token_sha256 TEXT NOT NULL,

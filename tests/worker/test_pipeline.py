@@ -133,7 +133,18 @@ def test_changes_take_effect_at_a_refresh(tmp_path):
     registry.exclude("country", "GB")
     knowledge.refresh()
     assert process(pageview(), steps).reason == Outcome.EXCLUDED_COUNTRY
-    assert set(knowledge.problems) == {"geo_asn", "geo_isp"}
+    assert set(knowledge.problems) == {"geo_asn"}
+
+
+def test_a_refresh_raises_nothing(tmp_path):
+    registry = FakeRegistry()
+    knowledge = Knowledge(made_settings(tmp_path), registry)
+    registry.generation = 7
+    registry.rules = None  # as when it was closed
+    knowledge.refresh()
+    registry.rules = []
+    knowledge.refresh()
+    assert knowledge.exclusions.problems == {}
 
 
 def texts(size=40):

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import clickhouse_connect
-import deploy.clickhouse
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import deploy.clickhouse
 from tests.worker.test_pipeline import ANY, knowledge, registry, steps  # noqa: F401
 from tests.worker.things import NOW_MS, SITE, pageview
 from worker.lookups.geo import NOWHERE
@@ -87,7 +87,8 @@ def test_clickhouse_has_what_was_inserted(client, steps):  # noqa: F811
     ).named_results()
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC).replace(tzinfo=None)
     assert first == {
-        "site_id": uuid.UUID(bytes=SITE.site_id), "hostname": "example.com", "timestamp": at - timedelta(milliseconds=1),
+        "site_id": uuid.UUID(bytes=SITE.site_id), "hostname": "example.com",
+        "timestamp": at - timedelta(milliseconds=1),
         "received_at": at, "session_id": uuid.UUID(bytes=b"s" * 16), "page_id": uuid.UUID(bytes=given_pageview.page_id),
         "path": "/a%20b", "query": url.partition("?")[2], "referrer": "https://www.google.com/x",
         "referrer_host": "google.com", "utm_source": "nächste", "utm_medium": "m", "utm_campaign": "", "utm_term": "",

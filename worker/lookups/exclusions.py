@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from shared.metrics import LOOKUP_STALE
 from shared.outcomes import Outcome
-from shared.registry import Site
+from shared.registry import Exclusion, Site
 from worker.lookups.addresses import parse_address
-from worker.lookups.exclusion_rules import parse_rule
+from worker.lookups.exclusion_rules import KINDS, parse_rule
 from worker.lookups.networks import Networks, parse_network
 from worker.lookups.paths import Prefixes
 from worker.lookups.registry import Registry
@@ -20,8 +19,11 @@ from worker.lookups.substrings import Substrings
 
 log = logging.getLogger(__name__)
 
-_CACHED: Final = 65_536
+_CACHED_ADDRESSES: Final = 65_536
 _CACHED_AGENTS: Final = 16_384
+
+#: Values of rules by kind.
+Rules = Mapping[str, list[str]]
 
 
 class Subject(NamedTuple):
@@ -41,32 +43,39 @@ class Verdict(NamedTuple):
 
 
 class RuleSet:
-    """The rules of one site, or those of the instance."""
+    """The rules of one site, or those of the instance; by themselves they remember nothing, see `Remembered`."""
 
-    def __init__(self, rules: Mapping[str, list[str]], owner: str) -> None:
+    def __init__(self, rules: Rules, owner: str = "") -> None:
+        """Compile `rules` (kind → values); raises `ValueError` for a value that can't be.
+
+        `owner` is what verdicts call it; a site's rules are called by the site's name.
+        """
+        if not rules.keys() <= set(KINDS):
+            raise ValueError("there are kinds of rules that this version does not know")
         self._owner = owner
-        self._countries = frozenset(rules.get("country", ()))
-        self._paths = Prefixes(rules["path"]) if "path" in rules else None
-        self._find_network = _network_finder(rules["cidr"]) if "cidr" in rules else None
-        self._find_agent = Substrings(rules["user_agent"]).find if "user_agent" in rules else None
+        self.countries = frozenset(parse_rule("country", value) for value in rules.get("country", ()))
+        self.networks = Networks((parse_network(value), value) for value in rules.get("cidr", ()))
+        self.agents = Substrings(rules.get("user_agent", ()))
+        self.paths = Prefixes(rules.get("path", ()))
 
-    def cached(self) -> RuleSet:
-        """Answer addresses and user agents from memory where they were seen before; not for every site its own."""
-        if self._find_network:
-            self._find_network = lru_cache(maxsize=_CACHED)(self._find_network)
-        if self._find_agent:
-            self._find_agent = lru_cache(maxsize=_CACHED_AGENTS)(self._find_agent)
-        return self
+    def network_of(self, text: str) -> str | None:
+        """Return the rule that covers an address."""
+        address = parse_address(text)
+        return self.networks.find(address) if address else None
 
-    def find(self, subject: Subject, site_name: str) -> Verdict | None:
+    def agent_of(self, text: str) -> str | None:
+        """Return a rule that covers a user agent."""
+        return self.agents.find(text)
+
+    def find(self, subject: Subject, site_name: str, remembered: Remembered) -> Verdict | None:
         """Return the first rule that covers `subject`: by network, country, user agent, path."""
-        if self._find_network and (network := self._find_network(subject.address)):
+        if self.networks and (network := remembered.network_of(self, subject.address)):
             return self._verdict(Outcome.EXCLUDED_CIDR, "cidr", network, site_name)
-        if subject.country in self._countries:
+        if subject.country in self.countries:
             return self._verdict(Outcome.EXCLUDED_COUNTRY, "country", subject.country, site_name)
-        if self._find_agent and (part := self._find_agent(subject.user_agent)):
+        if self.agents and (part := remembered.agent_of(self, subject.user_agent)):
             return self._verdict(Outcome.EXCLUDED_USER_AGENT, "user_agent", part, site_name)
-        if self._paths and (prefix := self._paths.find(subject.path)):
+        if self.paths and (prefix := self.paths.find(subject.path)):
             return self._verdict(Outcome.EXCLUDED_PATH, "path", prefix, site_name)
         return None
 
@@ -74,57 +83,92 @@ class RuleSet:
         return Verdict(reason, f"{kind} {value} of {self._owner or site_name}")
 
 
-def _network_finder(rules: Iterable[str]) -> Callable[[str], str | None]:
-    networks = Networks((parse_network(rule), rule) for rule in rules)
+class Remembered(NamedTuple):
+    """Look-ups of all rule sets that remember their answers; the memory is one, so bounded at any number of sites."""
 
-    def find(text: str) -> str | None:
-        address = parse_address(text)
-        return networks.find(address) if address else None
+    network_of: Callable[[RuleSet, str], str | None]
+    agent_of: Callable[[RuleSet, str], str | None]
 
-    return find
+
+class InForce(NamedTuple):
+    """All rule sets at one time, by site; None: those of the instance."""
+
+    sets: Mapping[bytes | None, RuleSet]
+    remembered: Remembered
 
 
 class Exclusions:
-    """The rule sets in use; `find` asks them, `refresh` rebuilds them when the registry changed."""
+    """The rule sets in use; `find` asks them, `refresh` rebuilds those that changed in the registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._generation = -1
-        self._instance: RuleSet | None = None
-        self._sites: Mapping[bytes, RuleSet] = {}
+        self._rules: Mapping[bytes | None, Rules] = {}
+        self._in_force = _in_force({})
         self.problems: dict[str, str] = {}
         self.refresh()
 
     def none_for(self, site: Site) -> bool:
         """Tell whether no rule at all concerns the site."""
-        return self._instance is None and site.site_id not in self._sites
+        sets = self._in_force.sets
+        return not sets or (None not in sets and site.site_id not in sets)
 
     def find(self, site: Site, subject: Subject) -> Verdict | None:
         """Return the rule of the instance, else of the site, that keeps `subject` out."""
-        if self._instance and (verdict := self._instance.find(subject, site.name)):
-            return verdict
-        own = self._sites.get(site.site_id)
-        return own.find(subject, site.name) if own else None
+        sets, remembered = self._in_force
+        for owner in (None, site.site_id):
+            rules = sets.get(owner)
+            if rules and (verdict := rules.find(subject, site.name, remembered)):
+                return verdict
+        return None
 
     def refresh(self) -> None:
-        """Rebuild from the registry when its generation is another; safe on another thread than `find`'s."""
+        """Follow the registry when its generation is another; safe on another thread than `find`'s."""
         generation = self._registry.generation
         if generation == self._generation:
             return
-        grouped: dict[bytes | None, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        problem = ""
-        for rule in self._registry.exclusions():
-            try:
-                grouped[rule.site_id][rule.kind].append(parse_rule(rule.kind, rule.value))
-            except ValueError as error:  # written by another version, or by hand
-                problem = f"exclusion {rule.exclusion_id.hex()} is not in force: {error}"
-                log.warning("%s", problem)
-        instance = grouped.pop(None, None)
-        self._sites = {site_id: RuleSet(rules, "") for site_id, rules in grouped.items() if site_id is not None}
-        self._instance = RuleSet(instance, "this instance").cached() if instance else None
+        rules = _grouped(self._registry.exclusions())
+        if rules != self._rules:
+            # What is the same as before is kept as it is, but for rules that were refused: they are told of again.
+            before = {} if self.problems else self._in_force.sets
+            self.problems = {}
+            unchanged = {owner for owner in rules if owner in before and rules[owner] == self._rules.get(owner)}
+            self._in_force = _in_force(
+                {owner: before[owner] if owner in unchanged else self._compile(owner, rules[owner]) for owner in rules}
+            )
+            self._rules = rules
+            LOOKUP_STALE.labels("exclusions").set(1 if self.problems else 0)
         self._generation = generation
-        self._report(problem)
 
-    def _report(self, problem: str) -> None:
-        self.problems = {"exclusions": problem} if problem else {}
-        LOOKUP_STALE.labels("exclusions").set(1 if problem else 0)
+    def _compile(self, owner: bytes | None, rules: Rules) -> RuleSet:
+        name = "" if owner else "this instance"
+        try:
+            return RuleSet(rules, name)
+        except ValueError:  # some were written by another version, or by hand: the others must hold
+            return RuleSet(self._sound(rules), name)
+
+    def _sound(self, rules: Rules) -> Rules:
+        sound: dict[str, list[str]] = {}
+        for kind, values in rules.items():
+            for value in values:
+                try:
+                    kept = parse_rule(kind, value)
+                except ValueError as error:
+                    self.problems["exclusions"] = f"{kind} {value!r} is not in force: {error}"
+                    log.warning("exclusion by %s", self.problems["exclusions"])
+                else:
+                    sound.setdefault(kind, []).append(kept)
+        return sound
+
+
+def _grouped(exclusions: Iterable[Exclusion]) -> Mapping[bytes | None, Rules]:
+    grouped: dict[bytes | None, dict[str, list[str]]] = {}
+    for rule in exclusions:
+        grouped.setdefault(rule.site_id, {}).setdefault(rule.kind, []).append(rule.value)
+    return grouped
+
+
+def _in_force(sets: Mapping[bytes | None, RuleSet]) -> InForce:
+    network_of = lru_cache(maxsize=_CACHED_ADDRESSES)(RuleSet.network_of)
+    agent_of = lru_cache(maxsize=_CACHED_AGENTS)(RuleSet.agent_of)
+    return InForce(sets, Remembered(network_of, agent_of))

@@ -47,8 +47,13 @@ class Geo:
     wrong), and what was in use before stays so.
     """
 
-    def __init__(self, paths: Mapping[str, Path], scratch: Path) -> None:
+    def __init__(self, paths: Mapping[str, Path], scratch: Path, optional: frozenset[str] = frozenset()) -> None:
+        """Open the databases at `paths` (kind → file); `scratch` is a directory for private copies of them.
+
+        Kinds in `optional` may be missing without that being a problem.
+        """
         self._paths = dict(paths)
+        self._optional = optional
         self._scratch = scratch
         self._seen: dict[str, Signature | None] = {}
         self._readers: dict[str, maxminddb.Reader] = {}
@@ -76,6 +81,8 @@ class Geo:
     def _take(self, kind: str, path: Path, now: Signature | None) -> bool:
         try:
             if now is None:
+                if kind in self._optional and kind not in self._readers:
+                    return False
                 raise BadDatabase("is missing")
             self._readers[kind] = open_database(path, kind, self._scratch)
         except BadDatabase as error:
@@ -88,8 +95,6 @@ class Geo:
 
     def _report(self, kind: str, problem: str) -> None:
         self.problems[kind] = problem
-        if kind == "isp" and kind not in self._readers and problem.endswith("is missing"):
-            return  # most have none
         LOOKUP_STALE.labels(f"geo_{kind}").set(1)
         log.warning("geo database %s: %s; %s", kind, problem, "the old one stays" if kind in self._readers else "none")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from worker.lookups.agents import Agents
 from worker.lookups.exclusions import Exclusions
 from worker.lookups.feed_timer import FeedTimer
@@ -9,6 +11,9 @@ from worker.lookups.geo import Geo
 from worker.lookups.registry import Registry
 from worker.lookups.spam import Spam
 from worker.settings import WorkerSettings
+
+
+log = logging.getLogger(__name__)
 
 
 class Knowledge:
@@ -21,7 +26,8 @@ class Knowledge:
         self.retention_days = settings.retention_days
         self.registry = registry
         paths = {"city": settings.city_path, "asn": settings.asn_path, "isp": settings.isp_path}
-        self.geo = Geo(paths, scratch=settings.state_dir / "scratch")
+        optional = frozenset() if settings.geo_isp_db else frozenset({"isp"})  # there is no free one
+        self.geo = Geo(paths, settings.state_dir / "scratch", optional)
         directories = [settings.feeds_path, *([settings.spam_dir] if settings.spam_dir else [])]
         self.spam = Spam(directories)
         self.exclusions = Exclusions(registry)
@@ -34,10 +40,11 @@ class Knowledge:
         Costs some 20 µs when nothing changed.  Raises nothing: what is refused is logged, counted in
         `hitline_lookup_stale` and told by `problems`, and the old stays in use.
         """
-        self.feed_timer.tick()
-        self.geo.refresh()
-        self.spam.refresh()
-        self.exclusions.refresh()
+        for part in (self.feed_timer.tick, self.geo.refresh, self.spam.refresh, self.exclusions.refresh):
+            try:
+                part()
+            except Exception:  # a full disk, a registry that is being closed: the next time will tell
+                log.exception("look-ups stay as they are")
 
     @property
     def problems(self) -> dict[str, str]:

@@ -25,16 +25,22 @@ def parse_network(text: str) -> Network:
     if slash and not (length.isascii() and length.isdigit()):
         raise ValueError("has no prefix length behind the slash")
     try:
-        network = ip_network(text, strict=False)
+        network = ip_network(text)
     except ValueError:
-        raise ValueError("is no IPv4 or IPv6 network in CIDR notation") from None
-    if str(network.network_address) != str(ip_network(address).network_address):
-        raise ValueError(f"has host bits set; the network is {network}")
+        raise ValueError(_what_is_wrong(text)) from None
     if isinstance(network, IPv6Network) and network.prefixlen >= _V4_MAPPED_BITS:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
             return IPv4Network((mapped, network.prefixlen - _V4_MAPPED_BITS))
     return network
+
+
+def _what_is_wrong(text: str) -> str:
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return "is no IPv4 or IPv6 network in CIDR notation"
+    return f"has host bits set; the network is {network}"
 
 
 class Networks:
@@ -50,6 +56,9 @@ class Networks:
             bits: tuple((shift, table) for (width, shift), table in sorted(tables.items()) if width == bits)
             for bits in (32, 128)
         }
+
+    def __bool__(self) -> bool:
+        return any(self._tables.values())
 
     def find(self, address: Address) -> str | None:
         """Return the name of the narrowest network that holds `address`."""

@@ -46,6 +46,9 @@ class Prefixes:
         self._rules: Mapping[str, str] = {comparable(rule): rule for rule in rules}
         self._depth = max((path.count("/") for path in self._rules), default=0)
 
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
     def find(self, path: str) -> str | None:
         """Return the longest rule that covers `path`, which is in the form that `comparable` returns."""
         segments = path.split("/", self._depth + 1)[: self._depth + 1]

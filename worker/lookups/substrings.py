@@ -29,6 +29,9 @@ class Substrings:
                 rarest = min(_grams(text, _GRAM), key=grams.__getitem__)
                 self._filed.setdefault(rarest, []).append((text, pattern))
 
+    def __bool__(self) -> bool:
+        return bool(self._filed or self._short)
+
     def find(self, text: str) -> str | None:
         """Return a pattern that occurs in `text`."""
         text = text.casefold()

@@ -90,11 +90,23 @@ def test_answers_from_all_databases(geo):
     assert set(geo.problems) == {"isp"}
 
 
+def test_an_optional_database_may_be_missing_until_it_was_there(paths, tmp_path):
+    geo = Geo(paths, tmp_path, frozenset({"city", "asn", "isp"}))
+    assert geo.problems == {}
+    write_database(paths["isp"], {"81.2.69.0/24": {"isp": "Provider"}}, "ISP")
+    geo.refresh()
+    assert geo.find(HOME).provider == "Provider"
+    paths["isp"].unlink()
+    geo.refresh()
+    assert set(geo.problems) == {"isp"}
+
+
 @pytest.mark.parametrize(
     "address",
     [
         "10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
-        "::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1", "", "nonsense", "1.2.3", "x" * 70_000,
+        "::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1", "",
+        "nonsense", "1.2.3", "x" * 70_000,
     ],
 )  # fmt: skip
 def test_private_reserved_and_malformed_addresses_are_nowhere(paths, tmp_path, address):
@@ -198,8 +210,8 @@ def test_swaps_under_load_without_an_error_a_wrong_row_or_a_leak(geo, paths):
 
 
 def test_agrees_with_the_reader_of_the_vendor(geo, paths, tmp_path):
-    """On the real database too, where HITLINE_TEST_CITY_DB names one."""
-    real = os.environ.get("HITLINE_TEST_CITY_DB")
+    """On the real database too, where TEST_CITY_DB names one."""
+    real = os.environ.get("TEST_CITY_DB")
     path = Path(real) if real else paths["city"]
     geo = Geo({"city": path}, tmp_path)
     chance = random.Random(7)

@@ -1,0 +1,212 @@
+"""The batch endpoint: per-item results, encodings, limits, and repetition without doubling."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import zstandard
+
+from tests import http, services
+from tests.services import System, pageview
+
+
+def post(system: System, body: Any, **headers: str) -> http.Answer:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return http.request(system.port, path=http.BATCH_ENDPOINT, body=body, token=system.token, headers=sent)
+
+
+def ndjson(items: list[Any]) -> bytes:
+    return b"".join(json.dumps(item).encode() + b"\n" for item in items)
+
+
+def marked(marker: str, number: int) -> list[dict[str, Any]]:
+    return [pageview(url=f"https://example.com/{marker}/{index}", **services.ids()) for index in range(number)]
+
+
+def stored(system: System, marker: str, table: str = "pageviews") -> int:
+    return services.count(system.clickhouse, table, f"startsWith(path, '/{marker}/')")
+
+
+@pytest.mark.parametrize("form", [ndjson, lambda items: json.dumps(items, indent=1).encode()], ids=["ndjson", "array"])
+def test_good_items_are_stored_whatever_the_others_are(system: System, form: Callable[[list[Any]], bytes]) -> None:
+    marker = uuid.uuid4().hex
+    items: list[Any] = marked(marker, 6)
+    items[1] = {**items[1], "visitor_ip": "nonsense"}
+    items[2] = 5
+    items[4] = {**items[4], "url": "https://nowhere.example/"}
+
+    answer = post(system, form(items))
+
+    assert answer.status == 202
+    assert (answer.json["accepted"], answer.json["rejected"]) == (3, 3)
+    assert [(each["index"], each["status"]) for each in answer.json["errors"]] == [(1, 400), (2, 400), (4, 404)]
+    assert answer.json["errors"][0]["message"].startswith("visitor_ip: ")
+    services.wait_for(lambda: stored(system, marker) == 3)
+
+
+def test_a_broken_line_is_an_error_of_its_own(system: System) -> None:
+    good = ndjson([pageview(dnt=True)])
+
+    answer = post(system, good + b"{broken\n\n\r\n" + good)
+
+    assert (answer.status, answer.json["accepted"]) == (202, 2)
+    assert answer.json["errors"] == [{"index": 1, "status": 400, "message": "line: is not valid JSON"}]
+
+
+@pytest.mark.parametrize("body", [b"", b"\n\n", b"[]", b" [ ] "])
+def test_no_items_at_all_is_202_and_zeros(system: System, body: bytes) -> None:
+    answer = post(system, body)
+
+    assert (answer.status, answer.json) == (202, {"accepted": 0, "rejected": 0, "errors": []})
+
+
+@pytest.mark.parametrize(
+    ("items", "status"),
+    [
+        ([{}, 1], 400),
+        ([pageview(url="https://nowhere.example/")] * 2, 404),
+        ([pageview(url="https://nowhere.example/"), {}], 400),
+    ],
+)
+def test_with_nothing_accepted_the_status_is_the_items_common_one_or_400(
+    system: System, items: list[Any], status: int
+) -> None:
+    answer = post(system, ndjson(items))
+
+    assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (status, 0, 2)
+    assert answer.json["message"].startswith("nothing accepted; first error: ")
+
+
+def test_a_broken_array_is_400_as_a_whole(system: System) -> None:
+    answer = post(system, b"[{}, {]")
+
+    assert (answer.status, answer.message.partition(":")[0]) == (400, "body")
+
+
+def test_1000_items_are_taken_and_1001_are_413(system: System) -> None:
+    marker = uuid.uuid4().hex
+    items = marked(marker, 1001)
+
+    refused = post(system, ndjson(items))
+    taken = post(system, json.dumps(items[:1000]).encode())
+
+    assert (refused.status, "1000" in refused.message) == (413, True)
+    assert (taken.status, taken.json["accepted"]) == (202, 1000)
+    services.wait_for(lambda: stored(system, marker) == 1000)
+
+
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZIP": lambda body: gzip.compress(body[:50]) + gzip.compress(body[50:]),
+    "deflate": zlib.compress,
+    "Deflate": lambda body: zlib.compress(body, wbits=-15),
+    "zstd": zstandard.compress,
+    "ZSTD": lambda body: zstandard.compress(body[:50]) + zstandard.compress(body[50:]),
+    "identity": lambda body: body,
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_encodings_are_understood_on_both_endpoints(system: System, encoding: str) -> None:
+    many = ENCODINGS[encoding](ndjson([pageview(dnt=True)] * 3))
+    one = ENCODINGS[encoding](json.dumps(pageview(dnt=True)).encode())
+    headers = {"Content-Encoding": encoding}
+
+    assert post(system, many, Content_Encoding=encoding).json["accepted"] == 3
+    assert http.request(system.port, body=one, token=system.token, headers=headers).status == 202
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_body_that_does_not_decompress_is_400(system: System, encoding: str) -> None:
+    whole = ENCODINGS[encoding](ndjson([pageview()] * 100))
+
+    for broken in (b"nonsense, not compressed", whole[: len(whole) // 2]):
+        answer = post(system, broken, Content_Encoding=encoding)
+        assert (answer.status, "Content-Encoding" in answer.message) == (400, True), broken[:20]
+
+
+def test_an_unknown_encoding_is_415(system: System) -> None:
+    assert post(system, b"x", Content_Encoding="br").status == 415
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_bomb_is_413_and_costs_little_memory(system: System, encoding: str) -> None:
+    bomb = ENCODINGS[encoding](b"\n" * (1 << 28))
+    before = system.gateway.resident_mib()
+
+    answers = [post(system, bomb, Content_Encoding=encoding) for _ in range(5)]
+
+    assert {answer.status for answer in answers} == {413}
+    assert system.gateway.resident_mib() - before < 40
+
+
+def test_a_batch_over_4_mib_is_413_before_it_is_read(system: System) -> None:
+    head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\nHost: x\r\nContent-Length: {4 * 2**20 + 1}\r\n\r\n"
+
+    assert http.raw(system.port, head.encode()).status == 413
+
+
+def test_a_batch_without_a_token_is_401_before_its_body_is_read(system: System) -> None:
+    head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+
+    assert http.raw(system.port, head.encode()).status == 401
+
+
+def test_a_batch_is_charged_whole_or_not_at_all(system: System) -> None:
+    token = services.add_client(system.env, "batches", "example.com", rate="10/second")
+    services.wait_for(lambda: system.post(dnt=True, token=token).status == 202)
+    body = ndjson([pageview(dnt=True)] * 600)
+
+    def send() -> http.Answer:
+        return http.request(system.port, path=http.BATCH_ENDPOINT, body=body, token=token)
+
+    first, second = send(), send()
+
+    assert (first.status, first.headers["ratelimit-limit"]) == (202, "1000")
+    assert second.status == 429
+    assert int(second.headers["ratelimit-remaining"]) >= 390
+    assert system.post(dnt=True, token=token).status == 202
+
+
+def test_a_repeated_key_stores_nothing_twice_also_without_the_rejected_items(system: System) -> None:
+    marker = uuid.uuid4().hex
+    items = [pageview(url=f"https://example.com/{marker}/{index}") for index in range(5)]
+    items = [*items, items[0], items[0], pageview(visitor_ip="x")]
+
+    first = post(system, ndjson(items), Idempotency_Key="a key")
+    again = post(system, json.dumps(items[::-1]).encode(), Idempotency_Key="a key")
+    without = post(system, ndjson(items[:-1]), Idempotency_Key="a key")
+
+    assert [answer.json["accepted"] for answer in (first, again, without)] == [7, 7, 7]
+    services.wait_for(lambda: stored(system, marker) > 0)
+    services.wait_for(lambda: system.outcomes().get("stored", 0) >= 21)
+    assert stored(system, marker) == 7
+    assert post(system, ndjson(items[:-1]), Idempotency_Key="another").json["accepted"] == 7
+    services.wait_for(lambda: stored(system, marker) == 14)
+
+
+def test_a_repeated_key_stores_nothing_twice_on_the_single_endpoint(system: System) -> None:
+    marker = uuid.uuid4().hex
+    body = pageview(url=f"https://example.com/{marker}/")
+    reordered = dict(reversed(body.items()))
+
+    for sent in (body, reordered, body):
+        headers = {"Idempotency-Key": "one"}
+        assert http.request(system.port, body=sent, token=system.token, headers=headers).status == 202
+    assert http.request(system.port, body=body, token=system.token).status == 202
+
+    services.wait_for(lambda: stored(system, marker) == 2)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_malformed_key_is_400(system: System, key: str) -> None:
+    answer = post(system, ndjson([pageview()]), Idempotency_Key=key)
+
+    assert (answer.status, answer.message.partition(":")[0]) == (400, "Idempotency-Key")
