@@ -47,7 +47,7 @@ def found(home: Path, needles: list[bytes]) -> list[tuple[Path, bytes]]:
     hits = []
     for path in home.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
+            content = path.read_bytes().rstrip(b"\0")  # logs written ahead are preallocated
             hits += [(path, needle) for needle in needles if needle in content]
     return hits
 

@@ -23,6 +23,8 @@ from worker.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
+#: What arrived before the broker confirmed a cancellation is handed over by tasks that have yet to run.
+_SETTLE_S: Final = 0.01
 #: How often a worker that may not go on by its registry looks again.
 _REGISTRY_PAUSE_S: Final = 1.0
 
@@ -92,6 +94,8 @@ class Session:
         if self._writing is None and self._batch is not None and self._due(self._batch):
             self._start_writing(self._batch)
             return
+        if self._stopping and self._idle():
+            return
         await self._adapt_prefetch()
         await self._wait()
 
@@ -142,7 +146,9 @@ class Session:
 
     async def _adapt_prefetch(self) -> None:
         """Consume anew with another prefetch, which the broker applies to new consumers only."""
-        if self._consumer is not None and (count := self._prefetch.better()) is not None:
+        if self._stopping or self._consumer is None:
+            return
+        if (count := self._prefetch.better()) is not None:
             await self._stop_consuming()
             await self._consume(count)
 
@@ -156,6 +162,7 @@ class Session:
             source, tag = self._consumer
             self._consumer = None
             await source.cancel(tag)
+            await asyncio.sleep(_SETTLE_S)
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         self._inbox.append(message)

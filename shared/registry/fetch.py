@@ -85,16 +85,22 @@ async def look(clickhouse: ClickHouse, known: Mapping[str, Window]) -> dict[str,
 
 
 async def rows(clickhouse: ClickHouse, table: str, after: int) -> AsyncIterator[Sequence[Sequence[Any]]]:
-    """Yield the rows of `table` with a version above `after`, in no order, a block at a time."""
+    """Yield the rows of `table` with a version above `after`, in no order, some `BLOCK_ROWS` at a time."""
     client = await clickhouse.client()
     stream = await client.query_row_block_stream(
         f"SELECT {_COLUMNS[table]} FROM hitline_control.{table} WHERE version > {{after:Int64}}",  # noqa: S608
         parameters={"after": after},
         settings={"max_block_size": BLOCK_ROWS},
     )
+    gathered: list[Sequence[Any]] = []
     async with stream:
-        async for block in stream:
-            yield list(block)
+        async for block in stream:  # of a size that the server chooses
+            gathered += block
+            if len(gathered) >= BLOCK_ROWS:
+                yield gathered
+                gathered = []
+    if gathered:
+        yield gathered
 
 
 def to_changes(table: str, block: Sequence[Sequence[Any]]) -> Changes:

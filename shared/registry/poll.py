@@ -122,31 +122,24 @@ class Poller:
     async def _fetch(self) -> bool:
         """Apply all that is new; returns whether ClickHouse holds less than the replica."""
         found = await look(self._clickhouse, self._known)
-        news = 0
-        try:
-            for table, now in found.items():
-                news += await self._fetch_table(table, now)
-            newest = max(now.latest for now in found.values())
-            if newest > self.replica.version:
-                await _in_thread(self.replica.complete, newest)
-                news += 1
-        finally:
-            if news:
-                self.replica.refreshed()
+        for table, now in found.items():
+            await self._fetch_table(table, now)
+        newest = max(now.latest for now in found.values())
+        if newest > self.replica.version:
+            await _in_thread(self.replica.complete, newest)
+            self.replica.refreshed(news=False)
         return newest < self.replica.version
 
-    async def _fetch_table(self, table: str, now: Look) -> int:
-        """Apply what is new in a table, and what came late; returns how much of it was news."""
+    async def _fetch_table(self, table: str, now: Look) -> None:
+        """Apply what is new in a table, and what came late."""
         known = self._known[table]
-        news = 0
         if now.last_rows != known.rows:
-            news = await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
+            await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
         elif now.new_rows:
-            news = await self._apply(table, known.newest, now.new_rows)
+            await self._apply(table, known.newest, now.new_rows)
         self._known[table] = now.window
-        return news
 
-    async def _apply(self, table: str, after: int, expected: int) -> int:
+    async def _apply(self, table: str, after: int, expected: int) -> None:
         """Apply a table's rows above a version; raises `ConnectionError` when there are fewer than were counted."""
         news = count = 0
         try:
@@ -158,7 +151,6 @@ class Poller:
                 self.replica.refreshed()
         if count < expected:
             raise ConnectionError(f"{count} rows of {table} came instead of {expected}")
-        return news
 
 
 async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:

@@ -73,12 +73,13 @@ class Replica:
         """
         self._writer.execute("UPDATE state SET version = max(version, ?)", (version,))
 
-    def refreshed(self) -> None:
-        """Forget cached answers, on the readers' thread."""
-        self.find_site.cache_clear()  # type: ignore[attr-defined]
-        self.find_client.cache_clear()  # type: ignore[attr-defined]
+    def refreshed(self, *, news: bool = True) -> None:
+        """Forget cached answers, on the readers' thread; without `news` only `version` may have changed."""
         self.version = self._read_version()
-        self.generation += 1
+        if news:
+            self.find_site.cache_clear()  # type: ignore[attr-defined]
+            self.find_client.cache_clear()  # type: ignore[attr-defined]
+            self.generation += 1
 
     @property
     def empty(self) -> bool:

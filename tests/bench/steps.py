@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
@@ -85,6 +86,7 @@ def know(directory: Path, rules: int) -> Knowledge:
     hosts = "\n".join(f"spam{n}.example" for n in range(rules))
     (directory / "feeds" / "list.txt").write_text("\n".join(networks) + "\n" + hosts)
     registry = FakeRegistry(rules=list(exclusions(networks)))
+    registry.find_site = lru_cache(maxsize=50_000)(registry.find_site)  # as the real one does
     settings = WorkerSettings(queue_keys=("A" * 43 + "=",), state_dir=directory, retention_days=36_500)
     return Knowledge(settings, registry)
 

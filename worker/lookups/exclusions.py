@@ -16,11 +16,13 @@ from worker.lookups.networks import Networks, parse_network
 from worker.lookups.paths import Prefixes
 from worker.lookups.registry import Registry
 from worker.lookups.substrings import Substrings
+from worker.steps.lengths import CACHED_LENGTH
 
 log = logging.getLogger(__name__)
 
 _CACHED_ADDRESSES: Final = 65_536
 _CACHED_AGENTS: Final = 16_384
+_CACHED_PATHS: Final = 16_384
 
 #: Values of rules by kind.
 Rules = Mapping[str, list[str]]
@@ -67,6 +69,10 @@ class RuleSet:
         """Return a rule that covers a user agent."""
         return self.agents.find(text)
 
+    def path_of(self, path: str) -> str | None:
+        """Return the rule that covers a path."""
+        return self.paths.find(path)
+
     def find(self, subject: Subject, site_name: str, remembered: Remembered) -> Verdict | None:
         """Return the first rule that covers `subject`: by network, country, user agent, path."""
         if self.networks and (network := remembered.network_of(self, subject.address)):
@@ -75,7 +81,8 @@ class RuleSet:
             return self._verdict(Outcome.EXCLUDED_COUNTRY, "country", subject.country, site_name)
         if self.agents and (part := remembered.agent_of(self, subject.user_agent)):
             return self._verdict(Outcome.EXCLUDED_USER_AGENT, "user_agent", part, site_name)
-        if self.paths and (prefix := self.paths.find(subject.path)):
+        path_of = remembered.path_of if len(subject.path) <= CACHED_LENGTH else RuleSet.path_of
+        if self.paths and (prefix := path_of(self, subject.path)):
             return self._verdict(Outcome.EXCLUDED_PATH, "path", prefix, site_name)
         return None
 
@@ -88,6 +95,7 @@ class Remembered(NamedTuple):
 
     network_of: Callable[[RuleSet, str], str | None]
     agent_of: Callable[[RuleSet, str], str | None]
+    path_of: Callable[[RuleSet, str], str | None]
 
 
 class InForce(NamedTuple):
@@ -171,4 +179,5 @@ def _grouped(exclusions: Iterable[Exclusion]) -> Mapping[bytes | None, Rules]:
 def _in_force(sets: Mapping[bytes | None, RuleSet]) -> InForce:
     network_of = lru_cache(maxsize=_CACHED_ADDRESSES)(RuleSet.network_of)
     agent_of = lru_cache(maxsize=_CACHED_AGENTS)(RuleSet.agent_of)
-    return InForce(sets, Remembered(network_of, agent_of))
+    path_of = lru_cache(maxsize=_CACHED_PATHS)(RuleSet.path_of)
+    return InForce(sets, Remembered(network_of, agent_of, path_of))

@@ -12,7 +12,6 @@ from worker.lookups.registry import Registry
 from worker.lookups.spam import Spam
 from worker.settings import WorkerSettings
 
-
 log = logging.getLogger(__name__)
 
 

@@ -173,10 +173,12 @@ async def test_one_change_after_a_large_import_fetches_one_row(
     monkeypatch.setattr(poller.replica, "apply", counted)
     add_site(tables, 1, "example.com")
     add_client(tables, "edge", "secret", SITE.format(1))
+    generation = poller.replica.generation
     await poller.refresh()
     assert poller.replica.find_site("example.com")
     await poller.refresh()
     assert fetched == 2
+    assert poller.replica.generation == generation + 2, "once for each table that changed"
 
 
 async def test_callers_at_the_same_time_share_a_fetch(

@@ -1,0 +1,33 @@
+"""SIGTERM: a worker stops consuming, inserts, acknowledges, and leaves nothing to be delivered again."""
+
+from __future__ import annotations
+
+import time
+
+from shared import queue
+from tests import load, parts, services
+from tests.services import System
+
+
+async def test_a_stopped_worker_leaves_nothing_to_be_delivered_again(system: System) -> None:
+    pageviews = [services.pageview(**services.ids()) for _ in range(3000)]
+    ledger = await load.post_all(system.port, system.token, pageviews, in_flight=100)
+    assert len(ledger.accepted) == 3000
+    stopped = system.workers[0].stop()
+
+    taken = services.count(system.clickhouse, "pageviews_raw")
+    left = await parts.redelivered(system.broker.amqp_url, queue.QUEUE)
+
+    assert stopped == 0
+    assert left == 0, "messages were delivered to the stopped worker and not acknowledged"
+    system.workers[0].start()
+    assert system.wait_for_outcomes(3000) == {"stored": 3000}
+    assert taken <= services.count(system.clickhouse, "pageviews_raw") == 3000
+
+
+def test_an_idle_worker_stops_at_once(system: System) -> None:
+    began = time.monotonic()
+
+    assert system.workers[0].stop() == 0
+    assert time.monotonic() - began < 3
+    system.workers[0].start()
