@@ -26,7 +26,7 @@ from gateway.settings import GatewaySettings
 from shared import logs, metrics
 from shared.admin import Admin
 from shared.clickhouse import BadAddress, ClickHouse
-from shared.process import harden
+from shared.process import harden, settle_garbage_collector
 from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Sealer
@@ -86,6 +86,7 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
         await self._admin.start()
+        settle_garbage_collector()
         tasks = [asyncio.create_task(self._link.run()), asyncio.create_task(self._poller.run())]
         try:
             yield

@@ -14,6 +14,7 @@ from aio_pika.exceptions import AMQPError
 from shared import metrics, queue
 from shared.admin import Admin
 from shared.clickhouse import ClickHouse
+from shared.process import settle_garbage_collector
 from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Opener, Sealer
@@ -127,6 +128,7 @@ class Worker:
     @contextlib.asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
         await self._admin.start()
+        settle_garbage_collector()
         log.info("admin port %d", self._admin.port)
         for name, problem in self._knowledge.problems.items():
             log.warning("%s: %s", name, problem)

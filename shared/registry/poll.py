@@ -98,8 +98,8 @@ class Poller:
             return self._complain(f"the registry's copy {self.replica.path} can't be written: {error}")
         except Exception as error:
             if failure_of(error) is None:
-                log.exception("polling the registry failed unexpectedly")
-                return False
+                log.debug("polling the registry failed", exc_info=True)
+                return self._complain(f"polling the registry failed unexpectedly: {type(error).__name__}")
             return self._complain(f"{explain(error, self._clickhouse.address)}; going on with the registry at hand")
         self._succeeded_at = self._clock()
         if behind:
