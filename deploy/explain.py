@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from deploy import control
+from gateway.intake import to_queued
 from gateway.replies import Reason, Rejected
 from gateway.validate import MAX_BODY_BYTES, PageviewRequest, parse_json, validate
 from shared.clickhouse import ClickHouse
@@ -56,7 +57,10 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
         try:
             replica.apply(await _concerning(checked.url.hostname, clickhouse))
             replica.refreshed()
-            return _take_steps(_queued(checked), Knowledge(settings, replica))
+            # Ids that are missing are nil here, since any would do.
+            ids = (checked.session_id or _NIL, checked.page_id or _NIL)
+            pageview = to_queued(checked, _NIL, time.time_ns() // 1_000_000, *ids)
+            return _take_steps(pageview, Knowledge(settings, replica))
         finally:
             replica.close()
 
@@ -79,28 +83,6 @@ async def _concerning(hostname: str, clickhouse: ClickHouse) -> Changes:
 
 def _us(moment: datetime | None) -> int:
     return int(moment.timestamp() * 1_000_000) if moment else 0
-
-
-def _queued(checked: PageviewRequest) -> QueuedPageview:
-    """Return the pageview as a gateway queues it; ids that are missing are nil here, since any would do."""
-    return QueuedPageview(
-        client_id=_NIL,
-        received_ms=time.time_ns() // 1_000_000,
-        hostname=checked.url.hostname,
-        url=checked.url.text,
-        timestamp_ms=checked.timestamp,
-        visitor_ip=checked.visitor_ip,
-        user_agent=checked.user_agent,
-        dnt=bool(checked.dnt),
-        session_id=checked.session_id or _NIL,
-        page_id=checked.page_id or _NIL,
-        referrer=checked.referrer or "",
-        language=checked.language or "",
-        screen_width=checked.screen_width or 0,
-        screen_height=checked.screen_height or 0,
-        viewport_width=checked.viewport_width or 0,
-        viewport_height=checked.viewport_height or 0,
-    )
 
 
 def _take_steps(pageview: QueuedPageview, knowledge: Knowledge) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, Final
 
@@ -17,7 +18,9 @@ from gateway.validate import PageviewRequest, validate
 from shared import pageview
 from shared.registry import Client, Replica
 
-_MAX_KEY: Final = 255
+#: An `Idempotency-Key`: 1 to 255 printable ASCII characters, no space at either end.
+KEY_PATTERN: Final = "[!-~](?:[ -~]{0,253}[!-~])?"
+_KEY: Final = re.compile(KEY_PATTERN)
 
 
 class Repeatable:
@@ -58,9 +61,9 @@ class Intake:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return None
-        if not 1 <= len(key) <= _MAX_KEY:
-            raise Rejected(Reason.INVALID, f"Idempotency-Key: must have 1 to {_MAX_KEY} characters")
-        return Repeatable(key.encode("utf-8", "surrogateescape"))
+        if _KEY.fullmatch(key) is None:
+            raise Rejected(Reason.INVALID, "Idempotency-Key: must be 1 to 255 printable ASCII characters")
+        return Repeatable(key.encode())
 
     def pack(self, value: Any, client: Client, received_ms: int, repeatable: Repeatable | None) -> bytes:
         """Validate, authorize and pack one pageview; raises `Rejected` (400, 404, 403)."""
@@ -73,14 +76,15 @@ class Intake:
             session_id, page_id = self._ids.of_repeatable(
                 checked, client.client_id, repeatable.key, content, occurrence
             )
-        return pageview.pack(_queued(checked, client, received_ms, session_id, page_id))
+        return pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
 
 
-def _queued(
-    checked: PageviewRequest, client: Client, received_ms: int, session_id: bytes, page_id: bytes
+def to_queued(
+    checked: PageviewRequest, client_id: bytes, received_ms: int, session_id: bytes, page_id: bytes
 ) -> pageview.QueuedPageview:
+    """Return a checked pageview as it travels through the queue; what it does not have is empty or 0."""
     return pageview.QueuedPageview(
-        client.client_id,
+        client_id,
         received_ms,
         checked.url.hostname,
         checked.url.text,

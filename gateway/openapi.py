@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from gateway.intake import KEY_PATTERN
 from gateway.items import MAX_BATCH_BYTES, MAX_ITEMS
 from gateway.validate import MAX_BODY_BYTES
 
@@ -30,6 +31,11 @@ def _optional(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
+_UUID: Final = {
+    "type": ["string", "null"],
+    "format": "uuid",
+    "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+}
 _PIXELS: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
 _PAGEVIEW: Final[Schema] = {
     "type": "object",
@@ -56,11 +62,11 @@ _PAGEVIEW: Final[Schema] = {
         "user_agent": {"type": "string", "pattern": r"\S", "description": "Not empty once trimmed."},
         "dnt": {"type": ["boolean", "null"], "description": "true: the pageview is accepted, counted and not stored."},
         "session_id": {
-            **_optional({"type": "string", "format": "uuid"}),
+            **_UUID,
             "description": "Any version; absent, null or nil: made by the gateway (derived from page_id if given).",
         },
         "page_id": {
-            **_optional({"type": "string", "format": "uuid"}),
+            **_UUID,
             "description": "Any version; absent, null or nil: made by the gateway.",
         },
         "referrer": {"type": ["string", "null"]},
@@ -145,26 +151,33 @@ _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "1 to 255 characters. Missing ids are derived from it, the API client and each item's content.",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "description": "1 to 255 printable ASCII characters. Missing ids are derived from it, the client and each item's content.",
+    "schema": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
 }
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]
 
 
-def _operation(operation_id: str, summary: str, body: Schema, accepted: Schema, failure: str) -> Schema:
+def _operation(
+    operation_id: str, summary: str, body: Schema, accepted: Schema, failure: str, *, required: bool = True
+) -> Schema:
     return {
         "operationId": operation_id,
         "summary": summary,
         "security": _SECURITY,
         "parameters": [_KEY],
-        "requestBody": {"required": True, "content": body},
+        "requestBody": {"required": required, "content": body},
         "responses": {"202": accepted, **_failures({"$ref": f"#/components/schemas/{failure}"})},
     }
 
 
 def _document() -> Schema:
     one = {"$ref": "#/components/schemas/Pageview"}
-    many = {"type": "array", "maxItems": MAX_ITEMS, "items": one}
+    # One good item is enough for a 202.  No maxItems: one more is not 400, as for what breaks a schema, but 413.
+    many = {
+        "type": "array",
+        "items": {"anyOf": [one, {"description": "Whatever is no pageview gets an error of its own in the answer."}]},
+        "anyOf": [{"maxItems": 0}, {"contains": one}],
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hitline", "version": "1", "description": _ABOUT, "license": {"name": "MIT"}},
@@ -191,6 +204,7 @@ def _document() -> Schema:
                         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Results"}}},
                     },
                     "BatchError",
+                    required=False,
                 )
             },
             "/api/openapi.json": {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from gateway import fields
 from gateway.replies import Reason, Rejected
@@ -32,7 +32,14 @@ def _text(parse: Callable[[str], Parsed]) -> PlainValidator:
 
 
 Uuid = Annotated[bytes | None, _text(fields.parse_uuid)]
-Pixels = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _integral(value: object) -> object:
+    """JSON has no integers of its own: 1920.0 and 1.92e3 are 1920 (JSON Schema 2020-12, 6.1.1)."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+Pixels = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=65535)]
 
 
 class PageviewRequest(BaseModel):

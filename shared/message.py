@@ -34,12 +34,8 @@ class Headers:
 
     def associated_data(self) -> bytes:
         """Return the bytes that the seal authenticates."""
-        return b"hitline|%d|%b|%d|%d" % (
-            self.schema,
-            self.batch_id.bytes,
-            self.pageviews,
-            self.registry_version,
-        )
+        numbers = (self.schema, self.pageviews, self.registry_version, self.first_position, self.repeated)
+        return b"hitline|%d|%d|%d|%d|%d|%b" % (*numbers, self.batch_id.bytes)
 
 
 def build(

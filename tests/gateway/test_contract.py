@@ -40,7 +40,7 @@ WRONG = {
     "referrer": [1, 1.5, True, [], {}],
     "language": [1, True, [], {}],
     **{
-        f"{what}_{side}": [-1, 65536, 1.0, 1.5, "1", True, [], 10**30]
+        f"{what}_{side}": [-1, 65536, 1.5, "1", True, [], 10**30]
         for what in ("screen", "viewport")
         for side in ("width", "height")
     },

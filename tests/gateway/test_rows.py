@@ -123,7 +123,7 @@ def test_odd_strings_are_stored_as_they_came(system: System) -> None:
 
 
 def test_sizes_are_stored_and_absent_ones_are_0(system: System) -> None:
-    row = stored(system, screen_width=65535, screen_height=0, viewport_width=None)
+    row = stored(system, screen_width=65535.0, screen_height=0, viewport_width=None)
 
     assert [row[f"{of}_{side}"] for of in ("screen", "viewport") for side in ("width", "height")] == [65535, 0, 0, 0]
 
