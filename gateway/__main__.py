@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -35,6 +36,8 @@ from shared.settings import SettingsError, load
 log = logging.getLogger("gateway")
 
 _BACKLOG: Final = 4096
+#: How long a starting gateway waits for broker and registry before it listens (and answers 503) without them.
+_PATIENCE_S: Final = 5.0
 #: How long a stopping gateway still answers on open connections, telling their clients to connect elsewhere.
 _FAREWELL_S: Final = 0.5
 
@@ -103,6 +106,7 @@ class Gateway:
         await runner.setup()
         site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=True)
         try:
+            await self._wait_until_ready()
             await site.start()
             log.info("listening on %s:%d, admin port %d", *runner.addresses[0][:2], self._admin.port)
             yield
@@ -110,6 +114,12 @@ class Gateway:
             await asyncio.sleep(_FAREWELL_S)
         finally:
             await runner.cleanup()
+
+    async def _wait_until_ready(self) -> None:
+        """Wait a little for broker and registry: others may share the port, and can do what this one can't yet."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._unready() is not None and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
 
     def _unready(self) -> str | None:
         if self._app.stopping:

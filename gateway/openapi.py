@@ -151,7 +151,7 @@ _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "1 to 255 printable ASCII characters. Missing ids are derived from it, the client and each item's content.",
+    "description": "1 to 255 printable ASCII characters. Ids that are missing are derived from it, client and content.",
     "schema": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
 }
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]

@@ -32,22 +32,29 @@ async def post_all(
     """Post each pageview once from `in_flight` connections."""
     ledger = Ledger()
     source = iter(pageviews)
-    connector = aiohttp.TCPConnector(limit=in_flight, force_close=False)
-    headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector, headers=headers) as session:
+    async with session(port, token, in_flight) as client:
 
         async def poster() -> None:
             for pageview in source:
-                await post(session, path, pageview, ledger)
+                await post(client, path, pageview, ledger)
 
         await asyncio.gather(*(poster() for _ in range(in_flight)))
     return ledger
 
 
-async def post(session: aiohttp.ClientSession, path: str, pageview: dict[str, Any], ledger: Ledger) -> int:
+def session(port: int, token: str, connections: int) -> aiohttp.ClientSession:
+    """Return a client of the gateway on `port`, to be used as a context manager."""
+    return aiohttp.ClientSession(
+        f"http://127.0.0.1:{port}",
+        connector=aiohttp.TCPConnector(limit=connections),
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+
+async def post(client: aiohttp.ClientSession, path: str, pageview: dict[str, Any], ledger: Ledger) -> int:
     """Post one pageview and note its answer; returns the status, 0 for none."""
     try:
-        async with session.post(path, data=orjson.dumps(pageview)) as answer:
+        async with client.post(path, data=orjson.dumps(pageview)) as answer:
             text = await answer.text()
             status = answer.status
     except (aiohttp.ClientError, OSError, TimeoutError):

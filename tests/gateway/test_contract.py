@@ -14,6 +14,7 @@ import pytest
 from tests import http, services
 from tests.services import System, pageview
 
+UUID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
 NO_STRING = [1, 1.5, True, ["a"], {"a": 1}]
 WRONG = {
     "url": [
@@ -36,7 +37,7 @@ WRONG = {
     "user_agent": [..., None, *NO_STRING, "", " \t\n"],
     "dnt": [0, 1, "true", "1", [], {}],
     "session_id": [*NO_STRING, "", "x", "2489e9ad2ee28e008ec932d5f69181c0", "{2489e9ad-2ee2-8e00-8ec9-32d5f69181c0}"],
-    "page_id": [*NO_STRING, "", "2489e9ad-2ee2-8e00-8ec9-32d5f69181cg", "urn:uuid:2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"],
+    "page_id": [*NO_STRING, "", "2489e9ad-2ee2-8e00-8ec9-32d5f69181cg", f"urn:uuid:{UUID}"],
     "referrer": [1, 1.5, True, [], {}],
     "language": [1, True, [], {}],
     **{
