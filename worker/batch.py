@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from worker.judge import Judged
@@ -33,11 +33,6 @@ def token_of(rows: Sequence[Placed]) -> str:
     return digest.hexdigest()
 
 
-def token_of_texts(texts: Iterable[str]) -> str:
-    """Return a token of rows that are named by these texts."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-
-
 class Batch:
     """Gathers judged messages; once it is handed to the writer nothing is added any more."""
 
@@ -56,7 +51,7 @@ class Batch:
 
     def span(self) -> tuple[int, int]:
         """Return the earliest and latest pageview time of the batch, in milliseconds."""
-        spans = [judged.span for judged in self.judged if judged.headers is not None]
+        spans = [judged.span for judged in self.judged if judged.span is not None]
         return min(first for first, _ in spans), max(last for _, last in spans)
 
     def placed(self) -> list[Placed]:

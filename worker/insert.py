@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Final
 
 from shared import metrics
 from shared.clickhouse import ClickHouse
 from worker.batch import Placed, token_of
 from worker.failures import kind_of, poison_cause
-from worker.judge import Judged
+from worker.find import QUERY_PREFIX, Finder
+from worker.poison import PoisonGuard
 from worker.retry import Retry
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 
 log = logging.getLogger(__name__)
 
-#: Query ids of all inserts begin so; `system.processes` tells by them which are running.
-QUERY_PREFIX: Final = "hitline-insert-"
-_POLL_S: Final = 0.1
 _KILL_S: Final = 5.0
 
 _SETTINGS: Final = {
@@ -41,9 +40,6 @@ _SETTINGS: Final = {
     "insert_quorum": "auto",
 }
 
-#: (batch id, position) → site under which the row is stored
-Found = dict[tuple[bytes, int], bytes]
-
 
 class PoisonRow(Exception):
     """ClickHouse refuses this one row for a listed cause."""
@@ -55,12 +51,16 @@ class PoisonRow(Exception):
 
 
 class Inserter:
-    """Inserts rows and looks up what is stored; retries for ever, within the life of its caller's task."""
+    """Inserts rows; retries for ever, within the life of its caller's task."""
 
-    def __init__(self, clickhouse: ClickHouse, retry: Retry) -> None:
+    def __init__(self, clickhouse: ClickHouse, retry: Retry, finder: Finder, guard: PoisonGuard) -> None:
         self._clickhouse = clickhouse
         self._retry = retry
+        self._finder = finder
+        self._guard = guard
         self._running: str | None = None
+        # In every query id, so that an operator can tell whose insert is running.
+        self._name = f"{QUERY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
 
     async def insert(self, rows: Sequence[Placed], span: tuple[int, int]) -> list[PoisonRow]:
         """Insert all of `rows` and return those that ClickHouse refuses for what they are.
@@ -91,13 +91,15 @@ class Inserter:
         if not rows:
             return []
         if len(rows) == 1:
+            # Here already, so that a batch of nothing but poison does not take thousands of inserts to tell.
+            await self._guard.admit()
             return [PoisonRow(rows[0], cause)]
         middle = len(rows) // 2
         return [*await self.insert(rows[:middle], span), *await self.insert(rows[middle:], span)]
 
     async def _insert_once(self, rows: Sequence[Placed]) -> None:
         began = time.perf_counter()
-        query_id = f"{QUERY_PREFIX}{uuid.uuid4()}"
+        query_id = f"{self._name}{uuid.uuid4()}"
         self._running = query_id
         await self._clickhouse.insert(
             "hitline.pageviews_raw",
@@ -113,52 +115,8 @@ class Inserter:
         metrics.INSERT_SECONDS.observe(time.perf_counter() - began)
 
     async def _missing(self, rows: Sequence[Placed], span: tuple[int, int]) -> list[Placed]:
-        found = await self.find({row.batch_id for row in rows}, span)
+        found = await self._finder.stored({row.batch_id for row in rows}, span)
         return [row for row in rows if (row.batch_id, row.position) not in found]
-
-    async def find_judged(self, judged: Sequence[Judged]) -> Found:
-        """Look up which pageviews of these messages are stored, wherever they came from."""
-        opened = [message for message in judged if message.headers is not None]
-        if not opened:
-            return {}
-        spans = [message.span for message in opened]
-        ids = {message.headers.batch_id.bytes for message in opened if message.headers is not None}
-        return await self.find(ids, (min(first for first, _ in spans), max(last for _, last in spans)))
-
-    async def find(self, batch_ids: Iterable[bytes], span: tuple[int, int]) -> Found:
-        """Return all stored rows of these batches, once no insert that may bring more of them is running."""
-
-        async def look_up() -> Found:
-            await self._older_inserts_ended()
-            return await self._find_once(batch_ids, span)
-
-        return await self._retry.forever(look_up)
-
-    async def _find_once(self, batch_ids: Iterable[bytes], span: tuple[int, int]) -> Found:
-        result = await self._clickhouse.query(
-            "SELECT batch_id, position, site_id FROM hitline.pageviews_raw WHERE batch_id IN {ids:Array(UUID)}"
-            " AND timestamp BETWEEN {first:DateTime64(3, 'UTC')} AND {last:DateTime64(3, 'UTC')}",
-            {
-                "ids": [str(uuid.UUID(bytes=batch_id)) for batch_id in batch_ids],
-                "first": _datetime(span[0]),
-                "last": _datetime(span[1]),
-            },
-        )
-        return {(batch_id.bytes, position): site_id.bytes for batch_id, position, site_id in result.result_rows}
-
-    async def _older_inserts_ended(self) -> None:
-        """Wait until every insert of any worker that runs now has ended: a look-up sees nothing of a running one."""
-        running = await self._running_inserts()
-        while running:
-            await asyncio.sleep(_POLL_S)
-            running &= await self._running_inserts()
-
-    async def _running_inserts(self) -> set[str]:
-        result = await self._clickhouse.query(
-            "SELECT query_id FROM system.processes WHERE startsWith(query_id, {prefix:String})",
-            {"prefix": QUERY_PREFIX},
-        )
-        return {row[0] for row in result.result_rows}
 
     async def kill_running(self) -> None:
         """End the insert under way, if any: its batch is given up and its messages will come again."""
@@ -172,7 +130,3 @@ class Inserter:
                 )
         except Exception as error:  # noqa: BLE001 - whoever takes the messages next waits for the insert anyway
             log.warning("the insert of a batch that was given up could not be killed (%s)", kind_of(error))
-
-
-def _datetime(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC)

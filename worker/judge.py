@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from shared import dead_letters
 from shared.message import MAX_PAGEVIEWS, Headers, open_body, read_headers
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
@@ -16,6 +18,14 @@ from worker.row import Row
 
 #: Stands for "no site" in `outcomes`.
 NIL: Final = bytes(16)
+#: What ClickHouse's DateTime can hold, 1970 to 2106, in milliseconds: outcomes are counted by it.
+_LATEST_MS: Final = 4_294_967_295_000
+#: Failures of this machine rather than of a pageview: a full disk, a registry file that can't be read.
+_OURS: Final = (sqlite3.Error, OSError, MemoryError)
+
+
+class NotNow(Exception):
+    """The message can't be judged at present, through no fault of its own; nothing was made of it."""
 
 
 class Poison(NamedTuple):
@@ -24,6 +34,8 @@ class Poison(NamedTuple):
     position: int | None
     item: Any
     reason: str
+    #: Already allowed by the `PoisonGuard`.
+    admitted: bool = False
 
 
 class End(NamedTuple):
@@ -33,6 +45,14 @@ class End(NamedTuple):
     site_id: bytes
     client_id: bytes
     outcome: Outcome
+
+
+class Opened(NamedTuple):
+    """A message whose seal was right; its items are yet to be judged."""
+
+    message: Any
+    headers: Headers
+    items: tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -46,23 +66,22 @@ class Judged:
     ends: dict[int, End] = field(default_factory=dict)
     poison: list[Poison] = field(default_factory=list)
     #: Span of the pageviews' times, in milliseconds: where in ClickHouse to look for them.
-    span: tuple[int, int] = (0, 0)
+    span: tuple[int, int] | None = None
 
     @property
     def seen_before(self) -> bool:
-        """True when some of it may be stored already, and must be looked up."""
-        return bool(self.message.redelivered) or (self.headers is not None and self.headers.repeated)
+        """True when some of it may be stored or counted already, and must be looked up."""
+        if self.message.redelivered or (self.headers is not None and self.headers.repeated):
+            return True
+        return bool(self.message.headers and self.message.headers.get(dead_letters.REPLAYED))
 
     def counts(self) -> Counter[End]:
         """Return how many pageviews came to which end."""
         return Counter(self.ends.values())
 
 
-def judge(message: Any, opener: Opener, steps: Steps) -> Judged:
-    """Open a message and take each of its pageviews through the pipeline.
-
-    Raises nothing: what can't be opened or parsed is poison, in whole or by pageview.
-    """
+def open_message(message: Any, opener: Opener) -> Opened | Judged:
+    """Open a message, or judge it whole as poison where it can't be; raises nothing."""
     try:
         headers = read_headers(message)
         items = unpack(open_body(message, headers, opener))
@@ -70,11 +89,16 @@ def judge(message: Any, opener: Opener, steps: Steps) -> Judged:
             raise Unparseable(f"{len(items)} pageviews instead of {headers.pageviews}")
     except (Unopenable, Unparseable) as error:
         return _set_aside_whole(message, str(error))
-    judged = Judged(message, headers)
+    return Opened(message, headers, items)
+
+
+def judge(opened: Opened, steps: Steps) -> Judged:
+    """Take each pageview through the pipeline; what can't be parsed is poison by itself.  Raises `NotNow`."""
+    judged = Judged(opened.message, opened.headers)
     times = []
-    for position, item in enumerate(items, headers.first_position):
+    for position, item in enumerate(opened.items, opened.headers.first_position):
         try:
-            pageview = parse(item)
+            pageview = _parse(item)
         except Unparseable as error:
             _set_aside(judged, position, item, str(error))
             continue
@@ -85,10 +109,21 @@ def judge(message: Any, opener: Opener, steps: Steps) -> Judged:
     return judged
 
 
+def _parse(item: Any) -> QueuedPageview:
+    pageview = parse(item)
+    if not 0 <= pageview.received_ms <= _LATEST_MS:
+        raise Unparseable("received_ms is beyond any clock")
+    if not 0 <= pageview.timestamp_ms <= _LATEST_MS:  # the gateway takes 1990 to tomorrow
+        raise Unparseable("timestamp_ms is out of range")
+    return pageview
+
+
 def _judge_one(judged: Judged, position: int, pageview: QueuedPageview, steps: Steps) -> None:
     minute = pageview.received_ms // 60_000 * 60
     try:
         result = process(pageview, steps)
+    except _OURS as error:
+        raise NotNow(type(error).__name__) from error
     except Exception as error:  # noqa: BLE001 - a defect of ours must not hold up the rest
         _set_aside(judged, position, tuple(pageview), f"pipeline failed: {type(error).__name__}")
         return
@@ -119,6 +154,6 @@ def _owner(item: Any) -> tuple[int, bytes, bytes]:
     client_id, received_ms = item[:2] if type(item) is tuple and len(item) >= 2 else (NIL, 0)
     if type(client_id) is not bytes or len(client_id) != 16:
         client_id = NIL
-    if type(received_ms) is not int or not 0 <= received_ms < 4_294_967_295_000:
+    if type(received_ms) is not int or not 0 <= received_ms <= _LATEST_MS:
         received_ms = 0
     return received_ms // 60_000 * 60, NIL, client_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from aio_pika.abc import AbstractConnection
@@ -18,10 +18,14 @@ from shared.process import settle_garbage_collector
 from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Opener, Sealer
+from worker.bury import Gravedigger
+from worker.find import Finder
+from worker.gate import Gate
 from worker.insert import Inserter
-from worker.judge import Judged, judge
+from worker.judge import Judged, NotNow, judge, open_message
 from worker.lookups.knowledge import Knowledge
 from worker.pipeline import build_steps
+from worker.poison import PoisonGuard
 from worker.retry import Retry
 from worker.session import ChannelLost, Session
 from worker.settings import WorkerSettings
@@ -30,11 +34,11 @@ from worker.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
-_REFRESH_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
 #: An insert may take long where disks are slow; longer than this, its fate counts as unknown and is looked up.
 _INSERT_S: Final = 300.0
+_REGISTRY_S: Final = 20.0
 
 
 class Worker:
@@ -44,13 +48,16 @@ class Worker:
         self._settings = settings
         self._registry = Replica(settings.state_dir, "worker")
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline worker", read_s=_INSERT_S)
-        self._poller = Poller(self._registry, self._clickhouse)
+        # A connection of its own: a server that is gone without a word must not keep it waiting as long as an insert.
+        self._control = ClickHouse(settings.clickhouse_url, "hitline worker registry", read_s=_REGISTRY_S)
+        self._poller = Poller(self._registry, self._control)
         self._knowledge = Knowledge(settings, self._registry)
+        self._gate = Gate(self._registry, self._poller, self._knowledge)
+        self._guard = PoisonGuard()
         self._steps = build_steps(self._knowledge)
         self._opener = Opener(settings.queue_keys)
         self._sealer = Sealer(settings.queue_keys)
         self._connected = False
-        self._paused = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -59,6 +66,7 @@ class Worker:
             while not stop.is_set():
                 await self._work(stop)
         await self._clickhouse.close()
+        await self._control.close()
         self._registry.close()
 
     async def _work(self, stop: asyncio.Event) -> None:
@@ -91,39 +99,32 @@ class Worker:
                     await connection.close()
 
     async def _one_session(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
-        consuming = await connection.channel(publisher_confirms=False)
-        burying = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        exchange = await burying.get_exchange(queue.EXCHANGE, ensure=False)
+        channel = await connection.channel(publisher_confirms=False)
         retry = Retry()
-        inserter = Inserter(self._clickhouse, retry)
-        writer = BatchWriter(inserter, Settler(self._clickhouse, retry, exchange, self._sealer))
+        finder = Finder(self._clickhouse, retry)
+        inserter = Inserter(self._clickhouse, retry, finder, self._guard)
+        gravedigger = Gravedigger(connection, self._sealer, self._guard)
+        writer = BatchWriter(finder, inserter, Settler(self._clickhouse, retry, gravedigger, self._guard))
         settings = self._settings
-        session = Session(consuming, self, inserter, writer, settings.flush_rows, settings.flush_seconds)
+        session = Session(channel, self, inserter, writer, settings.flush_rows, settings.flush_seconds)
         log.info("broker: connected, taking pageviews")
         await session.run(stop)
 
-    def judge(self, message: Any) -> Judged:
-        """See `session.Judge`."""
-        return judge(message, self._opener, self._steps)
-
-    async def up_to_date(self, message: Any) -> bool:
-        """See `session.Judge`: a registry that is empty, or older than the message's, must not drop anything."""
-        wanted = message.headers.get("registry_version", 0) if message.headers else 0
-        if type(wanted) is not int or self._fresh(wanted):
-            return self._go_on(True)
-        await self._poller.refresh()
-        return self._go_on(self._fresh(wanted))
-
-    def _fresh(self, wanted: int) -> bool:
-        return not self._registry.empty and self._registry.version >= wanted
-
-    def _go_on(self, may: bool) -> bool:
-        if may == self._paused:
-            self._paused = not may
-            metrics.PAUSED.labels("registry").set(0 if may else 1)
-            if not may:
-                log.warning("paused: the registry is empty or older than the next message's; waiting for ClickHouse")
-        return may
+    def judge(self, message: Any, when_ready: Callable[[], None]) -> Judged | None:
+        """See `session.Judge`; a message that can't be opened needs no registry and holds nothing up."""
+        opened = open_message(message, self._opener)
+        if isinstance(opened, Judged):
+            return opened
+        if self._gate.passes(opened.headers.registry_version):
+            try:
+                judged = judge(opened, self._steps)
+            except NotNow as error:
+                log.debug("not now: %s", error)
+            else:
+                self._gate.passed()
+                return judged
+        self._gate.ask(when_ready)
+        return None
 
     @contextlib.asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
@@ -132,7 +133,7 @@ class Worker:
         log.info("admin port %d", self._admin.port)
         for name, problem in self._knowledge.problems.items():
             log.warning("%s: %s", name, problem)
-        tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._refresh_knowledge())]
+        tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._gate.run())]
         try:
             yield
         finally:
@@ -140,11 +141,6 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._admin.stop()
-
-    async def _refresh_knowledge(self) -> None:
-        while True:
-            await asyncio.sleep(_REFRESH_S)
-            await asyncio.to_thread(self._knowledge.refresh)
 
     def _unready(self) -> str | None:
         if not self._connected:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 
 #: What arrived before the broker confirmed a cancellation is handed over by tasks that have yet to run.
 _SETTLE_S: Final = 0.01
-#: How often a worker that may not go on by its registry looks again.
-_REGISTRY_PAUSE_S: Final = 1.0
+#: How long a stopping worker waits for the registry that the messages at hand need.
+_PATIENCE_S: Final = 3.0
 
 
 class ChannelLost(Exception):
@@ -36,11 +37,8 @@ class ChannelLost(Exception):
 class Judge(Protocol):
     """What a session needs to know about messages."""
 
-    def judge(self, message: Any) -> Judged:
-        """Return the verdict on a message."""
-
-    async def up_to_date(self, message: Any) -> bool:
-        """Tell whether the registry is fit to judge the message, refreshing it where it is too old."""
+    def judge(self, message: Any, when_ready: Callable[[], None]) -> Judged | None:
+        """Return the verdict on a message; None: not now, `when_ready` will be called when it is worth trying again."""
 
 
 class Session:
@@ -64,6 +62,7 @@ class Session:
         self._wake = asyncio.Event()
         self._lost = False
         self._stopping = False
+        self._patience_ends = 0.0
         self._consumer: tuple[AbstractQueue, str] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -113,17 +112,28 @@ class Session:
         """Move messages from the inbox to the batch until that is full; then nothing more is taken."""
         while self._inbox and not self._lost and not self._full():
             message = self._inbox[0]
-            if not await self._judge.up_to_date(message):
-                asyncio.get_running_loop().call_later(_REGISTRY_PAUSE_S, self._wake.set)
+            judged = self._judge.judge(message, self._wake.set)
+            if judged is None:
+                self._leave_to_others()
                 return
             self._inbox.popleft()
-            judged = self._judge.judge(message)
             metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
             self._prefetch.saw(len(judged.ends), len(message.body))
             self._batch = self._batch or Batch(time.monotonic())
             self._batch.add(judged, len(message.body))
             metrics.ROWS_WAITING.set(self._batch.rows)
             await asyncio.sleep(0)  # heartbeats and acknowledgements must not wait for a long inbox
+
+    def _leave_to_others(self) -> None:
+        """While stopping, wait only shortly for what is needed to judge the rest: the broker delivers it to others."""
+        if not self._stopping or self._consumer is not None:
+            return
+        now = time.monotonic()
+        self._patience_ends = self._patience_ends or now + _PATIENCE_S
+        if now >= self._patience_ends:
+            log.warning("leaving %d messages, which can't be judged now, to be delivered again", len(self._inbox))
+            self._held -= len(self._inbox)
+            self._inbox.clear()
 
     def _full(self) -> bool:
         batch = self._batch
