@@ -32,7 +32,7 @@ lint: venv
 	.venv/bin/mypy
 
 clean:
-	@if [ -f .local/lock ] && ! flock -n .local/lock true; then \
+	@if [ -f .local/lock ] && command -v flock >/dev/null && ! flock -n .local/lock true; then \
 		echo "make run is running here: stop it first" >&2; exit 1; fi
 	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -70,6 +70,7 @@ class Gateway:
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         intake = Intake(self._registry, self._limiter, Caller(settings.trusted_proxies), Ids(settings.id_secret))
         self._app = App(routes(Pageviews(intake, self._limiter, self._publisher)))
+        self._listening = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
 
     async def run(self) -> None:
@@ -108,6 +109,7 @@ class Gateway:
         try:
             await self._wait_until_ready()
             await site.start()
+            self._listening = True
             log.info("listening on %s:%d, admin port %d", *runner.addresses[0][:2], self._admin.port)
             yield
             await site.stop()
@@ -118,12 +120,15 @@ class Gateway:
     async def _wait_until_ready(self) -> None:
         """Wait a little for broker and registry: others may share the port, and can do what this one can't yet."""
         deadline = time.monotonic() + _PATIENCE_S
-        while self._unready() is not None and time.monotonic() < deadline:
+        while self._lacking() is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - of two parts' making
             await asyncio.sleep(0.05)
 
     def _unready(self) -> str | None:
         if self._app.stopping:
             return "stopping"
+        return self._lacking() or (None if self._listening else "not listening yet")
+
+    def _lacking(self) -> str | None:
         if self._link.trouble is not None:
             return self._link.trouble.label
         return "the registry is empty or was never read" if self._registry.empty else None

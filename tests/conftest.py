@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
@@ -25,6 +26,7 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseP
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
     """Start a broker of our own, without any queue, on free ports."""
+    ensure_rabbitmq()
     node = RabbitMQNode(tmp_path_factory.mktemp("broker"))
     node.start()
     yield node

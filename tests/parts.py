@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Coroutine
@@ -146,3 +147,11 @@ def make_env(
         "HOME": str(state_dir),
         **{f"HITLINE_{name}": value for name, value in settings.items()},
     }
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

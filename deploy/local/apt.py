@@ -78,12 +78,12 @@ def _has_unit(unit: str) -> bool:
 
 
 def _disable(units: list[str]) -> None:
-    """Keeps the units from starting at the next boot; works on files, so also where systemd does not run."""
-    for unit in units:
-        # The helper is Debian's own, for machines where systemd is not installed (yet).
-        tool = next(filter(shutil.which, ("systemctl", "deb-systemd-helper")), None)
-        if _has_unit(unit) and tool:
-            _run([tool, "disable", unit])
+    """Keeps the units from starting at the next boot, also where systemd is not installed (yet)."""
+    for unit in filter(_has_unit, units):
+        if shutil.which("systemctl"):
+            _run(["systemctl", "disable", unit])
+        for link in Path("/etc/systemd/system").glob(f"*.wants/{unit}"):
+            link.unlink(missing_ok=True)
         name = unit.removesuffix(".service")
         if (Path("/etc/init.d") / name).exists() and shutil.which("update-rc.d"):
             _run(["update-rc.d", name, "disable"])

@@ -15,7 +15,16 @@ fail() { printf 'hitline: %s\n' "$*" >&2; exit 1; }
 # A directory that was moved needs a new environment: its scripts hold absolute paths.
 wanted() { pwd; cat "$lock" pyproject.toml deploy/local/bootstrap.sh | cksum; }
 
-[ -f "$stamp" ] && [ ! -f "$begun" ] && [ "$(cat "$stamp")" = "$(wanted)" ] && exit 0
+is_done() { [ -f "$stamp" ] && [ ! -f "$begun" ] && [ "$(cat "$stamp")" = "$(wanted)" ]; }
+
+is_done && exit 0
+
+# Two at once would spoil each other's work; the second finds it done.
+if command -v flock >/dev/null 2>&1; then
+    exec 9<.
+    flock -n 9 || { echo "waiting for another make that installs ..." && flock 9; }
+    is_done && exit 0
+fi
 
 # Without a home directory, pip would put its cache in the root directory.
 if [ -z "${HOME:-}" ]; then

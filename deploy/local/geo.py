@@ -38,6 +38,10 @@ class GeoUpdate:
             self.stop()
         if code != 0:
             say(f"no geo databases: country, region and city stay empty ({self._log} tells why)")
+            return
+        for line in self._log.read_text(errors="replace").splitlines():
+            if line.startswith("warning: "):
+                say(f"geo databases: {line.removeprefix('warning: ')}")
 
     def stop(self, grace_s: float = 2) -> None:
         """Stops it when it still runs."""

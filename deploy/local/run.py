@@ -1,5 +1,6 @@
-"""`make run`: everything on this machine, until Ctrl-C.
+"""`make run`: everything on this machine, until Ctrl-C. `python -m deploy.local.run [DIRECTORY]`
 
+DIRECTORY, `.local` by default, holds all data, logs and secrets; two of them run side by side on other ports.
 Exit codes: 0 stopped by the user, 1 something failed or died, 2 something on this machine stands in the way.
 """
 
@@ -35,8 +36,8 @@ def main() -> int:
     # A core file would be memory on disk, with addresses and keys in it; children inherit the limit.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)  # data and logs are this user's only
-    directory = ROOT / ".local"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / ".local"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     try:
         with _only_one(directory / "lock"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local import processes
 from deploy.local.failure import SetupError
-from deploy.local.ports import LOOPBACK
+from deploy.local.ports import LOOPBACK, is_taken
 from shared.clickhouse import BadAddress, parse_address
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,14 +29,19 @@ class Service:
         directory: Path,
         ready: tuple[int, str],
         death_signal: signal.Signals = signal.SIGTERM,
+        serves: int | None = None,
     ) -> None:
-        """`directory`: the stack's, for the log. `ready`: port and path that answer 200 when it is."""
+        """`directory`: the stack's, for the log. `ready`: port and path that answer 200 when it is.
+
+        `serves`: a further port that it must listen on by then; the one of `ready` may be there a moment earlier.
+        """
         self.name = name
         self.log_file = directory / "logs" / f"{name}.log"
         self._command = command
         self._part = f"{directory.resolve()}/{name}"
         self._ready = ready
         self._death_signal = death_signal
+        self._serves = serves
         self._process: subprocess.Popen[bytes] | None = None
 
     def spawn(self, env: Mapping[str, str]) -> None:
@@ -48,12 +53,15 @@ class Service:
     def wait_until_ready(self, timeout_s: float = 60) -> None:
         """Waits until it says so; ServiceError with its last lines when it ends or takes too long."""
         deadline = time.monotonic() + timeout_s
-        while not answers_ok(*self._ready):
+        while not self._is_ready():
             if not self.running:
                 raise ServiceError(f"{self.name} ended before it was ready. {self.last_lines}")
             if time.monotonic() > deadline:
                 raise ServiceError(f"{self.name} is not ready after {timeout_s:.0f} s. {self.last_lines}")
             time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        return answers_ok(*self._ready) and (self._serves is None or is_taken(self._serves))
 
     @property
     def running(self) -> bool:

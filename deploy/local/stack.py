@@ -36,7 +36,7 @@ class Stack:
         self.broker: Broker = self._private_broker
         self._geo = GeoUpdate(directory)
         self.clickhouse: Service | None = self._embedded_clickhouse()
-        self.gateway = self._hitline("gateway", self.ports.admin)
+        self.gateway = self._hitline("gateway", self.ports.admin, self.ports.http)
         self.worker = self._hitline("worker", self.ports.worker_admin)
 
     def start(self) -> None:
@@ -49,6 +49,8 @@ class Stack:
         self._start_stores()
         self._keep("HITLINE_AMQP_URL", self.broker.amqp_url)
         token = demo.prepare(self._environment(), self._kept.get("HITLINE_DEMO_TOKEN"), self._say)
+        if isinstance(self.broker, RabbitMQNode):
+            self.broker.sync_new_queues()
         self._keep("HITLINE_DEMO_TOKEN", token)
         self._geo.wait(self._say)
         self._start_hitline()
@@ -78,7 +80,8 @@ class Stack:
         self.broker.spawn()
         if self.clickhouse is not None:
             self.clickhouse.spawn(os.environ)
-        self._geo.spawn(self._environment())
+        if "HITLINE_GEO_CITY_DB" not in self._caller:
+            self._geo.spawn(self._environment())
         if self.clickhouse is not None:
             self.clickhouse.wait_until_ready()
         self.broker.wait_until_ready()
@@ -116,12 +119,11 @@ class Stack:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return inherited | self.settings | {"PYTHONUNBUFFERED": "1"}
 
-    def _hitline(self, name: str, admin_port: int) -> Service:
+    def _hitline(self, name: str, admin_port: int, serves: int | None = None) -> Service:
         # Killed, not asked to stop, should the launcher die: nothing is lost by it, and a worker that drains while
         # broker and ClickHouse go away as well would only linger.
-        return Service(
-            name, hitline_command(name), self.directory, (admin_port, "/readyz"), death_signal=signal.SIGKILL
-        )
+        ready = (admin_port, "/readyz")
+        return Service(name, hitline_command(name), self.directory, ready, signal.SIGKILL, serves)
 
     def _embedded_clickhouse(self) -> Service:
         port = self.ports.clickhouse

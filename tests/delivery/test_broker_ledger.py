@@ -21,6 +21,7 @@ def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pyte
     node = RabbitMQNode(tmp_path_factory.mktemp("fragile"))
     node.start()
     parts.run_apart(lambda: parts.empty_queues(node.amqp_url))
+    node.sync_new_queues()
     try:
         directory = tmp_path_factory.mktemp("fragile-system")
         with services.system(clickhouse, node, directory, confirm_seconds="2") as running:

@@ -24,6 +24,7 @@ def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pyte
     node = RabbitMQNode(tmp_path_factory.mktemp("fragile"))
     node.start()
     parts.run_apart(lambda: parts.empty_queues(node.amqp_url))
+    node.sync_new_queues()
     try:
         directory = tmp_path_factory.mktemp("fragile-system")
         with services.system(clickhouse, node, directory, workers=0, confirm_seconds="2") as running:
@@ -59,6 +60,7 @@ def test_a_deleted_queue_is_503_until_it_is_there_again(fragile: System) -> None
         assert "hitline migrate" in answer.message
 
     services.hitline(fragile.env, "migrate")
+    fragile.broker.sync_new_queues()
     until_taken(fragile)
     assert taken(fragile) >= 1
 

@@ -1,0 +1,168 @@
+"""`make run` as a user sees it: the whole stack, started and stopped."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deploy.local import processes
+from deploy.local.broker import ensure_rabbitmq
+from deploy.local.environment import read_env
+
+PORTS = ("HITLINE_HTTP_PORT", "HITLINE_ADMIN_PORT", "HITLINE_WORKER_ADMIN_PORT", "HITLINE_CLICKHOUSE_PORT")
+PARTS = ("gateway", "worker", "clickhouse", "geo", "rabbitmq", "rabbitmq/epmd")
+
+
+class Launcher:
+    """One `make run` on a directory and free ports of its own."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.directory = directory
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HITLINE_")}
+        # Named, so that no database is fetched; the worker does without.
+        chosen = {**dict.fromkeys(PORTS, "0"), "HITLINE_GEO_CITY_DB": str(directory / "none.mmdb"), **settings}
+        self._log = (directory.with_name(f"{directory.name}.out")).open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.local.run", str(directory)],
+            env=inherited | chosen,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def output(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def wait_for(self, text: str, timeout_s: float = 90) -> str:
+        deadline = time.monotonic() + timeout_s
+        while text not in self.output():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+        return self.output()
+
+    def leftovers(self) -> list[int]:
+        return [pid for part in PARTS for pid in processes.pids_of(f"{self.directory.resolve()}/{part}")] + (
+            processes.pids_of(str(self.directory.resolve() / "rabbitmq"))
+        )
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(90)
+        self._log.close()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    ensure_rabbitmq()
+    return tmp_path / "local"
+
+
+@pytest.fixture
+def launcher(directory: Path) -> Iterator[Launcher]:
+    launcher = Launcher(directory)
+    yield launcher
+    launcher.end()
+
+
+def ask(port: str, method: str, path: str, body: str, headers: dict[str, str]) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    found = answer.status, answer.read().decode()
+    connection.close()
+    return found
+
+
+def printed_pageview(output: str) -> tuple[dict[str, str], str]:
+    """Headers and body of the printed curl, the timestamp as the shell would fill it in."""
+    token = re.search(r"Authorization: Bearer (\S+)'", output)
+    body = re.search(r"-d '(.*)'$", output, re.MULTILINE)
+    assert token
+    assert body
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"Authorization": f"Bearer {token[1]}"}, body[1].replace("'\"$(date -u +%FT%TZ)\"'", now)
+
+
+def wait_for_row(env: dict[str, str], query: str) -> dict[str, str]:
+    for _ in range(100):
+        status, rows = ask(env["HITLINE_CLICKHOUSE_PORT"], "POST", "/", query.replace("Vertical", "JSONEachRow"), {})
+        assert status == 200, rows
+        if rows:
+            return dict(json.loads(rows))
+        time.sleep(0.1)
+    raise AssertionError("no row within 10 s")
+
+
+def test_what_it_prints_works_and_a_signal_stops_all_of_it(launcher: Launcher, directory: Path) -> None:
+    output = launcher.wait_for("Ctrl-C stops everything")
+    env = read_env(directory / "env")
+    headers, body = printed_pageview(output)
+
+    assert ask(env["HITLINE_HTTP_PORT"], "POST", "/api/ingest/server/pageview", body, headers) == (202, "")
+    query = re.search(r"'(SELECT .* FORMAT Vertical)'", output, re.DOTALL)
+    assert query
+    row = wait_for_row(env, query[1])
+    assert (row["hostname"], row["path"], row["utm_source"]) == ("example.com", "/hello", "readme")
+
+    second = Launcher(directory)
+    assert second.process.wait(30) == 2
+    assert "make run is running here already" in second.output()
+    second.end()
+
+    launcher.process.send_signal(signal.SIGINT)
+    assert launcher.process.wait(90) == 0
+    assert launcher.leftovers() == []
+
+    again = Launcher(directory)
+    try:
+        again.wait_for("Ctrl-C stops everything", timeout_s=20)
+        kept = read_env(directory / "env")
+        assert {name: kept[name] for name in kept if "PORT" not in name and "URL" not in name} == {
+            name: env[name] for name in env if "PORT" not in name and "URL" not in name
+        }
+    finally:
+        again.end()
+    assert again.leftovers() == []
+
+
+def test_a_part_that_dies_is_told_and_ends_the_rest(launcher: Launcher, directory: Path) -> None:
+    launcher.wait_for("Ctrl-C stops everything")
+    worker = processes.pids_of(f"{directory.resolve()}/worker")
+
+    os.kill(worker[0], signal.SIGKILL)
+
+    assert launcher.process.wait(90) == 1
+    assert "worker died unexpectedly" in launcher.output()
+    assert launcher.leftovers() == []
+
+
+def test_nothing_outlives_a_killed_launcher_for_long(launcher: Launcher) -> None:
+    launcher.wait_for("Ctrl-C stops everything")
+
+    launcher.process.kill()
+    launcher.process.wait()
+
+    deadline = time.monotonic() + 45
+    while launcher.leftovers() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert launcher.leftovers() == []
+
+
+def test_a_taken_port_is_named_before_anything_starts(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        launcher = Launcher(directory, HITLINE_HTTP_PORT=str(port))
+        assert launcher.process.wait(30) == 2
+    assert launcher.output().strip() == f"hitline: port {port} is taken: set HITLINE_HTTP_PORT to another"
+    launcher.end()

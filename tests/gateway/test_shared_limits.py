@@ -1,0 +1,89 @@
+"""One client's limit over two gateways that share a Redis, and what happens when that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import http, load, services
+from tests.redis import RedisProcess
+from tests.services import Service, System
+
+RATE = 500
+
+
+@pytest.fixture(scope="module")
+def pair(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Service], RedisProcess, str]]:
+    redis = RedisProcess(tmp_path_factory.mktemp("redis"))
+    redis.start()
+    token = services.add_client(system.env, "shared", "example.com", rate=f"{RATE}/second")
+    env = {**system.env, "HITLINE_HTTP_PORT": "0", "HITLINE_RATE_LIMIT_STORAGE": redis.url}
+    gateways = [Service("gateway", env, system.logs / f"shared-{number}.log").start() for number in range(2)]
+    try:
+        for gateway in gateways:
+            services.wait_for(lambda gateway=gateway: http.ready(gateway.admin_port))
+        yield gateways, redis, token
+    finally:
+        redis.kill()
+        for gateway in gateways:
+            gateway.end()
+
+
+async def accepted_in(seconds: float, gateways: list[Service], token: str) -> int:
+    """Post to all gateways as fast as they answer; returns how many were accepted."""
+    ledger = load.Ledger()
+    end = time.monotonic() + seconds
+
+    async def poster(client: load.aiohttp.ClientSession) -> None:
+        while time.monotonic() < end:
+            status = await load.post(client, load.ENDPOINT, services.pageview(dnt=True), ledger)
+            if status == 429:
+                await asyncio.sleep(0.02)
+
+    async with load.session(gateways[0].port, token, 8) as one, load.session(gateways[1].port, token, 8) as other:
+        await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(8)))
+    assert {status for status, _ in ledger.refused} <= {429}
+    return len(ledger.accepted)
+
+
+async def test_two_gateways_keep_one_limit(pair: tuple[list[Service], RedisProcess, str]) -> None:
+    gateways, _, token = pair
+    await asyncio.sleep(2.5)
+
+    accepted = await accepted_in(6, gateways, token)
+
+    # The burst of 1,000 that a fresh client has, and then the rate.
+    assert 5.5 * RATE <= accepted <= 6.1 * RATE + 1000
+
+
+@pytest.mark.full
+async def test_the_sum_of_60_seconds_is_within_2_percent(pair: tuple[list[Service], RedisProcess, str]) -> None:
+    gateways, _, token = pair
+    await accepted_in(4, gateways, token)  # spends the burst
+
+    accepted = await accepted_in(60, gateways, token)
+
+    print(f"{accepted} accepted of {60 * RATE}")
+    assert abs(accepted - 60 * RATE) <= 0.02 * 60 * RATE
+
+
+async def test_without_redis_each_gateway_counts_for_itself_and_ingest_goes_on(
+    pair: tuple[list[Service], RedisProcess, str],
+) -> None:
+    gateways, redis, token = pair
+    redis.kill()
+
+    accepted = await accepted_in(6, gateways, token)
+
+    assert 6 * RATE <= accepted <= 2 * (6.1 * RATE + 1000)
+    assert "hitline_rate_limit_fallback 1.0" in http.request(gateways[0].admin_port, "GET", "/metrics").body.decode()
+    redis.start()
+    await asyncio.to_thread(services.wait_for, lambda: back(gateways[0], token))
+
+
+def back(gateway: Service, token: str) -> bool:
+    http.request(gateway.port, body=services.pageview(dnt=True), token=token)
+    return "hitline_rate_limit_fallback 0.0" in http.request(gateway.admin_port, "GET", "/metrics").body.decode()
