@@ -24,7 +24,7 @@ test-full: venv
 	.venv/bin/pytest
 
 bench: venv
-	.venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.bench $(ONLY)
 
 lint: venv
 	.venv/bin/ruff check .

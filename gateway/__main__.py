@@ -42,14 +42,17 @@ _PATIENCE_S: Final = 5.0
 _FAREWELL_S: Final = 0.5
 
 
-def main() -> None:
-    """Run a gateway until SIGTERM or SIGINT; exits 2 when the settings or the port forbid it."""
+def main(publisher: type[Publisher] = Publisher) -> None:
+    """Run a gateway until SIGTERM or SIGINT; exits 1 when the settings or the port forbid it.
+
+    `publisher`: benchmarks put others in its place.
+    """
     logs.set_up()
     try:
         settings = load(GatewaySettings)
         logs.set_up(settings.log_format)
         harden()
-        uvloop.run(Gateway(settings).run())
+        uvloop.run(Gateway(settings, publisher).run())
     except (SettingsError, BadAddress) as error:
         sys.exit(f"hitline gateway: {error}")
     except OSError as error:
@@ -59,14 +62,14 @@ def main() -> None:
 class Gateway:
     """All parts of a gateway."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, publisher: type[Publisher] = Publisher) -> None:
         self._settings = settings
         self._registry = Replica(settings.state_dir, "gateway")
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
         self._poller = Poller(self._registry, self._clickhouse)
         self._link = Link(settings.amqp_url, settings.confirm_seconds)
         sealer = Sealer(settings.queue_keys)
-        self._publisher = Publisher(self._link, sealer, lambda: self._registry.version)
+        self._publisher = publisher(self._link, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         intake = Intake(self._registry, self._limiter, Caller(settings.trusted_proxies), Ids(settings.id_secret))
         self._app = App(routes(Pageviews(intake, self._limiter, self._publisher)))

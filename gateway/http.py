@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _mute = logging.getLogger("hitline.muted")
 _mute.disabled = True
 
+#: Seconds in which a connection's first request must have a complete head.
+HEAD_SECONDS: Final = 30.0
 #: Seconds in which a request's body must have arrived.
 BODY_SECONDS: Final = 30.0
 _LINGER_S: Final = 2.0
@@ -40,6 +42,15 @@ class JsonRequestHandler(web.RequestHandler):
     """
 
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Give a new connection some time for its first request; the library does so only for later ones."""
+        super().connection_made(transport)
+        self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
 
     def handle_error(
         self,

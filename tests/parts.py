@@ -77,6 +77,12 @@ def empty_tables(clickhouse: ClickHouseProcess) -> None:
         execute(clickhouse, f"TRUNCATE TABLE {name}")
 
 
+def empty_tables_of_pageviews(clickhouse: ClickHouseProcess) -> None:
+    """Truncate what workers write, and leave the registry."""
+    for name in ("pageviews_raw", "outcomes_raw"):
+        execute(clickhouse, f"TRUNCATE TABLE hitline.{name}")
+
+
 async def empty_queues(amqp_url: str) -> None:
     """Declare the topology and purge both queues."""
     connection = await queue.connect([amqp_url], "hitline tests")

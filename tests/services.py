@@ -33,6 +33,7 @@ class Service:
         self.name = name
         self.env = dict(env)
         self.log = log
+        self.arguments = [name]
         self.port = 0
         self.admin_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +44,7 @@ class Service:
         began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.name], env=self.env, stderr=log, stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", *self.arguments], env=self.env, stderr=log, stdin=subprocess.DEVNULL,
                 cwd=Path(__file__).parent.parent,
             )  # fmt: skip
         found = wait_for(lambda: self._PORTS.search(self.text()[began:]) or self._ended())

@@ -21,7 +21,7 @@ def pageviews(number: int) -> list[dict[str, Any]]:
 
 
 def http_request(path: str, body: bytes, token: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

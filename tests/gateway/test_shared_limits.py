@@ -41,10 +41,10 @@ async def accepted_in(seconds: float, gateways: list[Service], token: str) -> in
         while time.monotonic() < end:
             status = await load.post(client, load.ENDPOINT, services.pageview(dnt=True), ledger)
             if status == 429:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.01)
 
-    async with load.session(gateways[0].port, token, 8) as one, load.session(gateways[1].port, token, 8) as other:
-        await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(8)))
+    async with load.session(gateways[0].port, token, 16) as one, load.session(gateways[1].port, token, 16) as other:
+        await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(16)))
     assert {status for status, _ in ledger.refused} <= {429}
     return len(ledger.accepted)
 

@@ -1,0 +1,51 @@
+"""`make bench`: all rows of the speed table, on parts of its own; `make bench ONLY=gateway` runs one section."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from deploy.local.broker import ensure_rabbitmq
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
+from tests import parts, services
+from tests.bench import freshness, gateway_speed, steps, worker_speed
+from tests.bench.table import Table
+
+SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or [*SECTIONS, "steps"]
+    table = Table()
+    table.machine()
+    if any(name in SECTIONS for name in chosen):
+        ensure_rabbitmq()
+        with tempfile.TemporaryDirectory() as directory:
+            on_real_parts([name for name in chosen if name in SECTIONS], Path(directory), table)
+    if "steps" in chosen:
+        table.section("steps")
+        steps.main()
+    print(f"\nfalls short: {', '.join(table.short)}" if table.short else "\nall ratios reached")
+
+
+def on_real_parts(chosen: list[str], directory: Path, table: Table) -> None:
+    broker = RabbitMQNode(directory / "broker")
+    broker.start()
+    try:
+        with ClickHouseProcess(directory / "clickhouse") as clickhouse:
+            parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
+            table.note("fsync of 4 KiB on this disk, p99", f"{gateway_speed.fsync_p99_ms(directory):.1f} ms")
+            for name in chosen:
+                parts.run_apart(lambda: parts.empty_queues(broker.amqp_url))
+                parts.empty_tables(clickhouse)
+                table.section(name)
+                with services.system(clickhouse, broker, directory / name, workers=0) as system:
+                    SECTIONS[name](system, table)
+    finally:
+        broker.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The worker's rows: draining a full queue against inserting ready-made rows with the client alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+from shared import queue
+from shared.clickhouse import ClickHouse
+from shared.message import MAX_PAGEVIEWS, Headers, build
+from shared.pageview import QueuedPageview, join, pack
+from shared.registry import Replica
+from shared.registry.poll import Poller
+from shared.seal import Sealer
+from tests import parts, services
+from tests.bench import requests
+from tests.bench.table import Table
+from tests.services import System
+from worker.batch import Placed, token_of
+from worker.lookups.knowledge import Knowledge
+from worker.pipeline import build_steps, process
+from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
+from worker.settings import WorkerSettings
+
+PAGEVIEWS = 400_000
+ROWS = 20_000
+
+
+def run(system: System, table: Table) -> None:
+    """Measure and add the rows; leaves the tables empty."""
+    queued = make_queued(PAGEVIEWS, system)
+    parts.run_apart(lambda: fill(system, queued))
+    parts.empty_tables_of_pageviews(system.clickhouse)
+    began = time.perf_counter()
+    worker = system.add_worker(flush_rows=str(ROWS), flush_seconds="0.5")
+    services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") > 0, 120)
+    first, counted = time.perf_counter(), services.count(system.clickhouse, "pageviews_raw")
+    services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") >= PAGEVIEWS, 300)
+    drained = (PAGEVIEWS - counted) / (time.perf_counter() - first)
+    memory = worker.resident_mib()
+    worker.stop()
+    table.note(
+        "worker, queue to ClickHouse", f"{drained:,.0f} rows/s ({PAGEVIEWS:,} in {time.perf_counter() - began:.1f} s)"
+    )
+    parts.empty_tables_of_pageviews(system.clickhouse)
+    alone = parts.run_apart(lambda: insert_alone(system, queued[: 10 * ROWS]))
+    table.note("the client alone, ready-made rows, lz4 as the worker", f"{alone:,.0f} rows/s")
+    table.ratio("worker, of inserting ready-made rows with the client alone", drained / alone, 0.35)
+    table.ratio("worker, rows/s a process", drained, 40_000, form="{:,.0f}")
+    table.ratio("worker, resident MiB after draining", memory, 500, at_most=True, form="{:.0f}")
+
+
+def make_queued(number: int, system: System) -> list[QueuedPageview]:
+    client = uuid.uuid4().bytes
+    source = requests.pageviews(10_000)
+    now = int(time.time() * 1000)
+    return [
+        QueuedPageview(
+            client, now, "example.com", each["url"], now - index, each["visitor_ip"], each["user_agent"], False,
+            uuid.uuid4().bytes, uuid.uuid4().bytes, each["referrer"], "", 0, 0, 0, 0,
+        )
+        for index, each in ((index, source[index % len(source)]) for index in range(number))
+    ]  # fmt: skip
+
+
+async def fill(system: System, queued: list[QueuedPageview]) -> None:
+    """Put sealed messages into the queue, full ones, as gateways make them under load."""
+    sealer = Sealer([parts.QUEUE_KEY])
+    connection = await queue.connect([system.broker.amqp_url], "hitline bench")
+    async with connection:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        exchange = await channel.get_exchange(queue.EXCHANGE)
+        for start in range(0, len(queued), 20 * MAX_PAGEVIEWS):
+            chunk = queued[start : start + 20 * MAX_PAGEVIEWS]
+            groups = [chunk[at : at + MAX_PAGEVIEWS] for at in range(0, len(chunk), MAX_PAGEVIEWS)]
+            await asyncio.gather(
+                *(
+                    exchange.publish(
+                        build(Headers(uuid.uuid4(), len(group), 0), join([pack(each) for each in group]), sealer),
+                        queue.PAGEVIEWS,
+                        mandatory=True,
+                    )
+                    for group in groups
+                )
+            )
+
+
+async def insert_alone(system: System, queued: list[QueuedPageview]) -> float:
+    """Return the rows a second of inserting columns that are ready."""
+    clickhouse = ClickHouse(system.clickhouse.url, "hitline bench")
+    rows = await make_rows(system, queued, clickhouse)
+    blocks = [[Placed(row, uuid.uuid4().bytes, 0) for row in rows[at : at + ROWS]] for at in range(0, len(rows), ROWS)]
+    columns = [to_columns(block) for block in blocks]
+    began = time.perf_counter()
+    for block, ready in zip(blocks, columns, strict=True):
+        await clickhouse.insert(
+            "hitline.pageviews_raw", COLUMNS, ready, token=token_of(block), column_type_names=COLUMN_TYPES,
+            column_oriented=True,
+        )  # fmt: skip
+    seconds = time.perf_counter() - began
+    await clickhouse.close()
+    return len(rows) / seconds
+
+
+async def make_rows(system: System, queued: list[QueuedPageview], clickhouse: ClickHouse) -> list[Row]:
+    state = Path(system.env["HITLINE_STATE_DIR"])
+    registry = Replica(state, "bench")
+    await Poller(registry, clickhouse).refresh()
+    settings = WorkerSettings(queue_keys="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", state_dir=state)  # type: ignore[arg-type]
+    steps = build_steps(Knowledge(settings, registry))
+    rows = [process(each, steps) for each in queued]
+    registry.close()
+    return [row for row in rows if isinstance(row, Row)]

@@ -1,0 +1,90 @@
+"""Thousands of requests at once: all are answered, in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import socket
+import time
+
+import pytest
+
+from tests import http, services
+from tests.services import System
+
+
+async def test_a_thousand_requests_at_once_are_all_answered(system: System) -> None:
+    await prove(system, 1_000)
+
+
+@pytest.mark.full
+async def test_ten_thousand_requests_at_once_are_all_answered_within_250_mib(system: System) -> None:
+    await prove(system, 10_000)
+
+
+async def prove(system: System, number: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * number + 1000), most))
+    connections = [await asyncio.open_connection("127.0.0.1", system.port) for _ in range(number)]
+    peak = 0.0
+    try:
+        answers = [asyncio.create_task(ask(system, *connection)) for connection in connections]
+        while not all(answer.done() for answer in answers):
+            peak = max(peak, system.gateway.resident_mib())
+            await asyncio.sleep(0.05)
+        statuses = [answer.result() for answer in answers]
+    finally:
+        for _, writer in connections:
+            writer.close()
+    print(f"{number} requests at once: {peak:.0f} MiB resident at most")
+    assert statuses == [202] * number
+    assert peak < 250
+
+
+def head_of(system: System, length: int) -> bytes:
+    head = f"POST {http.ENDPOINT} HTTP/1.1\r\nX-API-Key: {system.token}\r\nContent-Length: {length}\r\n\r\n"
+    return head.encode()
+
+
+async def ask(system: System, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    body = json.dumps(services.pageview(dnt=True)).encode()
+    head = (
+        f"POST {http.ENDPOINT} HTTP/1.1\r\nHost: x\r\nX-API-Key: {system.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    line = await reader.readline()
+    return int(line.split()[1])
+
+
+def test_a_slow_client_keeps_nobody_else_waiting(system: System) -> None:
+    slow = [socket.create_connection(("127.0.0.1", system.port)) for _ in range(200)]
+    try:
+        for connection in slow:
+            connection.sendall(f"POST {http.ENDPOINT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        began = time.monotonic()
+        assert system.post(dnt=True).status == 202
+        assert time.monotonic() - began < 2
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_pipelined_requests_are_answered_in_order(system: System) -> None:
+    def one(body: bytes) -> bytes:
+        return head_of(system, len(body)) + body
+
+    good, bad = json.dumps(services.pageview(dnt=True)).encode(), b"{"
+    with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
+        connection.sendall(one(good) + one(bad) + one(good))
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 3 or not received.endswith(b"\r\n\r\n"):
+            received += connection.recv(65536)
+    assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"202", b"400", b"202"]
+
+
+@pytest.mark.full
+def test_a_connection_that_never_sends_a_whole_head_is_closed(system: System) -> None:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=40) as connection:
+        connection.sendall(b"POST /api/ingest/server/pageview HTTP/1.1\r\nHost: x\r\n")
+        assert connection.recv(100) == b""
