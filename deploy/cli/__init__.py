@@ -16,6 +16,12 @@ COMMANDS: Final = {
     "client": ("deploy.cli.client", "client", "Add, list, change and revoke API clients."),
     "exclude": ("deploy.cli.exclude", "exclude", "Keep pageviews out, for one site or for all."),
     "explain": ("deploy.cli.explain", "explain", "Show what becomes of one pageview, step by step."),
+    "dead": ("deploy.cli.dead", "dead", "List, show, replay and purge dead letters."),
+    "reconcile": ("deploy.cli.reconcile", "reconcile", "Check that every accepted pageview has come to one end."),
+    "report": ("deploy.cli.report", "report", "Show a site's traffic in a period."),
+    "rollup": ("deploy.cli.rollup", "rollup", "Keep the hourly and daily rollups up to date."),
+    "retain": ("deploy.cli.rollup", "retain", "Erase what is older than its site keeps."),
+    "erase": ("deploy.cli.erase", "erase", "Erase pageviews of a site, a session, a path or a time for good."),
     "geo": ("deploy.cli.geo", "geo", "Fetch geo databases."),
     "feeds": ("deploy.cli.feeds", "feeds", "Fetch spam lists."),
 }

@@ -1,0 +1,179 @@
+"""`hitline dead`: what could not be processed, and what to do with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+import click
+
+from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
+from deploy.dead_letters import DeadQueue, Letter, opened, wanted
+from shared.pageview import QueuedPageview, Unparseable
+from shared.seal import Opener, Unopenable
+from shared.settings import QueueKeys, Settings, load
+
+_WAIT_SECONDS: Final = 60.0
+
+
+class _ShowSettings(Settings):
+    queue_keys: QueueKeys
+
+
+def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what selects letters; without any of it a command that changes something refuses."""
+    for option in (
+        click.option("--all", "all_", is_flag=True, help="All of them."),
+        click.option("--reason", metavar="TEXT", help="Those whose reason contains TEXT."),
+        click.argument("ids", nargs=-1),
+    ):
+        command = option(command)
+    return command
+
+
+def _queue() -> AbstractAsyncContextManager[DeadQueue]:
+    return opened(load_settings().amqp_url, "hitline dead")
+
+
+@click.group
+def dead() -> None:
+    """List, show, replay and purge dead letters: pageviews that could not be processed, sealed, with the reason."""
+
+
+@dead.command("list")
+@click.option("--reason", metavar="TEXT", help="Those whose reason contains TEXT.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_(reason: str | None, as_json: bool) -> None:
+    """List dead letters, the oldest first; no key is needed."""
+    found = run(_summaries((), reason))
+    if as_json:
+        print_json(found)
+    elif found:
+        columns = ["id", "died_at", "worker", "pageviews", "reason"]
+        print_table([name.upper() for name in columns], [[str(each[name]) for name in columns] for each in found])
+    else:
+        click.echo("no dead letters", err=True)
+
+
+async def _summaries(ids: tuple[str, ...], reason: str | None) -> list[dict[str, Any]]:
+    means = wanted(ids, reason)
+    async with _queue() as source:
+        found = [letter.summary() async for letter in source.letters() if means(letter)]
+    return sorted(found, key=lambda each: (each["died_at"], each["id"]))
+
+
+@dead.command
+@click.argument("id_", metavar="ID")
+@click.option("--reveal", is_flag=True, help="Show the visitor's address, and items that can't be read as they are.")
+def show(id_: str, reveal: bool) -> None:
+    """Show what is in a dead letter; needs HITLINE_QUEUE_KEYS, and masks the visitor's address."""
+    settings = load(_ShowSettings)
+    print_json(run(_show(id_, Opener(settings.queue_keys), reveal)))
+
+
+async def _show(id_: str, opener: Opener, reveal: bool) -> dict[str, Any]:
+    async with _queue() as source:
+        async for letter in source.letters():
+            if letter.letter_id.startswith(id_):
+                return {**letter.summary(), **_contents(letter, opener, reveal)}
+    raise CommandError(f"no dead letter has the id {id_}: see `hitline dead list`")
+
+
+def _contents(letter: Letter, opener: Opener, reveal: bool) -> dict[str, Any]:
+    try:
+        return {"contents": [_shown(item, reveal) for item in letter.contents(opener)]}
+    except (Unopenable, Unparseable) as error:
+        return {"contents": [], "unreadable": str(error)}
+
+
+def _shown(item: QueuedPageview | str, reveal: bool) -> dict[str, Any]:
+    if isinstance(item, str):
+        return {"unreadable": item}
+    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in item._asdict().items()}
+    return fields if reveal else {**fields, "visitor_ip": _mask(item.visitor_ip)}
+
+
+def _mask(address: str) -> str:
+    """Return the network (/24, /48) instead of the address; nothing of what is none."""
+    try:
+        return str(ip_network((address, 24 if ip_address(address).version == 4 else 48), strict=False))
+    except ValueError:
+        return "(no address)"
+
+
+@dead.command
+@_selection
+@click.option("--wait", "wait_s", default=_WAIT_SECONDS, show_default=True, help="Seconds to wait for what becomes.")
+@click.option("--json", "as_json", is_flag=True, help="Print what became of each as JSON.")
+def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, as_json: bool) -> None:
+    """Take dead letters through the pipeline again (exactly once) and report what became of each."""
+    _demand_selection(ids, reason, all_)
+    found = run(_replay(ids, reason, wait_s))
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        click.echo(f"{each['id']}  {each['end']}")
+    ends = Counter(each["end"] for each in found)
+    click.echo(", ".join(f"{count} {end}" for end, count in ends.most_common()) or "nothing to replay", err=True)
+
+
+async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> list[dict[str, str]]:
+    from deploy.replays import ends_of, server_version
+
+    means = wanted(ids, reason)
+    settings = load_settings()
+    async with connected(settings.clickhouse_url) as clickhouse:
+        began = await server_version(clickhouse)
+        replayed: dict[str, Letter] = {}
+        twins = set()
+        async with opened(settings.amqp_url, "hitline dead") as source:
+            async for letter in source.letters():
+                if not means(letter):
+                    continue
+                if letter.twin in twins:
+                    await source.end(letter)
+                    continue
+                await source.replay(letter)
+                twins.add(letter.twin)
+                replayed[letter.letter_id] = letter
+        keys = {name: (letter.key.batch_id, letter.key.part) for name, letter in replayed.items()}
+        progress = lambda count: click.echo(f"{count} of {len(keys)} settled", err=True)  # noqa: E731
+        ends = await ends_of(clickhouse, set(keys.values()), began, wait_s, progress)
+    return [{"id": name, "end": ends.get(key, "in the queue, not settled yet")} for name, key in keys.items()]
+
+
+@dead.command
+@_selection
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(ids: tuple[str, ...], reason: str | None, all_: bool, yes: bool) -> None:
+    """Throw dead letters away for good."""
+    _demand_selection(ids, reason, all_)
+    found = run(_summaries(ids, reason))
+    if not found:
+        click.echo("no dead letters", err=True)
+        return
+    if not yes:
+        lost = sum(each["pageviews"] for each in found)
+        click.confirm(f"Throw away {len(found)} dead letters with {lost} pageviews for good?", abort=True)
+    # Exactly those that were asked about, whatever has died since.
+    count = run(_purge({each["id"] for each in found}))
+    click.echo(f"{count} dead letters purged")
+
+
+async def _purge(ids: set[str]) -> int:
+    count = 0
+    async with _queue() as source:
+        async for letter in source.letters():
+            if letter.letter_id in ids:
+                await source.end(letter)
+                count += 1
+    return count
+
+
+def _demand_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:
+    if not ids and not reason and not all_:
+        raise click.UsageError("say which: ids, --reason TEXT, or --all")

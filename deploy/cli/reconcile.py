@@ -1,0 +1,111 @@
+"""`hitline reconcile`: accepted = stored + dropped + dead-lettered, in one command.
+
+What it can prove, and what not, is told in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from deploy.cli.support import CommandError, connected, load_settings, print_json, run
+
+_METRIC: Final = re.compile(r"^hitline_accepted_pageviews_total (\S+)$", re.MULTILINE)
+_TIME: Final = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d"])
+_ENDS: Final = """
+SELECT sumIf(pageviews, outcome = 'stored') AS stored,
+       sumIf(pageviews, outcome = 'dead_lettered') AS dead_lettered,
+       sumMapIf(map(outcome, pageviews), outcome NOT IN ('stored', 'dead_lettered')) AS dropped
+FROM hitline.outcomes
+WHERE minute >= {first:DateTime('UTC')} AND minute < {last:DateTime('UTC')}
+"""
+_ROWS: Final = """
+SELECT count() AS pageviews
+FROM hitline.pageviews
+WHERE received_at >= {first:DateTime('UTC')} AND received_at < {last:DateTime('UTC')}
+"""
+_WHOSE: Final = """
+  AND ({site:String} = '' OR site_id IN (SELECT site_id FROM hitline_control.sites WHERE name = {site:String}))
+  AND ({client:String} = '' OR client_id IN
+       (SELECT client_id FROM hitline_control.clients WHERE name = {client:String}))
+"""
+
+
+@click.command
+@click.option("--from", "first", type=_TIME, default="1970-01-01", help="First minute of acceptance, UTC.")
+@click.option("--to", "last", type=_TIME, default="2100-01-01", help="Behind the last minute, UTC.")
+@click.option("--site", default="", help="Only this site.")
+@click.option("--client", default="", help="Only this API client.")
+@click.option("--accepted", type=click.IntRange(min=0), help="What the sender counted as 202.")
+@click.option("--gateway", "gateways", multiple=True, metavar="URL", help="Count accepted from this /metrics; several.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def reconcile(
+    first: datetime, last: datetime, site: str, client: str, accepted: int | None, gateways: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Check that every accepted pageview has come to one end; exit 1 when one has not."""
+    if gateways:
+        accepted = (accepted or 0) + sum(map(_scrape, gateways))
+    where = {"first": first.replace(tzinfo=UTC), "last": last.replace(tzinfo=UTC), "site": site, "client": client}
+    told = run(_figures(where))
+    ended = told["stored"] + told["dead_lettered"] + sum(told["dropped"].values())
+    told |= {"ended": ended, "accepted": accepted, "repeats": told["stored"] - told["pageviews"]}
+    told["missing"] = None if accepted is None else accepted - ended
+    if as_json:
+        print_json(told)
+    else:
+        _print(told)
+    _judge(told)
+
+
+async def _figures(where: dict[str, Any]) -> dict[str, Any]:
+    from deploy.depths import depths
+
+    settings = load_settings()
+    waiting = await depths(settings.amqp_url)
+    async with connected(settings.clickhouse_url) as clickhouse:
+        (ends,) = (await clickhouse.query(_ENDS + _WHOSE, where)).result_rows
+        ((pageviews,),) = (await clickhouse.query(_ROWS + _WHOSE, where)).result_rows
+    return {"stored": ends[0], "dead_lettered": ends[1], "dropped": ends[2], "pageviews": pageviews, "queues": waiting}
+
+
+def _scrape(url: str) -> int:
+    from urllib.request import urlopen
+
+    if not url.startswith(("http://", "https://")):
+        raise CommandError(f"{url} is no http(s) URL")
+    try:
+        with urlopen(url, timeout=10) as answer:  # noqa: S310 - the scheme is checked above
+            found = _METRIC.search(answer.read().decode())
+    except OSError as error:
+        raise CommandError(f"{url} does not answer: {type(error).__name__}") from None
+    if found is None:
+        raise CommandError(f"{url} has no hitline_accepted_pageviews_total: is it a gateway's /metrics?")
+    return int(float(found[1]))
+
+
+def _print(told: dict[str, Any]) -> None:
+    lines: Sequence[tuple[str, Any]] = [
+        ("accepted", "(not given: --accepted or --gateway)" if told["accepted"] is None else told["accepted"]),
+        ("stored", told["stored"]),
+        *((f"dropped: {reason}", count) for reason, count in sorted(told["dropped"].items()) if count),
+        ("dead-lettered", told["dead_lettered"]),
+        ("= ended", told["ended"]),
+        ("missing", "" if told["missing"] is None else told["missing"]),
+        ("rows in pageviews", told["pageviews"]),
+        ("repeats merged", told["repeats"]),
+        *((f"waiting in {name}", count) for name, count in told["queues"].items()),
+    ]
+    for name, value in lines:
+        click.echo(f"{name:<30} {value}".rstrip())
+
+
+def _judge(told: dict[str, Any]) -> None:
+    if told["repeats"] < 0:
+        raise CommandError(f"{-told['repeats']} pageviews are in the table without having been counted as stored")
+    if told["missing"]:
+        raise CommandError(f"{told['missing']} accepted pageviews have no end: in the queue still, or see the docs")

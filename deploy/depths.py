@@ -1,0 +1,19 @@
+"""How many messages wait in each of Hitline's queues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared import queue
+
+
+async def depths(urls: Sequence[str]) -> dict[str, int]:
+    """Return the number of ready messages by queue; those that a worker holds are not among them."""
+    connection = await queue.connect(urls, "hitline command")
+    found = {}
+    async with connection:
+        channel = await connection.channel()
+        for name in (queue.QUEUE, queue.DEAD_QUEUE):
+            declared = await channel.declare_queue(name, passive=True)
+            found[name] = declared.declaration_result.message_count or 0
+    return found
