@@ -1,0 +1,93 @@
+"""`hitline erase`: pageviews of a site, a session, a path or a time, gone for good."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import click
+
+from deploy import erasure
+from deploy.cli.sites import stored_site
+from deploy.cli.support import CommandError, connected, load_settings, run
+from deploy.erasure import Erasure, NotErased
+
+_READ_SECONDS = 3600.0
+
+
+class _Time(click.ParamType[datetime]):
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read a date or a time in ISO 8601; without a zone it is in UTC."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            time = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@click.command
+@click.option("--site", "host", metavar="HOST", help="Of this site (name or id); without it, of all sites.")
+@click.option("--session", "session_id", type=click.UUID, help="Of this session.")
+@click.option("--path", default="", help="Of this path; /a* is every path that begins with /a.")
+@click.option("--from", "time_from", type=_Time(), help="From this time on (UTC unless it names a zone).")
+@click.option("--to", "time_to", type=_Time(), help="Before this time.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say how many there are.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--resume", is_flag=True, help="Bring erasures to their end that were cut off.")
+def erase(
+    host: str | None,
+    session_id: UUID | None,
+    path: str,
+    time_from: datetime | None,
+    time_to: datetime | None,
+    dry_run: bool,
+    yes: bool,
+    resume: bool,
+) -> None:
+    """Erase stored pageviews for good, and from the rollups; it can't be undone.
+
+    Pageviews that fulfil everything that is given go.  It is verified at the end that none is left.  What is still
+    in the queue or among the dead letters is stored later: run it again after those.
+    """
+    url = load_settings().clickhouse_url
+    try:
+        if resume:
+            run(_resume(url))
+            return
+        if not (host or session_id or path or time_from or time_to):
+            raise CommandError("say what: --site, --session, --path, --from or --to")
+        if time_from and time_to and time_from >= time_to:
+            raise CommandError("--from must lie before --to")
+        wanted = Erasure(session_id=session_id, path=path, time_from=time_from, time_to=time_to)
+        run(_erase(url, wanted, host, dry_run, yes))
+    except NotErased as error:
+        raise CommandError(str(error)) from None
+
+
+async def _erase(url: str, wanted: Erasure, host: str | None, dry_run: bool, yes: bool) -> None:
+    async with connected(url, read_s=_READ_SECONDS) as clickhouse:
+        if host:
+            site = await stored_site(clickhouse, host)
+            wanted = Erasure((site.site_id,), wanted.session_id, wanted.path, wanted.time_from, wanted.time_to)
+        count, groups = await erasure.look(clickhouse, wanted)
+        days = sum(len(group.pageviews) for group in groups)
+        sites = len({site_id for group in groups for site_id, _ in group.pageviews})
+        if dry_run:
+            click.echo(f"{count} pageviews on {days} days of {sites} sites would be erased")
+            return
+        if not yes:
+            click.confirm(f"Erase {count} pageviews on {days} days of {sites} sites for good?", abort=True)
+        erased = await erasure.erase(clickhouse, wanted)
+    click.echo(f"{erased} pageviews erased, none left; rollups of {days} days computed anew and verified")
+
+
+async def _resume(url: str) -> None:
+    async with connected(url, read_s=_READ_SECONDS) as clickhouse:
+        begun = await erasure.unfinished(clickhouse)
+        for wanted in begun:
+            await erasure.erase(clickhouse, wanted)
+    click.echo(f"{len(begun)} erasures brought to their end" if begun else "no erasure was cut off")

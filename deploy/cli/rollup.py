@@ -1,0 +1,109 @@
+"""`hitline rollup` and `hitline retain`: rollups up to date, and nothing older than its site keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+import click
+from pydantic import Field
+
+from deploy import erasure, retention
+from deploy.cli.support import CommandError, as_text, connected, run, warn
+from deploy.rollups.run import Summary, roll_up
+from shared import logs
+from shared.clickhouse import ClickHouse
+from shared.settings import Settings, load
+
+_READ_SECONDS = 3600.0
+_RETAIN_EVERY_S = 86_400.0
+
+
+class RollupSettings(Settings):
+    """What both commands need."""
+
+    retention_days: Annotated[int, Field(ge=0)] = 0
+
+
+def _settings() -> RollupSettings:
+    logs.set_up()
+    return load(RollupSettings)
+
+
+@click.command
+@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Go on for ever, at this interval.")
+@click.option("--all", "everything", is_flag=True, help="Compute every day anew, not only what has changed.")
+def rollup(every: float | None, everything: bool) -> None:
+    """Compute hitline.daily and hitline.hourly for every day of a site that has changed.
+
+    With --every it is the one process that keeps them up to date, and applies retention once a day.  A second one
+    beside it does no harm.
+    """
+    settings = _settings()
+    if every is None:
+        _tell(run(_once(settings.clickhouse_url, everything)))
+    else:
+        run(_for_ever(settings, every, everything))
+
+
+async def _once(url: str, everything: bool) -> Summary:
+    async with connected(url, read_s=_READ_SECONDS) as clickhouse:
+        return await roll_up(clickhouse, everything=everything)
+
+
+async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) -> None:
+    retained_at = -_RETAIN_EVERY_S
+    while True:
+        began = time.monotonic()
+        try:
+            async with connected(settings.clickhouse_url, read_s=_READ_SECONDS) as clickhouse:
+                _tell(await roll_up(clickhouse, everything=everything))
+                everything = False
+                if began - retained_at >= _RETAIN_EVERY_S:
+                    await _retain(clickhouse, settings.retention_days)
+                    retained_at = began
+        except Exception as error:  # noqa: BLE001 - told, and tried again: what is due stays due
+            warn(f"rollups are not up to date: {error}")
+        await asyncio.sleep(max(1.0, every_s - (time.monotonic() - began)))
+
+
+def _tell(summary: Summary) -> None:
+    click.echo(
+        f"rollups: complete up to {as_text(summary.complete_to)};"
+        f" {summary.site_days} days of sites computed, {summary.pageviews} pageviews"
+    )
+    if summary.unfinished_erasures:
+        warn("an erasure was not brought to its end: run `hitline erase --resume`")
+
+
+@click.command
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
+def retain(dry_run: bool) -> None:
+    """Erase what is older than its site keeps, else than HITLINE_RETENTION_DAYS, rollups included."""
+    settings = _settings()
+    try:
+        run(_retain_now(settings, dry_run))
+    except erasure.NotErased as error:
+        raise CommandError(str(error)) from None
+
+
+async def _retain_now(settings: RollupSettings, dry_run: bool) -> None:
+    async with connected(settings.clickhouse_url, read_s=_READ_SECONDS) as clickhouse:
+        await _retain(clickhouse, settings.retention_days, dry_run=dry_run)
+
+
+async def _retain(clickhouse: ClickHouse, instance_days: int, *, dry_run: bool = False) -> None:
+    if dry_run:
+        for days, wanted in await retention.due(clickhouse, instance_days):
+            count, _ = await erasure.look(clickhouse, wanted)
+            click.echo(_line(days, wanted, count, "would go"))
+        return
+    async for days, wanted, count in retention.apply(clickhouse, instance_days):
+        click.echo(_line(days, wanted, count, "erased"))
+
+
+def _line(days: int, wanted: erasure.Erasure, count: int, what: str) -> str:
+    assert wanted.time_to is not None  # noqa: S101 - retention always has one
+    before = as_text(wanted.time_to)
+    return f"retention of {days} days: {count} pageviews of {len(wanted.sites)} sites before {before} {what}"

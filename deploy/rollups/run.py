@@ -1,0 +1,134 @@
+"""One run over everything that has changed since the last.
+
+Pageviews carry the time at which they were stored, which is set before they can be seen.  So a run first takes the
+moment before which nothing can appear any more (no insert that began earlier is still running), then looks for what
+was stored since the last such moment; that moment is recorded only after everything is computed.  A run that is cut
+off, or runs beside another one, is simply done again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from deploy.rollups import days, sql
+from deploy.rollups.days import Days
+from deploy.rollups.sql import SiteDay
+from shared.clickhouse import ClickHouse
+
+#: How far the server's clock may be set back, or a replica be behind, and nothing is missed.
+_MARGIN: Final = timedelta(seconds=60)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SETTINGS: Final = {"async_insert": 0, "max_partitions_per_insert_block": 0}
+
+#: `elapsed` is in seconds.  All inserts count, whoever runs them.
+_NOTHING_BEFORE: Final = (
+    "SELECT least(now64(3, 'UTC'), (SELECT now64(3, 'UTC') - toIntervalMillisecond(toUInt64(1000 * max(elapsed)) + 1)"
+    " FROM system.processes WHERE query_kind = 'Insert'))"
+)
+#: Later than every version there is, even where the clock was set back.
+_VERSION: Final = (
+    "SELECT greatest(toUInt64(toUnixTimestamp64Micro(now64(6))), 1 + (SELECT max(version) FROM hitline.daily_raw))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did: everything stored before `complete_to` is in the rollups."""
+
+    complete_to: datetime
+    site_days: int
+    pageviews: int
+    unfinished_erasures: int
+
+
+async def roll_up(clickhouse: ClickHouse, *, everything: bool = False) -> Summary:
+    """Compute every day that has changed since the last run, or every day there is."""
+    complete_to = (await clickhouse.query(_NOTHING_BEFORE)).result_rows[0][0]
+    last = (await clickhouse.query("SELECT max(complete_to) FROM hitline.rollup_runs")).result_rows[0][0]
+    since = _EPOCH if everything else max(_EPOCH, last - _MARGIN)
+    moved = await _moved(clickhouse)
+    due = await days.of_pageviews(
+        clickhouse,
+        "(stored_at >= {since:DateTime64(3, 'UTC')} OR has({moved:Array(UUID)}, site_id))",
+        {"since": since, "moved": [str(site_id) for site_id in moved]},
+    )
+    # Days that have no pageviews any more, or not in the site's new time zone.
+    gone = await days.computed(clickhouse, moved) if moved else []
+    erasing = await _erasing(clickhouse)
+    counted = {site_day for group in due for site_day in group.pageviews}
+    due += await days.by_zone(clickhouse, sorted({*gone, *erasing} - counted))
+    for group in due:
+        await recompute(clickhouse, group)
+    await _note_zones(clickhouse)
+    total = sum(sum(group.pageviews.values()) for group in due)
+    summary = Summary(complete_to, sum(len(group.pageviews) for group in due), total, len(erasing))
+    await clickhouse.command(
+        "INSERT INTO hitline.rollup_runs (complete_to, site_days, pageviews)"
+        " SELECT {complete_to:DateTime64(3, 'UTC')}, {site_days:UInt64}, {pageviews:UInt64}",
+        {"complete_to": summary.complete_to, "site_days": summary.site_days, "pageviews": summary.pageviews},
+    )
+    return summary
+
+
+async def recompute(clickhouse: ClickHouse, group: Days) -> int | None:
+    """Compute these days from the pageviews as they are now; returns the oldest version that was written."""
+    oldest: int | None = None
+    for chunk in group.chunks():
+        # Asked for before anything is read: of two runs, the one that read later has the later version.
+        version = (await clickhouse.query(_VERSION)).result_rows[0][0]
+        await clickhouse.command(sql.daily(group.zone, chunk, version), settings=_SETTINGS)
+        await clickhouse.command(sql.hourly(group.zone, chunk, version), settings=_SETTINGS)
+        oldest = version if oldest is None else oldest
+    return oldest
+
+
+async def forget_older(clickhouse: ClickHouse, group: Days, version: int) -> None:
+    """Take what `version` and later ones replaced off the disk, for what was erased is in it."""
+    for chunk in group.chunks():
+        days_due = f"(SELECT pair.1, pair.2 FROM (SELECT arrayJoin({sql.pairs(chunk)}) AS pair))"  # noqa: S608
+        for table in ("daily_raw", "hourly_raw"):
+            await clickhouse.command(
+                f"ALTER TABLE hitline.{table} DELETE WHERE version < {version} AND (site_id, day) IN {days_due}",
+                settings={"mutations_sync": 2},
+            )
+
+
+async def differing(clickhouse: ClickHouse, group: Days) -> int:
+    """Return how many of these days have other numbers in a rollup than in the pageviews."""
+    wrong = 0
+    for chunk in group.chunks():
+        result = await clickhouse.query(sql.differing(group.zone, chunk))
+        wrong += result.result_rows[0][0]
+    return wrong
+
+
+async def _moved(clickhouse: ClickHouse) -> list[UUID]:
+    """Return the sites whose time zone is another one than their rollups were computed in."""
+    result = await clickhouse.query(
+        "SELECT recorded.site_id FROM (SELECT site_id, timezone FROM hitline.rollup_zones FINAL) AS recorded"  # noqa: S608
+        f" LEFT JOIN {days.ZONES} AS zones USING (site_id)"
+        " WHERE recorded.timezone != if(zones.timezone = '', 'UTC', zones.timezone)"
+    )
+    return [site_id for (site_id,) in result.result_rows]
+
+
+async def _note_zones(clickhouse: ClickHouse) -> None:
+    """Record the time zone of every site that has rollups, where it is new."""
+    await clickhouse.command(
+        "INSERT INTO hitline.rollup_zones (site_id, timezone, version)"  # noqa: S608 - constants
+        " SELECT site_id, if(zones.timezone = '', 'UTC', zones.timezone) AS zone, toUnixTimestamp64Micro(now64(6))"
+        " FROM (SELECT DISTINCT site_id FROM hitline.daily_raw WHERE dimension = '') AS known"
+        f" LEFT JOIN {days.ZONES} AS zones USING (site_id)"
+        " WHERE (site_id, zone) NOT IN (SELECT site_id, timezone FROM hitline.rollup_zones FINAL)"
+    )
+
+
+async def _erasing(clickhouse: ClickHouse) -> list[SiteDay]:
+    """Return the days of erasures that are not finished: they may have taken pageviews away already."""
+    result = await clickhouse.query(
+        "SELECT DISTINCT arrayJoin(days) AS pair, pair.1, pair.2 FROM hitline_control.erasures FINAL WHERE NOT done"
+    )
+    return [(site_id, day) for _, site_id, day in result.result_rows]
