@@ -18,7 +18,8 @@ LINE = re.compile(
 
 _AGENTS = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6"
+    " Mobile/15E148 Safari/604.1",
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
     "curl/8.10.1",
 ]  # fmt: skip
@@ -51,7 +52,7 @@ def to_pageview(line: str) -> dict[str, Any]:
     """Return the pageview of a log line."""
     match = LINE.fullmatch(line)
     assert match is not None, "not in combined log format"
-    target = (match["request"].split(" ") + ["/"])[1]
+    target = [*match["request"].split(" "), "/"][1]
     return {
         "url": f"https://example.com{target}",
         "timestamp": datetime.datetime.strptime(match["time"], "%d/%b/%Y:%H:%M:%S %z").isoformat(),
