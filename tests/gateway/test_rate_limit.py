@@ -1,0 +1,113 @@
+"""The arithmetic of rate limits: bursts, what is left, and a Retry-After that is true."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.rate_limit import MIN_BURST, LocalCounter, RateLimiter, budget_of, wait_s, with_burst
+from gateway.replies import Rejected
+from shared.registry import Client
+
+BEGAN = 1_700_000_000.0
+
+
+class Clock:
+    """Stands in for `time.time`, by which the library counts."""
+
+    def __init__(self) -> None:
+        self.now = BEGAN
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    fake = Clock()
+    monkeypatch.setattr(time, "time", fake)
+    return fake
+
+
+def client(rate: str) -> Client:
+    return Client(b"\1" * 16, "client", frozenset(), rate)
+
+
+@pytest.mark.parametrize(
+    ("rate", "amount", "seconds"),
+    [
+        ("600/second", 1200, 2),
+        ("1000/second", 1000, 1),
+        ("5000/second", 5000, 1),
+        ("1/second", 1000, 1000),
+        ("300 per 2 second", 1200, 8),
+        ("20000/minute", 20000, 60),
+        ("1/day", 1000, 86_400_000),
+    ],
+)
+def test_a_burst_is_at_least_a_batch_and_the_rate_stays(rate: str, amount: int, seconds: int) -> None:
+    item = with_burst(rate)
+
+    assert (item.amount, item.get_expiry()) == (amount, seconds)
+    assert item.amount >= MIN_BURST
+
+
+async def test_what_is_over_the_limit_is_refused_whole_and_costs_nothing(clock: Clock) -> None:
+    limiter = RateLimiter("1000/second")
+
+    assert (await limiter.charge(client(""), 700)).remaining == 300
+    with pytest.raises(Rejected) as refused:
+        await limiter.charge(client(""), 301)
+    assert refused.value.headers["RateLimit-Remaining"] == "300"
+    assert (await limiter.charge(client(""), 300)).remaining == 0
+    with pytest.raises(Rejected):
+        await limiter.peek(client(""))
+
+
+async def test_clients_do_not_share_a_budget_and_their_own_rate_counts(clock: Clock) -> None:
+    limiter = RateLimiter("1000/second")
+    other = Client(b"\2" * 16, "other", frozenset(), "2000/second")
+
+    await limiter.charge(client(""), 1000)
+    assert (await limiter.charge(other, 1000)).remaining == 1000
+
+
+hits = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 1000)), max_size=12)
+
+
+@given(
+    rate=st.sampled_from(["1000/second", "600/second", "300/second", "7000/minute"]),
+    hits=hits,
+    cost=st.integers(1, 1000),
+)
+async def test_a_client_that_waits_as_told_succeeds(rate: str, hits: list[tuple[float, int]], cost: int) -> None:
+    clock, counter, item = Clock(), LocalCounter(), with_burst(rate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", clock)
+        for pause, amount in hits:
+            clock.now += pause
+            await counter.hit(item, "key", amount)
+        if await counter.hit(item, "key", cost):
+            return
+        window = await counter.window(item, "key")
+        assert budget_of(item, window).remaining < cost
+        clock.now += wait_s(item, window, cost)
+        assert await counter.hit(item, "key", cost)
+
+
+@given(hits=hits)
+async def test_no_window_lets_more_than_the_burst_pass(hits: list[tuple[float, int]]) -> None:
+    clock, counter, item = Clock(), LocalCounter(), with_burst("1000/second")
+    taken: list[tuple[float, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", clock)
+        for pause, amount in hits:
+            clock.now += pause
+            if await counter.hit(item, "key", amount):
+                taken.append((clock.now, amount))
+    for start, _ in taken:
+        aligned = int(start)
+        assert sum(amount for moment, amount in taken if int(moment) == aligned) <= item.amount
