@@ -84,10 +84,9 @@ async def erase(clickhouse: ClickHouse, erasure: Erasure) -> int:
     else:
         raise NotErased(f"{left} pageviews arrived meanwhile and are left: run `hitline erase --resume`")
     groups = await days.by_zone(clickhouse, sorted(touched))
-    for group in groups:
-        version = await run.recompute(clickhouse, group)
-        if version is not None:
-            await run.forget_older(clickhouse, group, version)
+    versions = [await run.recompute(clickhouse, group) for group in groups]
+    oldest = min((version for version in versions if version is not None), default=0)
+    await run.forget_older(clickhouse, sorted(touched), oldest)
     await _verify(clickhouse, erasure, groups)
     await _note(clickhouse, Erasure(erasure_id=erasure.erasure_id), count, done=True)
     return count

@@ -56,15 +56,21 @@ ENGINE = MergeTree ORDER BY finished_at
 TTL toDateTime(finished_at) + INTERVAL 90 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- The time zone that a site's days were computed in: where the registry has another one, all of them are due.
-CREATE TABLE IF NOT EXISTS hitline.rollup_zones
+-- What analysts may know of the registry, copied by `hitline rollup`: they can't read hitline_control.  The time zone is
+-- the one that a site's days were computed in: where the registry has another one by now, all of them are due.
+CREATE TABLE IF NOT EXISTS hitline.sites_raw
 (
-    site_id   UUID,
-    timezone  String,
-    version   UInt64
+    site_id    UUID,
+    name       String,
+    hostnames  Array(String),
+    timezone   String,
+    version    UInt64
 )
 ENGINE = ReplacingMergeTree(version) ORDER BY site_id
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE VIEW IF NOT EXISTS hitline.sites AS
+SELECT site_id, name, hostnames, timezone FROM hitline.sites_raw FINAL;
 
 CREATE VIEW IF NOT EXISTS hitline.daily AS
 SELECT site_id, day, is_bot, dimension, value, pageviews, sessions, bounces, seconds
@@ -97,13 +103,14 @@ SETTINGS do_not_merge_across_partitions_select_final = 1;
 CREATE VIEW IF NOT EXISTS hitline.freshness AS
 SELECT
     site_id,
-    any(zones.timezone) AS timezone,
+    any(sites.name) AS name,
+    any(sites.timezone) AS timezone,
     (SELECT max(complete_to) FROM hitline.rollup_runs) AS complete_to,
     min(daily.day) AS first_day,
     max(daily.day) AS last_day,
     max(daily.computed_at) AS last_change
 FROM hitline.daily_raw AS daily FINAL
-LEFT JOIN (SELECT site_id, timezone FROM hitline.rollup_zones FINAL) AS zones USING (site_id)
+LEFT JOIN hitline.sites AS sites USING (site_id)
 WHERE daily.dimension = ''
 GROUP BY site_id;
 

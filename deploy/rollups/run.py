@@ -8,6 +8,7 @@ off, or runs beside another one, is simply done again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -49,6 +50,7 @@ async def roll_up(clickhouse: ClickHouse, *, everything: bool = False) -> Summar
     complete_to = (await clickhouse.query(_NOTHING_BEFORE)).result_rows[0][0]
     last = (await clickhouse.query("SELECT max(complete_to) FROM hitline.rollup_runs")).result_rows[0][0]
     since = _EPOCH if everything else max(_EPOCH, last - _MARGIN)
+    registry = (await clickhouse.query("SELECT max(version) FROM hitline_control.sites")).result_rows[0][0]
     moved = await _moved(clickhouse)
     due = await days.of_pageviews(
         clickhouse,
@@ -62,7 +64,7 @@ async def roll_up(clickhouse: ClickHouse, *, everything: bool = False) -> Summar
     due += await days.by_zone(clickhouse, sorted({*gone, *erasing} - counted))
     for group in due:
         await recompute(clickhouse, group)
-    await _note_zones(clickhouse)
+    await _copy_sites(clickhouse, registry)
     total = sum(sum(group.pageviews.values()) for group in due)
     summary = Summary(complete_to, sum(len(group.pageviews) for group in due), total, len(erasing))
     await clickhouse.command(
@@ -85,14 +87,15 @@ async def recompute(clickhouse: ClickHouse, group: Days) -> int | None:
     return oldest
 
 
-async def forget_older(clickhouse: ClickHouse, group: Days, version: int) -> None:
+async def forget_older(clickhouse: ClickHouse, site_days: Sequence[SiteDay], version: int) -> None:
     """Take what `version` and later ones replaced off the disk, for what was erased is in it."""
-    for chunk in group.chunks():
-        days_due = f"(SELECT pair.1, pair.2 FROM (SELECT arrayJoin({sql.pairs(chunk)}) AS pair))"  # noqa: S608
+    for start in range(0, len(site_days), days.MOST_DAYS):
+        chunk = sql.pairs(site_days[start : start + days.MOST_DAYS])
         for table in ("daily_raw", "hourly_raw"):
             await clickhouse.command(
-                f"ALTER TABLE hitline.{table} DELETE WHERE version < {version} AND (site_id, day) IN {days_due}",
-                settings={"mutations_sync": 2},
+                f"ALTER TABLE hitline.{table} DELETE WHERE version < {version} AND (site_id, day) IN"  # noqa: S608
+                f" (SELECT pair.1, pair.2 FROM (SELECT arrayJoin({chunk}) AS pair))",
+                settings={"mutations_sync": 2, "allow_nondeterministic_mutations": 1},
             )
 
 
@@ -108,21 +111,25 @@ async def differing(clickhouse: ClickHouse, group: Days) -> int:
 async def _moved(clickhouse: ClickHouse) -> list[UUID]:
     """Return the sites whose time zone is another one than their rollups were computed in."""
     result = await clickhouse.query(
-        "SELECT recorded.site_id FROM (SELECT site_id, timezone FROM hitline.rollup_zones FINAL) AS recorded"  # noqa: S608
-        f" LEFT JOIN {days.ZONES} AS zones USING (site_id)"
-        " WHERE recorded.timezone != if(zones.timezone = '', 'UTC', zones.timezone)"
+        f"SELECT site_id FROM hitline.sites AS known LEFT JOIN {days.ZONES} AS zones USING (site_id)"  # noqa: S608
+        " WHERE known.timezone != if(zones.timezone = '', 'UTC', zones.timezone)"
     )
     return [site_id for (site_id,) in result.result_rows]
 
 
-async def _note_zones(clickhouse: ClickHouse) -> None:
-    """Record the time zone of every site that has rollups, where it is new."""
+async def _copy_sites(clickhouse: ClickHouse, up_to: int) -> None:
+    """Copy the registry's sites as of version `up_to`, where they are new.
+
+    As they were before anything was computed: should a time zone have changed since, the next run sees it.
+    """
     await clickhouse.command(
-        "INSERT INTO hitline.rollup_zones (site_id, timezone, version)"  # noqa: S608 - constants
-        " SELECT site_id, if(zones.timezone = '', 'UTC', zones.timezone) AS zone, toUnixTimestamp64Micro(now64(6))"
-        " FROM (SELECT DISTINCT site_id FROM hitline.daily_raw WHERE dimension = '') AS known"
-        f" LEFT JOIN {days.ZONES} AS zones USING (site_id)"
-        " WHERE (site_id, zone) NOT IN (SELECT site_id, timezone FROM hitline.rollup_zones FINAL)"
+        "INSERT INTO hitline.sites_raw (site_id, name, hostnames, timezone, version)"
+        " SELECT site_id, argMax(name, version) AS name, argMax(hostnames, version) AS hostnames,"
+        " if(argMax(timezone, version) = '', 'UTC', argMax(timezone, version)) AS timezone, max(version)"
+        " FROM hitline_control.sites WHERE version <= {up_to:UInt64} GROUP BY site_id"
+        " HAVING (site_id, name, hostnames, timezone) NOT IN"
+        " (SELECT site_id, name, hostnames, timezone FROM hitline.sites)",
+        {"up_to": up_to},
     )
 
 

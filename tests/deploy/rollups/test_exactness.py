@@ -68,20 +68,20 @@ def check_sessions(clickhouse: ClickHouseProcess, stored: Stored) -> None:
 def test_duplicates_replays_late_rows_and_erasures(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables)
     stored: Stored = {}
-    rows = visits.make(1500, seed=1)
+    rows = visits.make(1200, seed=1)
 
     def put(some: list[visits.Row]) -> None:
         visits.insert(tables, some)
         visits.store(stored, some)
 
-    put(rows[:1000])
+    put(rows[:900])
     hitline("rollup")
     check(tables, stored)
 
     put(rows[:300])  # replayed, in parts of their own
     put([{**row, "path": "/corrected", "country": "FR"} for row in rows[100:200]])  # retried with other fields
-    put(rows[1000:])  # late: they lie in the days that are rolled up
-    put(visits.make(100, seed=2, first=datetime(1995, 1, 1, tzinfo=UTC), days=365))  # an old history
+    put(rows[900:])  # late: they lie in the days that are rolled up
+    put(visits.make(60, seed=2, first=datetime(1995, 1, 1, tzinfo=UTC), days=60))  # an old history
     hitline("rollup")
     check(tables, stored)
 

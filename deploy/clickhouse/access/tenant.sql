@@ -1,0 +1,20 @@
+-- A tenant: an analyst who sees some sites only.  Replace TENANT and SITE_ID (`hitline site list --json` prints it; several:
+-- site_id IN ('...', '...')), and run it as an administrator after roles.sql:
+--
+--     CREATE USER someone IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE hitline_tenant_TENANT;
+
+CREATE ROLE IF NOT EXISTS hitline_tenant_TENANT SETTINGS PROFILE hitline_analyst;
+GRANT SELECT ON hitline.* TO hitline_tenant_TENANT;
+ALTER QUOTA hitline_analyst TO hitline_analyst, hitline_tenant_TENANT;
+
+CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT
+    ON hitline.pageviews_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw
+    USING site_id = 'SITE_ID' TO hitline_tenant_TENANT;
+
+-- A message holds several sites' pageviews in one row, so tenants see no outcomes.
+CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT ON hitline.outcomes_raw USING 0 TO hitline_tenant_TENANT;
+
+-- Everyone else sees every row, also where the server is told that users without a policy see none.
+CREATE ROW POLICY OR REPLACE hitline_everyone
+    ON hitline.pageviews_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw
+    USING 1 TO hitline_worker, hitline_keeper, hitline_analyst;

@@ -1,0 +1,246 @@
+"""The shipped users, each tried against the engine: what it needs works, everything else is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.clickhouse import migrations
+from deploy.local.clickhouse.process import ClickHouseProcess
+from tests import parts
+from tests.deploy.cli.conftest import runner_with
+from tests.deploy.rollups import visits
+
+ACCESS = migrations.DIRECTORY / "access"
+MINE, OTHER = (str(site) for site in list(visits.SITES)[:2])
+DENIED = "497"
+
+
+def configuration() -> str:
+    """Join the shipped files as a server does, with an administrator and the users' names as their passwords."""
+    users = ET.fromstring((ACCESS / "users.xml").read_text())
+    tenant = ET.fromstring((ACCESS / "tenant.xml").read_text().replace("TENANT", "shop").replace("SITE_ID", MINE))
+    own, others = users.find("users"), tenant.find("users")
+    assert own is not None
+    assert others is not None
+    own.extend(others)
+    for user in own:
+        password = user.find("password_sha256_hex")
+        assert password is not None
+        assert password.get("from_env")
+        password.text = hashlib.sha256(user.tag.encode()).hexdigest()
+    admin = ET.fromstring("<default><password>default</password><profile>hitline_service</profile></default>")
+    own.append(admin)
+    return ET.tostring(users, "unicode")
+
+
+class Server:
+    def __init__(self, process: ClickHouseProcess) -> None:
+        self.process = process
+
+    def url(self, user: str) -> str:
+        return self.process.url.replace("http://", f"http://{user}:{user}@")
+
+    def __call__(self, user: str, sql: str, **settings: object) -> str:
+        """Run a statement; returns the answer, or the error's code."""
+        url = f"{self.process.url}/?{urllib.parse.urlencode(settings)}"
+        headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": user}
+        try:
+            request = urllib.request.Request(url, data=sql.encode(), headers=headers)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            return error.headers["X-ClickHouse-Exception-Code"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    path = tmp_path_factory.mktemp("access")
+    (path / "users.xml").write_text(configuration())
+    with ClickHouseProcess(path / "data", config_file=path / "users.xml") as process:
+        server = Server(process)
+        parts.run_apart(lambda: parts.apply_schema(server.url("default")))
+        registry = runner_with(parts.make_env(path / "state", CLICKHOUSE_URL=server.url("hitline_registry")))
+        registry("site", "add", "added.example")
+        registry("client", "add", "edge", "--grant", "added.example")
+        registry("exclude", "add", "--path", "/admin")
+        rows = visits.make(200, seed=1)
+        columns = ", ".join(rows[0])
+        values = "\n".join(visits.json.dumps(row) for row in rows)
+        worker = server("hitline_worker", f"INSERT INTO hitline.pageviews_raw ({columns}) FORMAT JSONEachRow\n{values}")
+        assert worker == ""
+        keeper = runner_with(parts.make_env(path / "state", CLICKHOUSE_URL=server.url("hitline_keeper")))
+        keeper("rollup")
+        keeper("erase", "--path", "/a", "--yes")
+        keeper("retain")
+        yield server
+
+
+def test_nobody_gets_in_with_a_wrong_password(server: Server) -> None:
+    request = urllib.request.Request(
+        server.process.url, data=b"SELECT 1", headers={"X-ClickHouse-User": "hitline_analyst"}
+    )
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(request, timeout=30)
+
+
+def test_a_worker_looks_up_its_rows_and_reads_no_pageview(server: Server) -> None:
+    worker = "hitline_worker"
+    look_up = "SELECT batch_id, position, site_id FROM hitline.pageviews_raw WHERE timestamp > 0 LIMIT 1"
+    assert server(worker, look_up) != DENIED
+    assert server(worker, "SELECT query_id FROM system.processes") != DENIED
+    assert server(worker, "SELECT count() FROM hitline.outcomes_raw FINAL") == "0"
+    assert server(worker, "SELECT count() FROM hitline_control.exclusions") == "1"
+    assert server(worker, "KILL QUERY WHERE query_id = 'none' ASYNC") != DENIED
+    for column in ("path", "user_agent", "referrer", "session_id"):
+        assert server(worker, f"SELECT {column} FROM hitline.pageviews_raw") == DENIED
+    for sql in (
+        "SELECT count() FROM hitline.pageviews",
+        "SELECT * FROM hitline.daily",
+        "ALTER TABLE hitline.pageviews_raw DELETE WHERE 1",
+        "TRUNCATE TABLE hitline.pageviews_raw",
+        "DROP TABLE hitline.pageviews_raw",
+        "CREATE TABLE hitline.x (n UInt8) ENGINE = Memory",
+        "INSERT INTO hitline_control.sites (site_id) VALUES (generateUUIDv4())",
+        "INSERT INTO hitline_control.clients (name) VALUES ('me')",
+        "SELECT * FROM hitline_control.migrations",
+    ):
+        assert server(worker, sql) == DENIED, sql
+
+
+def test_a_gateway_reads_the_registry_only(server: Server) -> None:
+    gateway = "hitline_gateway"
+    assert server(gateway, "SELECT count() FROM hitline_control.clients") == "1"
+    for sql in (
+        "SELECT count() FROM hitline.pageviews",
+        "SELECT batch_id FROM hitline.pageviews_raw",
+        "INSERT INTO hitline_control.clients (name) VALUES ('me')",
+        "INSERT INTO hitline.pageviews_raw (path) VALUES ('/')",
+        "KILL QUERY WHERE 1",
+    ):
+        assert server(gateway, sql) == DENIED, sql
+
+
+def test_the_registry_is_only_appended_to(server: Server) -> None:
+    registry = "hitline_registry"
+    for sql in (
+        "ALTER TABLE hitline_control.sites DELETE WHERE 1",
+        "TRUNCATE TABLE hitline_control.clients",
+        "SELECT count() FROM hitline.pageviews",
+        "SELECT count() FROM hitline_control.erasures",
+    ):
+        assert server(registry, sql) == DENIED, sql
+
+
+def test_a_keeper_can_neither_make_pageviews_up_nor_change_the_registry(server: Server) -> None:
+    keeper = "hitline_keeper"
+    for sql in (
+        "INSERT INTO hitline.pageviews_raw (path) VALUES ('/')",
+        "INSERT INTO hitline_control.sites (site_id) VALUES (generateUUIDv4())",
+        "SELECT * FROM hitline_control.clients",
+        "DROP TABLE hitline.pageviews_raw",
+    ):
+        assert server(keeper, sql) == DENIED, sql
+
+
+def test_an_analyst_reads_hitline_and_nothing_else(server: Server) -> None:
+    analyst = "hitline_analyst"
+    for view in ("pageviews", "sessions", "outcomes", "daily", "hourly", "daily_sessions", "freshness", "sites"):
+        assert server(analyst, f"SELECT count() >= 0 FROM hitline.{view}") in ("1", "true"), view
+    for sql in (
+        "SELECT * FROM hitline_control.clients",
+        "SELECT token_sha256 FROM hitline_control.clients",
+        "SELECT * FROM hitline_control.sites",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT * FROM remote('127.0.0.1', 'hitline_control.clients')",
+        "INSERT INTO hitline.pageviews_raw (path) VALUES ('/')",
+        "INSERT INTO FUNCTION url('http://127.0.0.1:1/', 'CSV', 'a String') SELECT 'x'",
+        "ALTER TABLE hitline.pageviews_raw DELETE WHERE 1",
+        "DROP VIEW hitline.pageviews",
+        "KILL QUERY WHERE 1",
+        "GRANT SELECT ON hitline_control.* TO default",
+    ):
+        assert server(analyst, sql) in (DENIED, "164"), sql
+
+
+def test_an_analyst_can_not_leave_the_limits(server: Server) -> None:
+    analyst = "hitline_analyst"
+    assert server(analyst, "SELECT getSetting('max_execution_time'), getSetting('max_threads')") == "60\t4"
+    assert server(analyst, "SELECT 1", max_execution_time=120) == "1"
+    for name, value in (
+        ("max_execution_time", 301), ("max_execution_time", 0), ("max_memory_usage", 9_000_000_000),
+        ("max_threads", 9), ("max_result_rows", 10_000_001), ("max_concurrent_queries_for_user", 100), ("priority", 0),
+        ("max_memory_usage", 0), ("max_result_rows", 0),
+    ):  # fmt: skip
+        assert server(analyst, "SELECT 1", **{name: value}) == "452", name
+    assert server(analyst, "SELECT 1", readonly=0) == "164"
+    assert server(analyst, "SELECT number FROM numbers(2000000) FORMAT Null") in ("", "396")
+
+
+def test_a_tenant_sees_its_own_sites_in_every_view(server: Server) -> None:
+    tenant = "hitline_tenant_shop"
+    for view in ("pageviews", "sessions", "daily", "hourly", "daily_sessions", "pageviews_raw", "daily_raw"):
+        assert server(tenant, f"SELECT DISTINCT site_id FROM hitline.{view}") == MINE, view
+        assert server(tenant, f"SELECT count() FROM hitline.{view} WHERE site_id = '{OTHER}'") == "0"
+        assert server("hitline_analyst", f"SELECT uniqExact(site_id) FROM hitline.{view}") == str(len(visits.SITES))
+    assert server(tenant, "SELECT count() FROM hitline.outcomes") == "0"
+    assert server(tenant, "SELECT count() FROM hitline.sites WHERE name = 'added.example'") == "0"
+    assert server(tenant, f"SELECT count() FROM hitline.freshness WHERE site_id != '{MINE}'") == "0"
+    between = "hitline.sessions_between(site = '{}', from = '2020-01-01 00:00:00', to = '2030-01-01 00:00:00')"
+    assert int(server(tenant, f"SELECT count() FROM {between.format(MINE)}")) > 0
+    assert server(tenant, f"SELECT count() FROM {between.format(OTHER)}") == "0"
+    assert server(tenant, "SELECT * FROM hitline_control.sites") == DENIED
+
+
+def test_roles_in_sql_say_what_the_xml_says() -> None:
+    sql = " ".join((ACCESS / "roles.sql").read_text().split())
+    users = ET.fromstring((ACCESS / "users.xml").read_text()).find("users")
+    assert users is not None
+    for user in users:
+        in_xml = sorted(query.text or "" for query in user.findall("grants/query"))
+        in_sql = sorted(f"GRANT {what}" for what in re.findall(rf"GRANT ((?:(?!GRANT|;).)+) TO {user.tag};", sql))
+        assert in_xml == in_sql, user.tag
+
+
+@pytest.mark.parametrize("name", ["roles.sql", "tenant.sql"])
+def test_the_sql_is_what_clickhouse_reads(server: Server, name: str) -> None:
+    text = (ACCESS / name).read_text().replace("TENANT", "shop").replace("SITE_ID", MINE)
+    for statement in migrations.split(text):
+        quoted = statement.replace("\\", "\\\\").replace("'", "\\'")
+        assert server("default", f"SELECT length(formatQuery('{quoted}')) > 0") in ("1", "true"), statement
+
+
+def test_every_table_that_holds_sites_has_a_tenant_filter(server: Server) -> None:
+    """A table added later must not show a tenant what is not its own."""
+    tables = server(
+        "default",
+        "SELECT DISTINCT table FROM system.columns WHERE database = 'hitline' AND name IN ('site_id', 'sites')"
+        " AND table IN (SELECT name FROM system.tables WHERE database = 'hitline' AND engine LIKE '%MergeTree')",
+    )
+    policies = (ACCESS / "tenant.sql").read_text()
+    xml = (ACCESS / "tenant.xml").read_text()
+    for table in tables.split():
+        assert f"hitline.{table}" in policies
+        assert f"<{table}>" in xml
+
+
+def test_the_servers_own_logs_are_bounded() -> None:
+    config = ET.fromstring((migrations.DIRECTORY / "server" / "config.xml").read_text())
+    logs = [element for element in config if element.tag.endswith("_log")]
+    assert len(logs) > 10
+    for log in logs:
+        assert log.get("remove") == "1" or "DELETE" in (log.findtext("ttl") or ""), log.tag
+
+
+def test_tenant_files_are_templates() -> None:
+    for name in ("tenant.sql", "tenant.xml"):
+        assert "SITE_ID" in Path(ACCESS / name).read_text()

@@ -1,0 +1,76 @@
+"""From nothing, and from every earlier version with data in it, one and the same schema comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from deploy.clickhouse import migrations
+from deploy.clickhouse.migrations import Migration
+from deploy.local.clickhouse.process import ClickHouseProcess
+from shared.clickhouse import ClickHouse
+from tests import parts
+from tests.deploy.rollups import visits
+
+FILES = migrations.read()
+SCHEMA = (
+    "SELECT database, name, create_table_query FROM system.tables WHERE database IN ('hitline', 'hitline_control')"
+    " ORDER BY database, name FORMAT TSVRaw"
+)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseProcess]:
+    with ClickHouseProcess(tmp_path_factory.mktemp("upgrades")) as process:
+        yield process
+
+
+def apply(clickhouse: ClickHouseProcess, files: Sequence[Migration]) -> None:
+    async def run() -> None:
+        client = ClickHouse(clickhouse.url, "hitline tests")
+        try:
+            async for _ in migrations.migrate(client, files):
+                pass
+        finally:
+            await client.close()
+
+    parts.run_apart(run)
+
+
+def start_over(clickhouse: ClickHouseProcess) -> None:
+    for database in ("hitline", "hitline_control"):
+        parts.execute(clickhouse, f"DROP DATABASE IF EXISTS {database} SYNC")
+
+
+def fresh_schema(clickhouse: ClickHouseProcess) -> str:
+    start_over(clickhouse)
+    apply(clickhouse, FILES)
+    return parts.execute(clickhouse, SCHEMA)
+
+
+@pytest.mark.parametrize("version", range(1, len(FILES)))
+def test_an_earlier_version_with_data_becomes_what_a_new_one_is(bare: ClickHouseProcess, version: int) -> None:
+    wanted = fresh_schema(bare)
+    start_over(bare)
+    apply(bare, FILES[:version])
+    visits.insert(bare, visits.make(100, seed=version))
+    if version >= 2:
+        parts.execute(
+            bare,
+            "INSERT INTO hitline.outcomes_raw (batch_id, minutes, sites, clients, outcomes, counts, version) SELECT"
+            " generateUUIDv4(), [now()], [generateUUIDv4()], [generateUUIDv4()], ['stored'], [7], 1",
+        )
+    before = parts.execute(bare, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews")
+    apply(bare, FILES)
+    assert parts.execute(bare, SCHEMA) == wanted
+    assert parts.execute(bare, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews") == before
+    if version >= 2:
+        assert parts.execute(bare, "SELECT sum(pageviews) FROM hitline.outcomes").strip() == "7"
+
+
+def test_running_all_of_it_twice_changes_nothing(bare: ClickHouseProcess) -> None:
+    wanted = fresh_schema(bare)
+    parts.execute(bare, "TRUNCATE TABLE hitline_control.migrations")  # as if no run had been recorded
+    apply(bare, FILES)
+    assert parts.execute(bare, SCHEMA) == wanted
