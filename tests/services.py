@@ -149,6 +149,19 @@ def rows(clickhouse: ClickHouseProcess, sql: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.splitlines()]
 
 
+@contextmanager
+def own_broker(directory: Path) -> Iterator[RabbitMQNode]:
+    """Run a broker that a test may stop and kill, with the topology declared and on disk."""
+    node = RabbitMQNode(directory)
+    node.start()
+    try:
+        parts.run_apart(lambda: parts.empty_queues(node.amqp_url))
+        node.sync_new_queues()
+        yield node
+    finally:
+        node.stop()
+
+
 @dataclass
 class System:
     """A whole Hitline: the real parts, a gateway, workers, and clients' tokens."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import json
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from deploy.local.rabbitmq import RabbitMQNode
 from tests import http, parts, services
 from tests.services import System, pageview
 
@@ -24,12 +22,8 @@ SECRET = "hl_a-wrong-token-that-must-be-in-no-file"
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Path]]:
     """A system whose every file is below one directory."""
     home = tmp_path_factory.mktemp("private")
-    broker = RabbitMQNode(home / "broker")
-    with ClickHouseProcess(home / "clickhouse") as clickhouse, contextlib.ExitStack() as stack:
-        broker.start()
-        stack.callback(broker.stop)
+    with ClickHouseProcess(home / "clickhouse") as clickhouse, services.own_broker(home / "broker") as broker:
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
-        parts.run_apart(lambda: parts.empty_queues(broker.amqp_url))
         with services.system(clickhouse, broker, home / "hitline") as running:
             yield running, home
 

@@ -21,16 +21,12 @@ from tests.services import System
 def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system on a broker of its own, without workers, so that the queue shows what was taken."""
     parts.empty_tables(clickhouse)
-    node = RabbitMQNode(tmp_path_factory.mktemp("fragile"))
-    node.start()
-    parts.run_apart(lambda: parts.empty_queues(node.amqp_url))
-    node.sync_new_queues()
-    try:
-        directory = tmp_path_factory.mktemp("fragile-system")
-        with services.system(clickhouse, node, directory, workers=0, confirm_seconds="2") as running:
-            yield running
-    finally:
-        node.stop()
+    directory = tmp_path_factory.mktemp("fragile")
+    with (
+        services.own_broker(directory / "broker") as node,
+        services.system(clickhouse, node, directory, workers=0, confirm_seconds="2") as running,
+    ):
+        yield running
 
 
 def taken(system: System) -> int:
