@@ -7,11 +7,12 @@ import contextlib
 import logging
 import socket
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 
 from shared import dead_letters, message, metrics, queue
@@ -36,16 +37,20 @@ class Gravedigger:
         self._sealer = sealer
         self._guard = guard
         self._channel: AbstractChannel | None = None
-        self._exchange: AbstractExchange | None = None
         self._worker = socket.gethostname()
 
-    async def bury(self, judged: Judged) -> None:
-        """Set aside all that is poison in a message; returns once each of it is confirmed."""
-        for poison in judged.poison:
-            if not poison.admitted:
-                await self._guard.admit()
-            await self._until_confirmed(self._letter(judged, poison))
-            metrics.DEAD_LETTERS.labels(poison.reason.partition(":")[0]).inc()
+    async def bury(self, batch: Sequence[Judged]) -> None:
+        """Set aside all that is poison in some messages; returns once each of it is confirmed."""
+        letters = []
+        for judged in batch:
+            for poison in judged.poison:
+                if not poison.admitted:
+                    await self._guard.admit()
+                letters.append(self._letter(judged, poison))
+        await self._until_confirmed(letters)
+        for judged in batch:
+            for poison in judged.poison:
+                metrics.DEAD_LETTERS.labels(poison.reason.partition(":")[0]).inc()
 
     def _letter(self, judged: Judged, poison: Poison) -> aio_pika.Message:
         """Make a dead letter; an unopenable message goes as it came, which is sealed."""
@@ -70,36 +75,40 @@ class Gravedigger:
         letter.timestamp = judged.message.timestamp  # outcomes go by the day on which it was accepted
         return letter
 
-    async def _until_confirmed(self, letter: aio_pika.Message) -> None:
+    async def _until_confirmed(self, letters: Sequence[aio_pika.Message]) -> None:
         pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                await self._publish(letter)
-            except (DeliveryError, TimeoutError) as error:
-                # The queue is full or not there.  What it has in it already is safe, and so is what we hold.
-                if pause_s == _FIRST_PAUSE_S:
-                    metrics.PAUSED.labels("dead_letters").set(1)
-                    log.error(
-                        "paused: the broker does not take dead letters (%s); is %s full or missing?",
-                        type(error).__name__, queue.DEAD_QUEUE,
-                    )  # fmt: skip
-                await self._close()
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            else:
-                metrics.PAUSED.labels("dead_letters").set(0)
-                return
+        while letters := await self._publish(letters):
+            # The queue is full or not there.  What it has in it already is safe, and so is what we hold.
+            if pause_s == _FIRST_PAUSE_S:
+                metrics.PAUSED.labels("dead_letters").set(1)
+                log.error("paused: the broker does not take dead letters; is %s full or missing?", queue.DEAD_QUEUE)
+            await self._close()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        metrics.PAUSED.labels("dead_letters").set(0)
 
-    async def _publish(self, letter: aio_pika.Message) -> None:
+    async def _publish(self, letters: Sequence[aio_pika.Message]) -> list[aio_pika.Message]:
+        """Publish side by side and return what was not confirmed; raises what a lost connection raises."""
         async with asyncio.timeout(_CONFIRM_S):
-            if self._exchange is None:
-                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                self._exchange = await self._channel.get_exchange(queue.EXCHANGE, ensure=False)
-            await self._exchange.publish(letter, queue.DEAD, mandatory=True)
+            self._channel = self._channel or await self._connection.channel(
+                publisher_confirms=True, on_return_raises=True
+            )
+            exchange = await self._channel.get_exchange(queue.EXCHANGE, ensure=False)
+        results = await asyncio.gather(
+            *(exchange.publish(letter, queue.DEAD, mandatory=True, timeout=_CONFIRM_S) for letter in letters),
+            return_exceptions=True,
+        )
+        left = []
+        for letter, result in zip(letters, results, strict=True):
+            if isinstance(result, (DeliveryError, TimeoutError)):
+                left.append(letter)
+            elif isinstance(result, BaseException):
+                raise result
+        return left
 
     async def _close(self) -> None:
         """Give the channel up: one that a full queue refused may not hear that there is room again."""
-        channel, self._channel, self._exchange = self._channel, None, None
+        channel, self._channel = self._channel, None
         if channel is not None:
             with contextlib.suppress(AMQPError, ConnectionError, OSError, RuntimeError, TimeoutError):
                 async with asyncio.timeout(2):

@@ -17,6 +17,8 @@ from worker.poison import PoisonGuard
 from worker.retry import Retry
 
 _SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_quorum": "auto"}
+#: Messages whose dead letters are confirmed together.
+_BURIED_TOGETHER: Final = 50
 
 
 class Settler:
@@ -38,9 +40,11 @@ class Settler:
         for judged in batch:
             if not judged.poison:
                 await self._end(judged)
-        for judged in batch:
-            if judged.poison:
-                await self._gravedigger.bury(judged)
+        poisoned = [judged for judged in batch if judged.poison]
+        for start in range(0, len(poisoned), _BURIED_TOGETHER):
+            some = poisoned[start : start + _BURIED_TOGETHER]
+            await self._gravedigger.bury(some)
+            for judged in some:
                 await self._end(judged)
 
     async def _end(self, judged: Judged) -> None:
