@@ -1,0 +1,98 @@
+"""`hitline report`: a site's figures in a period, in the terminal or as JSON, CSV or an HTML file."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import click
+
+from deploy.cli.sites import stored_site
+from deploy.cli.support import CommandError, connected, load_settings, print_json, run
+from deploy.report import page, tables
+from deploy.report.figures import Period, Report, collect
+from shared.clickhouse import ClickHouse
+
+#: A large site over years.
+_READ_SECONDS = 300.0
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command
+@click.argument("site")
+@click.option("--from", "first", type=_DAY, help="First day, in the site's time zone.")
+@click.option("--to", "last", type=_DAY, help="Last day, included; without it, today.")
+@click.option("--days", type=click.IntRange(1, 36_600), default=30, show_default=True, help="So many, without --from.")
+@click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Length of the rankings.")
+@click.option("--bots", is_flag=True, help="Count bots as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML file with plots.")
+def report(
+    site: str,
+    first: datetime | None,
+    last: datetime | None,
+    days: int,
+    top: int,
+    bots: bool,
+    as_json: bool,
+    as_csv: bool,
+    html: Path | None,
+) -> None:
+    """Show SITE's traffic (a name or an id), with the change to the period before.
+
+    The figures come from exact pageviews: they are what hitline.pageviews says at this moment.
+    """
+    if as_json and as_csv:
+        raise CommandError("--json or --csv, not both")
+    found = run(_collect(load_settings().clickhouse_url, site, (first, last, days), bots, top))
+    if html:
+        html.write_text(page.render(found), "utf-8")
+        click.echo(f"{html} written", err=True)
+    if as_json:
+        print_json(tables.to_json(found))
+    elif as_csv:
+        click.echo(tables.to_csv(found), nl=False)
+    elif not html:
+        _show(found)
+
+
+async def _collect(
+    url: str, name: str, asked: tuple[datetime | None, datetime | None, int], bots: bool, top: int
+) -> Report:
+    async with connected(url, read_s=_READ_SECONDS) as clickhouse:
+        site_id, site, zone = await _site(clickhouse, name)
+        return await collect(clickhouse, site, site_id, _period(zone, *asked), bots=bots, top=top)
+
+
+async def _site(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
+    """Return id, name and time zone; an analyst sees what rollups copied, as the registry is closed to them."""
+    known = await clickhouse.query(
+        "SELECT site_id, name, timezone FROM hitline.sites WHERE name = {name:String}"
+        " OR has(hostnames, {name:String}) OR toString(site_id) = {name:String} ORDER BY name = {name:String} DESC",
+        {"name": name.lower()},
+    )
+    if known.result_rows:
+        return tuple(known.result_rows[0])
+    site = await stored_site(clickhouse, name)
+    return site.site_id, site.name, site.timezone or "UTC"
+
+
+def _period(zone: str, first: datetime | None, last: datetime | None, days: int) -> Period:
+    end: date = last.date() if last else datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
+    start = first.date() if first else end - timedelta(days - 1)
+    if start > end:
+        raise CommandError("--from must not lie after --to")
+    return Period(start, end, zone)
+
+
+def _show(found: Report) -> None:
+    from rich.console import Console
+
+    from deploy.report.terminal import show
+
+    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
+    show(found, console)

@@ -1,0 +1,1 @@
+"""`hitline report`: a site's `figures`, and what shows them: `terminal`, `page` (HTML), `tables` (JSON, CSV)."""

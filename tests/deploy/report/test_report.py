@@ -1,0 +1,155 @@
+"""`hitline report`: its numbers are those of a count in Python, in every form that it has."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter, defaultdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.report import chart
+from deploy.report.words import change, length, shown
+from tests.deploy.cli.conftest import Hitline
+from tests.deploy.report.conftest import NAME, SITE, Month
+from tests.deploy.rollups import visits
+
+PERIOD = ("--from", "2026-03-11", "--to", "2026-03-20")
+
+
+def totals(rows: list[visits.Row]) -> dict[str, Any]:
+    sessions: dict[str, list[visits.Row]] = defaultdict(list)
+    for row in rows:
+        sessions[row["session_id"]].append(row)
+    times = [sorted(visits.at(row) for row in each) for each in sessions.values()]
+    return {
+        "pageviews": len(rows),
+        "sessions": len(sessions),
+        "pages_per_session": pytest.approx(len(rows) / len(sessions)),
+        "bounce_rate": pytest.approx(sum(len(each) == 1 for each in sessions.values()) / len(sessions)),
+        "seconds": pytest.approx(sum((each[-1] - each[0]).total_seconds() for each in times) / len(times)),
+    }
+
+
+def ranking(rows: list[visits.Row], name: str) -> list[dict[str, Any]]:
+    views = Counter(row[name] for row in rows)
+    sessions: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        sessions[row[name]].add(row["session_id"])
+    order = sorted(views, key=lambda value: (-views[value], value.encode()))
+    return [{"value": v, "pageviews": views[v], "sessions": len(sessions[v])} for v in order if v or name == "path"]
+
+
+def test_json_says_what_python_counts(hitline: Hitline, month: Month) -> None:
+    found = json.loads(hitline("report", NAME, *PERIOD, "--json").stdout)
+    rows = month.between("2026-03-11", "2026-03-20")
+    assert found["totals"] == totals(rows)
+    assert found["before"] == totals(month.between("2026-03-01", "2026-03-10"))
+    assert found["timezone"] == "Asia/Kolkata"
+    days = Counter(month.day(row) for row in rows)
+    assert {point["start"]: point["pageviews"] for point in found["series"] if point["pageviews"]} == dict(days)
+    assert len(found["series"]) == 10
+    for heading, column in (("pages", "path"), ("countries", "country"), ("devices", "device"), ("systems", "os")):
+        assert found["top"][heading] == ranking(rows, column)[:10], heading
+    outside = [row for row in rows if row["referrer_host"] != row["hostname"]]
+    assert found["top"]["referrers"] == ranking(outside, "referrer_host")[:10]
+
+
+def test_a_day_is_drawn_by_the_hour_and_bots_are_counted_when_asked_for(hitline: Hitline, month: Month) -> None:
+    found = json.loads(hitline("report", str(SITE), "--from", "2026-03-15", "--to", "2026-03-15", "--json").stdout)
+    assert [point["start"] for point in found["series"]] == [f"2026-03-15 {hour:02}:00" for hour in range(24)]
+    assert sum(point["pageviews"] for point in found["series"]) == len(month.between("2026-03-15", "2026-03-15"))
+    every = json.loads(hitline("report", NAME, "--to", "2026-03-31", "--days", "40", "--bots", "--json").stdout)
+    assert every["totals"]["pageviews"] == len(month.rows)
+
+
+def test_csv_has_the_same_numbers_and_no_formula(hitline: Hitline, month: Month) -> None:
+    arguments = ("report", NAME, "--from", "2026-03-01", "--to", "2026-03-31", "--top", "50")
+    rows = list(csv.DictReader(io.StringIO(hitline(*arguments, "--csv").stdout)))
+    found = json.loads(hitline(*arguments, "--json").stdout)
+    assert int(rows[0]["pageviews"]) == found["totals"]["pageviews"]
+    pages = [row for row in rows if row["section"] == "pages"]
+    assert [(row["value"], int(row["pageviews"])) for row in pages] == [
+        (shown(top["value"]), top["pageviews"]) for top in found["top"]["pages"]
+    ]
+    assert "'=cmd()" in [row["value"] for row in rows]
+
+
+class Cells(HTMLParser):
+    """Gathers the rankings, and whatever would be fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self._cell = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag == "tr":
+            self.rows.append([])
+        self._cell = tag == "td"
+
+    def handle_data(self, data: str) -> None:
+        if self._cell and self.rows:
+            self.rows[-1].append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = False
+
+
+def test_html_has_the_same_numbers_and_fetches_nothing(hitline: Hitline, month: Month, tmp_path: Path) -> None:
+    arguments = ("report", NAME, "--from", "2026-03-01", "--to", "2026-03-31", "--top", "50")
+    hitline(*arguments, "--html", str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text()
+    found = json.loads(hitline(*arguments, "--json").stdout)
+    cells = Cells()
+    cells.feed(text)
+    assert not cells.links
+    assert not cells.tags & {"script", "link", "img", "iframe", "object"}
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert "<script" not in text
+    assert "\x1b" not in text
+    rows = [row for row in cells.rows if row]
+    wanted = [
+        [shown(top["value"]), f"{top['pageviews']:,}", f"{top['sessions']:,}"]
+        for tops in found["top"].values()
+        for top in tops
+    ]
+    assert rows == wanted
+    assert f"<dd>{found['totals']['pageviews']:,}</dd>" in text
+    drawn = [int(n.replace(",", "")) for n in re.findall(r": ([\d,]+) pageviews", text)]
+    assert drawn == [point["pageviews"] for point in found["series"]]
+
+
+def test_the_terminal_shows_it_and_no_escape_of_a_visitor(hitline: Hitline, month: Month) -> None:
+    text = hitline("report", NAME, "--from", "2026-03-01", "--to", "2026-03-31", "--top", "50").stdout
+    rows = month.between("2026-03-01", "2026-03-31")
+    assert f"{len(rows):,}" in text
+    assert "█" in text
+    assert "\x1b[31m" not in text
+    assert "Referrers" in text
+
+
+def test_an_empty_period_and_an_unknown_site(hitline: Hitline, month: Month, tmp_path: Path) -> None:
+    assert "no pageviews" in hitline("report", NAME, "--from", "2020-01-01", "--to", "2020-01-31").stdout
+    hitline("report", NAME, "--from", "2020-01-01", "--to", "2020-01-01", "--html", str(tmp_path / "empty.html"))
+    assert "there is no site" in hitline("report", "none.example", expect=1).stderr
+    assert "--from" in hitline("report", NAME, "--from", "2026-02-01", "--to", "2026-01-01", expect=1).stderr
+    hitline("report", NAME, "--json", "--csv", expect=1)
+
+
+def test_words() -> None:
+    assert change(5, 0) == ""
+    assert change(110, 100) == "+10.0 %"
+    assert change(90, 100) == "\u221210.0 %"
+    assert length(59.4) == "59 s"
+    assert length(125) == "2 m 05 s"
+    assert [chart.nice(n) for n in (1, 5, 13, 21, 33, 999, 1001)] == [4, 8, 20, 24, 40, 1200, 1200]
