@@ -84,6 +84,8 @@ async def _post(session: aiohttp.ClientSession, batch: list[dict[str, Any]], led
     try:
         async with session.post(BATCH_ENDPOINT, data=body) as answer:
             status, told = answer.status, await answer.json()
+    except aiohttp.ClientConnectorError:  # nobody listens: nothing was sent
+        return batch
     except (aiohttp.ClientError, OSError, TimeoutError):
         ledger.statuses[0] += 1
         ledger.unknown.update(each["page_id"] for each in batch)

@@ -1,0 +1,120 @@
+"""A large backlog: drained with flat memory, and faster by two workers than by one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Iterator
+
+import aio_pika
+import pytest
+
+from shared import message, queue
+from shared.message import Headers
+from shared.pageview import join, pack
+from shared.seal import Sealer
+from tests import parts, services
+from tests.delivery import poison_kinds
+from tests.services import System
+
+LARGE = 500
+#: Of each backlog this share comes in messages of one pageview each, as a quiet gateway publishes them.
+SINGLES = 0.1
+IN_FLIGHT = 200
+
+
+async def test_a_backlog_of_small_and_large_messages_is_drained(bare: System) -> None:
+    await fill(bare, 30_000)
+    rate, most_mib, _ = await drain(bare, 30_000, workers=1)
+    print(f"\n  {rate:.0f} pageviews/s, at most {most_mib:.0f} MiB")
+    assert exact(bare, 30_000)
+    assert most_mib < 500
+
+
+@pytest.mark.full
+async def test_a_backlog_of_two_million_and_two_workers_against_one(bare: System) -> None:
+    rates = {}
+    total = 0
+    for workers in (1, 2):
+        total += 1_000_000
+        await fill(bare, 1_000_000)
+        rates[workers], most_mib, samples = await drain(bare, total, workers)
+        half = len(samples) // 2
+        print(
+            f"  {workers} workers: {rates[workers]:.0f} pageviews/s, at most {most_mib:.0f} MiB a worker"
+            f" (first half {max(samples[:half]):.0f}, second {max(samples[half:]):.0f})"
+        )
+        assert most_mib < 500
+    assert exact(bare, total)
+    assert rates[2] > rates[1]
+
+
+@pytest.mark.full
+async def test_two_million_at_once_by_one_worker_in_flat_memory(bare: System) -> None:
+    await fill(bare, 2_000_000)
+    rate, most_mib, samples = await drain(bare, 2_000_000, workers=1)
+    third = len(samples) // 3
+    print(
+        f"  {rate:.0f} pageviews/s, at most {most_mib:.0f} MiB; by thirds"
+        f" {[round(max(samples[start : start + third])) for start in range(0, 3 * third, third)]}"
+    )
+    assert exact(bare, 2_000_000)
+    assert most_mib < 500
+
+
+async def fill(system: System, pageviews: int) -> None:
+    """Publish a backlog as gateways would have sealed it."""
+    began = time.monotonic()
+    connection = await queue.connect([system.broker.amqp_url], "hitline tests")
+    async with connection:
+        channel = await connection.channel(publisher_confirms=True)
+        exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
+        made = messages(pageviews)
+
+        async def publisher() -> None:
+            for each in made:
+                await exchange.publish(each, queue.PAGEVIEWS, mandatory=True)
+
+        await asyncio.gather(*(publisher() for _ in range(IN_FLIGHT)))
+    print(f"  backlog of {pageviews} made in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def messages(pageviews: int) -> Iterator[aio_pika.Message]:
+    sealer = Sealer([parts.QUEUE_KEY])
+    singles = int(pageviews * SINGLES)
+    for size in [LARGE] * ((pageviews - singles) // LARGE) + [1] * singles:
+        packed = [
+            pack(poison_kinds.queued(page_id=os.urandom(16), url=f"https://example.com/page/{number % 100}"))
+            for number in range(size)
+        ]
+        yield message.build(Headers(uuid.uuid4(), size, 0), join(packed), sealer)
+
+
+async def drain(system: System, until: int, workers: int) -> tuple[float, float, list[float]]:
+    """Start workers, wait for so many rows, stop them; returns pageviews/s, the most MiB of any, and all samples."""
+    rows = services.count(system.clickhouse, "pageviews_raw")
+    started = [
+        await asyncio.to_thread(system.add_worker, flush_seconds="0.5", log_format="json") for _ in range(workers)
+    ]
+    began, samples = time.monotonic(), [0.0]
+    told = began
+    while (done := services.count(system.clickhouse, "pageviews_raw")) < until:
+        samples.append(max(worker.resident_mib() for worker in started))
+        await asyncio.sleep(0.3)
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(f"  {told - began:.0f} s: {done - rows} stored, {samples[-1]:.0f} MiB", flush=True)
+        assert time.monotonic() - began < 900
+    rate = (done - rows) / (time.monotonic() - began)
+    for worker in started:
+        assert await asyncio.to_thread(worker.stop) == 0
+    return rate, max(samples), samples
+
+
+def exact(system: System, pageviews: int) -> bool:
+    assert services.count(system.clickhouse) == pageviews
+    assert system.outcomes() == {"stored": pageviews}
+    assert services.count(system.clickhouse, "pageviews_raw") == pageviews
+    return True
