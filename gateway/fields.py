@@ -24,6 +24,10 @@ _RFC3339: Final = re.compile(
     r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
+#: Unicode's White_Space, which is what HitKeep trims; Python's own `strip` takes four control characters besides.
+_WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" + (
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
@@ -42,7 +46,7 @@ class Url(NamedTuple):
 
 def parse_url(text: str) -> Url:
     """Check an absolute http(s) URL (RFC 3986); user info and port are ignored once they are well-formed."""
-    text = text.strip()
+    text = text.strip(_WHITE_SPACE)
     return _parse_cached(text) if len(text) <= _CACHED_URL else _parse_url(text)
 
 
@@ -80,7 +84,7 @@ def _hostname(host: str) -> str:
 
 def parse_timestamp(text: str) -> int:
     """Return an RFC 3339 time as milliseconds since the epoch, cut (not rounded) to the millisecond."""
-    match = _RFC3339.fullmatch(text.strip())
+    match = _RFC3339.fullmatch(text.strip(_WHITE_SPACE))
     if match is None:
         raise ValueError("must be an RFC 3339 time with a zone, such as 2026-01-31T12:00:00.000Z")
     day, minutes, seconds, fraction, zone = match.groups()
@@ -105,7 +109,7 @@ def check_period(timestamp_ms: int, now_ms: int) -> None:
 
 def parse_address(text: str) -> str:
     """Return an IPv4 or IPv6 address in canonical form (RFC 5952); a v4-mapped one (`::ffff:a.b.c.d`) as IPv4."""
-    text = text.strip()
+    text = text.strip(_WHITE_SPACE)
     try:
         if ":" not in text:
             return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
@@ -127,7 +131,7 @@ def parse_uuid(text: str) -> bytes | None:
 
 def parse_user_agent(text: str) -> str:
     """Return the user agent trimmed; it must not be empty."""
-    text = text.strip()
+    text = text.strip(_WHITE_SPACE)
     if not text:
         raise ValueError("must not be empty")
     return text

@@ -30,9 +30,9 @@ class Repeatable:
         self.key = key
         self._seen: Counter[bytes] = Counter()
 
-    def occurrence(self, value: Any) -> tuple[bytes, int]:
-        """Return an item's content, the same however its JSON is written, and its number among equal ones."""
-        content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    def occurrence(self, value: dict[str, Any]) -> tuple[bytes, int]:
+        """Return a valid item's content, the same however its JSON is written, and its number among equal ones."""
+        content = orjson.dumps([value.get(name) for name in PageviewRequest.model_fields])
         self._seen[content] += 1
         return content, self._seen[content]
 

@@ -25,9 +25,11 @@ def split(body: bytes) -> list[Any]:
     """Return a batch's items, each a JSON value or a `BrokenItem`; raises `Rejected` (400, 413) for the whole.
 
     A body that begins with `[` is a JSON array, which is well-formed or not as a whole; else every line that is not
-    empty is an item.
+    empty is an item.  A body of nothing but white space is neither: who has nothing to send sends nothing, or `[]`.
     """
     start = body.lstrip(b" \t\r\n")
+    if body and not start:
+        raise Rejected(Reason.INVALID, "body: is neither NDJSON nor a JSON array")
     if start.startswith(b"["):
         items = parse_json(body)
     else:

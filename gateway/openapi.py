@@ -59,7 +59,12 @@ _PAGEVIEW: Final[Schema] = {
             "description": "Used for exclusions, spam filtering, country, region, city, provider and ASN; never "
             "stored. No port, prefix or zone; a v4-mapped IPv6 address counts as IPv4. Trimmed.",
         },
-        "user_agent": {"type": "string", "pattern": r"\S", "description": "Not empty once trimmed."},
+        "user_agent": {
+            "type": "string",
+            "minLength": 1,
+            "not": {"pattern": r"^\s*$"},
+            "description": "Not empty once trimmed.",
+        },
         "dnt": {"type": ["boolean", "null"], "description": "true: the pageview is accepted, counted and not stored."},
         "session_id": {
             **_UUID,

@@ -59,7 +59,7 @@ def test_a_broken_line_is_an_error_of_its_own(system: System) -> None:
     assert answer.json["errors"] == [{"index": 1, "status": 400, "message": "line: is not valid JSON"}]
 
 
-@pytest.mark.parametrize("body", [b"", b"\n\n", b"[]", b" [ ] "])
+@pytest.mark.parametrize("body", [b"", b"[]", b" [ ] "])
 def test_no_items_at_all_is_202_and_zeros(system: System, body: bytes) -> None:
     answer = post(system, body)
 
@@ -83,8 +83,9 @@ def test_with_nothing_accepted_the_status_is_the_items_common_one_or_400(
     assert answer.json["message"].startswith("nothing accepted; first error: ")
 
 
-def test_a_broken_array_is_400_as_a_whole(system: System) -> None:
-    answer = post(system, b"[{}, {]")
+@pytest.mark.parametrize("body", [b"[{}, {]", b"[", b"\r\n\r\n", b" "])
+def test_a_broken_array_or_mere_white_space_is_400_as_a_whole(system: System, body: bytes) -> None:
+    answer = post(system, body)
 
     assert (answer.status, answer.message.partition(":")[0]) == (400, "body")
 
@@ -203,6 +204,21 @@ def test_a_repeated_key_stores_nothing_twice_on_the_single_endpoint(system: Syst
     assert http.request(system.port, body=body, token=system.token).status == 202
 
     services.wait_for(lambda: stored(system, marker) == 2)
+
+
+def test_a_key_works_beside_fields_that_are_ignored_however_deep(system: System) -> None:
+    marker = uuid.uuid4().hex
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    body = pageview(url=f"https://example.com/{marker}/")
+
+    for sent in ({**body, "unknown": deep, "big": 10**40}, {**body, "referrer": None}, body):
+        headers = {"Idempotency-Key": "deep"}
+        assert http.request(system.port, body=sent, token=system.token, headers=headers).status == 202
+
+    services.wait_for(lambda: stored(system, marker) == 1)
+    services.wait_for(lambda: services.count(system.clickhouse, "pageviews", f"path = '/{marker}/'") == 1)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "schlüssel", "a\tb"])

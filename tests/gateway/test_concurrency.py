@@ -43,7 +43,8 @@ async def prove(system: System, number: int) -> None:
 
 
 def head_of(system: System, length: int) -> bytes:
-    head = f"POST {http.ENDPOINT} HTTP/1.1\r\nX-API-Key: {system.token}\r\nContent-Length: {length}\r\n\r\n"
+    headers = f"Host: x\r\nX-API-Key: {system.token}\r\nContent-Length: {length}"
+    head = f"POST {http.ENDPOINT} HTTP/1.1\r\n{headers}\r\n\r\n"
     return head.encode()
 
 
@@ -79,7 +80,9 @@ def test_pipelined_requests_are_answered_in_order(system: System) -> None:
         connection.sendall(one(good) + one(bad) + one(good))
         received = b""
         while received.count(b"HTTP/1.1 ") < 3 or not received.endswith(b"\r\n\r\n"):
-            received += connection.recv(65536)
+            part = connection.recv(65536)
+            assert part, f"closed after {received!r}"
+            received += part
     assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"202", b"400", b"202"]
 
 
