@@ -1,0 +1,187 @@
+"""What analysts' questions cost: the twenty queries of docs/analysts.md on a generated year of pageviews.
+
+`python -m tests.bench.analysts [--pageviews N] [--path DIRECTORY]` prints bytes a row before and after tuning, what
+exactness costs (the view `pageviews` against the bare table, fresh and merged), the time of the rollups, and each query
+on pageviews and on rollups.  Times are the best of three, in milliseconds, over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups.run import Summary, roll_up
+from shared.clickhouse import ClickHouse
+from tests import documents, parts
+from tests.bench.analysts import generate
+
+ROUNDS = 3
+#: As the table was before it was tuned: the default codec, no index on sessions, no forced merges.
+UNTUNED = (
+    "CREATE TABLE hitline.untuned AS hitline.pageviews_raw ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(timestamp)"
+    " ORDER BY (site_id, timestamp, session_id, page_id)"
+)
+PERIODS = (("a month", "2025-10-01", "2025-10-31"), ("the year", "2025-01-01", "2025-12-31"))
+
+
+class Bench:
+    """One engine and the largest site."""
+
+    def __init__(self, process: ClickHouseProcess) -> None:
+        self.process = process
+        self.parameters: dict[str, str] = {}
+
+    def __call__(self, sql: str) -> str:
+        url = f"{self.process.url}/?{urllib.parse.urlencode(self.parameters)}"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, data=sql.encode()), timeout=3600) as answer:
+                return answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{error.read().decode()}\n{sql}") from None
+
+    def ms(self, sql: str) -> tuple[float, str]:
+        """Return the best time and the answer."""
+        times, answer = [], ""
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            answer = self(sql)
+            times.append((time.perf_counter() - began) * 1000)
+        return min(times), answer
+
+    def choose(self, first: str, last: str) -> None:
+        """Fill in the queries' parameters: the largest site and a period."""
+        site, zone = self(
+            f"SELECT {generate.site_id('0')}, timezone FROM hitline_control.sites WHERE site_id = {generate.site_id('0')}"
+        ).split("\t")
+        given = {"site": site, "zone": zone, "from": first, "to": last}
+        self.parameters = {f"param_{name}": value for name, value in given.items()}
+
+
+def fill(bench: Bench, pageviews: int) -> None:
+    """Generate, with one pageview in a hundred stored twice, as retries leave them."""
+    parts.run_apart(lambda: parts.apply_schema(bench.process.url))
+    bench(generate.registry())
+    began = time.perf_counter()
+    for statement in generate.inserts(pageviews):
+        bench(statement)
+    seconds = time.perf_counter() - began
+    rows = int(bench("SELECT count() FROM hitline.pageviews_raw"))
+    bench(
+        f"INSERT INTO hitline.pageviews_raw ({generate.COLUMNS}) SELECT {generate.COLUMNS} FROM hitline.pageviews_raw"
+        " WHERE cityHash64(page_id) % 100 = 0 SETTINGS max_partitions_per_insert_block = 0"
+    )
+    print(f"{rows:,} pageviews on {generate.SITES} sites generated in {seconds:.0f} s, then 1 % of them once more")
+
+
+def bytes_a_row(bench: Bench, *tables: str) -> float:
+    """Return the size on disk of tables, by the number of pageviews."""
+    names = ", ".join(f"'{table}'" for table in tables)
+    size = bench(
+        f"SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = 'hitline' AND table IN ({names})"
+    )
+    return int(size) / int(bench("SELECT count() FROM hitline.pageviews"))
+
+
+def exactness(bench: Bench, when: str) -> None:
+    """Print what the view costs against the bare table, over the queries that ask it."""
+    for name, first, last in PERIODS:
+        bench.choose(first, last)
+        asked = [query.sql for query in documents.queries() if "hitline.pageviews\n" in query.sql]
+        exact = sum(bench.ms(sql)[0] for sql in asked)
+        bare = sum(bench.ms(sql.replace("hitline.pageviews\n", "hitline.pageviews_raw\n"))[0] for sql in asked)
+        count = bench("SELECT count() FROM system.parts WHERE active AND table = 'pageviews_raw'")
+        print(
+            f"  {when} ({count} parts), {name}: {len(asked)} queries exact {exact:,.0f} ms,"
+            f" bare table {bare:,.0f} ms, ratio {exact / bare:.2f}"
+        )
+
+
+def tuning(bench: Bench) -> None:
+    """Print bytes a row and the queries' times on the table as it was."""
+    bench(UNTUNED)
+    for month in range(1, 13):
+        bench(
+            f"INSERT INTO hitline.untuned ({generate.COLUMNS}) SELECT {generate.COLUMNS} FROM hitline.pageviews"
+            f" WHERE toYYYYMM(timestamp) = {202500 + month}"
+        )
+    bench("OPTIMIZE TABLE hitline.untuned FINAL")
+    print(
+        f"bytes a row: before tuning {bytes_a_row(bench, 'untuned'):.1f}, after {bytes_a_row(bench, 'pageviews_raw'):.1f}"
+    )
+    for name, first, last in PERIODS:
+        bench.choose(first, last)
+        asked = [query.sql for query in documents.queries() if "hitline.pageviews\n" in query.sql]
+        after = sum(bench.ms(sql)[0] for sql in asked)
+        before = sum(bench.ms(sql.replace("hitline.pageviews\n", "hitline.untuned FINAL\n"))[0] for sql in asked)
+        print(f"  {len(asked)} queries over {name}: before tuning {before:,.0f} ms, after {after:,.0f} ms")
+    bench("DROP TABLE hitline.untuned SYNC")
+
+
+def rollups(bench: Bench) -> None:
+    """Compute all rollups, then those of one late pageview, and print the times."""
+
+    async def run() -> Summary:
+        client = ClickHouse(bench.process.url, "hitline bench", read_s=3600)
+        try:
+            return await roll_up(client)
+        finally:
+            await client.close()
+
+    for what in ("all", "nothing"):
+        began = time.perf_counter()
+        summary = asyncio.run(run())
+        seconds = time.perf_counter() - began
+        print(f"rollups, {what} changed: {summary.site_days:,} days, {summary.pageviews:,} rows in {seconds:.1f} s")
+    for table in ("daily_raw", "hourly_raw"):
+        bench(f"OPTIMIZE TABLE hitline.{table} FINAL")
+        print(f"  {table}: {bytes_a_row(bench, table):.1f} bytes a pageview")
+
+
+def queries(bench: Bench) -> None:
+    """Print the table of queries."""
+    rows: list[list[Any]] = []
+    for query in documents.queries():
+        row: list[Any] = [f"{query.number:2}. {query.title}"[:52]]
+        for _, first, last in PERIODS:
+            bench.choose(first, last)
+            exact, answer = bench.ms(query.sql)
+            rolled, rolled_answer = bench.ms(query.rollup) if query.rollup else (None, answer)
+            if query.equal and rolled_answer != answer:
+                raise SystemExit(f"query {query.number}: rollups and pageviews differ")
+            row += [exact, rolled]
+        rows.append(row)
+    print(f"{'ms, largest site':52}{'month':>10}{'rollup':>10}{'year':>10}{'rollup':>10}")
+    for name, *times in rows:
+        print(f"{name:52}" + "".join(f"{'-' if ms is None else f'{ms:,.0f}':>10}" for ms in times))
+
+
+def main() -> None:
+    """Run all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pageviews", type=int, default=2_000_000)
+    parser.add_argument("--path", type=Path, help="keep the data in this new directory")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, ClickHouseProcess(given.path or Path(directory)) as process:
+        bench = Bench(process)
+        print(f"ClickHouse {bench('SELECT version()')} embedded, {os.cpu_count()} cores, {platform.machine()}")
+        fill(bench, given.pageviews)
+        print("what exactness costs:")
+        exactness(bench, "fresh")
+        bench("OPTIMIZE TABLE hitline.pageviews_raw FINAL")
+        exactness(bench, "merged")
+        tuning(bench)
+        rollups(bench)
+        queries(bench)
+
+
+if __name__ == "__main__":
+    main()
