@@ -26,8 +26,9 @@ from gateway.rate_limit import RateLimiter
 from gateway.settings import GatewaySettings
 from shared import logs, metrics
 from shared.admin import Admin
+from shared.background import BackgroundFailed, background
 from shared.clickhouse import BadAddress, ClickHouse
-from shared.process import harden, settle_garbage_collector
+from shared.process import harden
 from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Sealer
@@ -53,6 +54,8 @@ def main(publisher: type[Publisher] = Publisher) -> None:
         logs.set_up(settings.log_format)
         harden()
         uvloop.run(Gateway(settings, publisher).run())
+    except BackgroundFailed:
+        sys.exit(1)
     except (SettingsError, BadAddress) as error:
         sys.exit(f"hitline gateway: {error}")
     except OSError as error:
@@ -82,26 +85,14 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        async with self._background(), self._serving():
+        beside = background(self._admin, stop, self._link.run(), self._poller.run())
+        async with beside, self._serving():
             await stop.wait()
             log.info("stopping: %d requests in flight", self._app.in_flight)
             self._app.stopping = True
         await self._clickhouse.close()
         self._registry.close()
         log.info("stopped")
-
-    @contextlib.asynccontextmanager
-    async def _background(self) -> AsyncIterator[None]:
-        await self._admin.start()
-        settle_garbage_collector()
-        tasks = [asyncio.create_task(self._link.run()), asyncio.create_task(self._poller.run())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._admin.stop()
 
     @contextlib.asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
