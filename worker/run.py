@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -79,6 +80,8 @@ class Worker:
                     await self._one_session(connection, stop)
             except (ChannelLost, AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
                 log.warning("broker: %s, connecting anew in %.1f s", _why(error), pause_s)
+                # A lost channel leaves cycles with megabytes of messages behind, and collections are rare by design.
+                gc.collect()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await stop.wait()

@@ -11,7 +11,7 @@ import pytest
 from deploy.local.rabbitmq import RabbitMQNode
 from shared import queue
 from tests import parts, services
-from tests.delivery import faults
+from tests.delivery import faults, test_backlog
 from tests.delivery.faults import Ledger
 from tests.services import System
 
@@ -61,3 +61,24 @@ def new_queue(system: System) -> None:
     parts.run_apart(lambda: parts.delete_queue(system.broker.amqp_url, queue.QUEUE))
     services.wait_for(lambda: "consumer cancelled" in system.workers[0].text())
     services.hitline(system.env, "migrate", "--no-clickhouse")
+
+
+@pytest.mark.full
+async def test_batches_that_were_given_up_leave_no_memory_behind(fragile: System) -> None:
+    """Twenty channels lost with full hands while ClickHouse is away, as in an outage of half a day."""
+    worker = fragile.workers[0]
+    fragile.clickhouse.kill()
+    try:
+        await test_backlog.fill(fragile, 100_000)
+        sizes = []
+        for number in range(20):
+            await asyncio.sleep(4)
+            sizes.append(round(worker.resident_mib()))
+            await asyncio.to_thread(close_connections, fragile)
+            if number % 5 == 4:
+                print(f"  {number + 1} channels lost: {sizes} MiB", flush=True)
+    finally:
+        fragile.clickhouse.start()
+    await asyncio.to_thread(fragile.wait_for_outcomes, 100_000)
+    assert fragile.outcomes() == {"stored": 100_000}
+    assert max(sizes[10:]) < 1.2 * max(sizes[:5])
