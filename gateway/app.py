@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -36,6 +37,8 @@ class App:
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
+        # Looking a metric up by its labels costs more than counting; there are a few dozen combinations.
+        self._count = lru_cache(maxsize=None)(metrics.REQUESTS.labels)
         self._seconds = {path: metrics.REQUEST_SECONDS.labels(path) for path in (*routes, _OTHER)}
         self.in_flight = 0
         #: Set by a stop: whoever still sends is answered, and told to connect anew (elsewhere) next time.
@@ -58,7 +61,7 @@ class App:
         if self.stopping:
             response.force_close()
         route = path if path in self._routes else _OTHER
-        metrics.REQUESTS.labels(route, response.status).inc()
+        self._count(route, response.status).inc()
         self._seconds[route].observe(time.perf_counter() - began)
         return response
 

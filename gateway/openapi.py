@@ -33,7 +33,7 @@ def _optional(schema: Schema) -> Schema:
 
 _UUID: Final = {
     "type": ["string", "null"],
-    "format": "uuid",
+    # Not `format: uuid`, which some take to exclude versions that came after RFC 4122.
     "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
 }
 _PIXELS: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
