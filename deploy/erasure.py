@@ -6,7 +6,6 @@ What an erasure touches is written down before the first row goes, so that one w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
@@ -84,10 +83,14 @@ async def erase(clickhouse: ClickHouse, erasure: Erasure) -> int:
     else:
         raise NotErased(f"{left} pageviews arrived meanwhile and are left: run `hitline erase --resume`")
     groups = await days.by_zone(clickhouse, sorted(touched))
+    computed = await run.nothing_before(clickhouse)
     versions = [await run.recompute(clickhouse, group) for group in groups]
     oldest = min((version for version in versions if version is not None), default=0)
     await run.forget_older(clickhouse, sorted(touched), oldest)
-    await _verify(clickhouse, erasure, groups)
+    await _verify(clickhouse, erasure)
+    for group in groups:
+        if differing := await run.differing(clickhouse, group, oldest, computed):
+            raise NotErased(f"rollups of {differing} days differ from the pageviews: run `hitline erase --resume`")
     await _note(clickhouse, Erasure(erasure_id=erasure.erasure_id), count, done=True)
     return count
 
@@ -132,15 +135,12 @@ async def _delete(clickhouse: ClickHouse, erasure: Erasure) -> None:
     )
 
 
-async def _verify(clickhouse: ClickHouse, erasure: Erasure, groups: Sequence[Days]) -> None:
-    """Compare the rollups of every day that was touched with the pageviews that are left."""
+async def _verify(clickhouse: ClickHouse, erasure: Erasure) -> None:
+    """See that no row is left, replaced ones included."""
     where, parameters = erasure.condition()
     left = await clickhouse.query(f"SELECT count() FROM hitline.pageviews_raw WHERE {where}", parameters)  # noqa: S608
     if left.result_rows[0][0]:
         raise NotErased(f"{left.result_rows[0][0]} rows are left: run `hitline erase --resume`")
-    for group in groups:
-        if differing := await run.differing(clickhouse, group):
-            raise NotErased(f"rollups of {differing} days differ from the pageviews: run `hitline erase --resume`")
 
 
 async def _note(clickhouse: ClickHouse, erasure: Erasure, count: int, *, done: bool) -> None:

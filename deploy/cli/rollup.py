@@ -10,7 +10,7 @@ import click
 from pydantic import Field
 
 from deploy import erasure, retention
-from deploy.cli.support import CommandError, as_text, connected, run, warn
+from deploy.cli.support import CommandError, as_click_error, as_text, connected, run, warn
 from deploy.rollups.run import Summary, roll_up
 from shared import logs
 from shared.clickhouse import ClickHouse
@@ -64,7 +64,7 @@ async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) 
                     await _retain(clickhouse, settings.retention_days)
                     retained_at = began
         except Exception as error:  # noqa: BLE001 - told, and tried again: what is due stays due
-            warn(f"rollups are not up to date: {error}")
+            warn(f"rollups are not up to date: {as_click_error(error).message}")
         await asyncio.sleep(max(1.0, every_s - (time.monotonic() - began)))
 
 

@@ -47,7 +47,7 @@ class Summary:
 
 async def roll_up(clickhouse: ClickHouse, *, everything: bool = False) -> Summary:
     """Compute every day that has changed since the last run, or every day there is."""
-    complete_to = (await clickhouse.query(_NOTHING_BEFORE)).result_rows[0][0]
+    complete_to = await nothing_before(clickhouse)
     last = (await clickhouse.query("SELECT max(complete_to) FROM hitline.rollup_runs")).result_rows[0][0]
     since = _EPOCH if everything else max(_EPOCH, last - _MARGIN)
     registry = (await clickhouse.query("SELECT max(version) FROM hitline_control.sites")).result_rows[0][0]
@@ -99,11 +99,20 @@ async def forget_older(clickhouse: ClickHouse, site_days: Sequence[SiteDay], ver
             )
 
 
-async def differing(clickhouse: ClickHouse, group: Days) -> int:
-    """Return how many of these days have other numbers in a rollup than in the pageviews."""
+async def nothing_before(clickhouse: ClickHouse) -> datetime:
+    """Return the moment before which no pageview can appear any more: no insert that began earlier is running."""
+    moment: datetime = (await clickhouse.query(_NOTHING_BEFORE)).result_rows[0][0]
+    return moment
+
+
+async def differing(clickhouse: ClickHouse, group: Days, oldest: int, computed: datetime) -> int:
+    """Return how many of these days have other numbers in a rollup than in the pageviews.
+
+    `oldest`: the lowest version that their rollups must have; `computed`: what was stored later need not be in them.
+    """
     wrong = 0
     for chunk in group.chunks():
-        result = await clickhouse.query(sql.differing(group.zone, chunk))
+        result = await clickhouse.query(sql.differing(group.zone, chunk, oldest), {"computed": computed})
         wrong += result.result_rows[0][0]
     return wrong
 

@@ -37,8 +37,8 @@ HOURLY: Final[Mapping[str, str]] = {
 SiteDay = tuple[UUID, date]
 
 _COLUMNS: Final = (
-    "session_id, page_id, hostname, path, referrer_host, utm_source, utm_medium, utm_campaign, utm_term, utm_content,"
-    " country, region, city, language, device, browser, os, provider"
+    "session_id, page_id, stored_at, hostname, path, referrer_host, utm_source, utm_medium, utm_campaign, utm_term,"
+    " utm_content, country, region, city, language, device, browser, os, provider"
 )
 
 
@@ -127,15 +127,24 @@ def hourly(zone: str, due: Sequence[SiteDay], version: int) -> str:
     GROUP BY site_id, dimension, is_bot, day"""  # noqa: S608
 
 
-def differing(zone: str, due: Sequence[SiteDay]) -> str:
+def differing(zone: str, due: Sequence[SiteDay], oldest: int) -> str:
     """Return the query that counts the days whose rollups hold another number of pageviews than the pageviews are.
 
-    Every dimension has to add up, and every path to have its own number.
+    Every dimension has to add up, and every path to have its own number.  Days that got pageviews since {computed} may
+    differ; that their rollups are of version `oldest` or later tells that they were computed anew, too.
     """
     return f"""
     {_source(zone, due)}
     SELECT uniqExact(site_id, day) FROM
     (
+        SELECT site_id, day FROM hitline.daily_raw FINAL
+        WHERE (site_id, day) IN (SELECT site_id, day FROM due) AND version < {oldest}
+        UNION ALL
+        SELECT site_id, day FROM hitline.hourly_raw FINAL
+        WHERE (site_id, day) IN (SELECT site_id, day FROM due) AND version < {oldest}
+        UNION ALL
+        SELECT site_id, day FROM
+        (
         SELECT site_id, day, path, sum(seen) AS a, sum(by_day) AS b, sum(by_hour) AS c FROM
         (
             SELECT site_id, day, path, 1 AS seen, 0 AS by_day, 0 AS by_hour FROM seen
@@ -158,6 +167,9 @@ def differing(zone: str, due: Sequence[SiteDay]) -> str:
         ) AS rolled
         GROUP BY site_id, day, dimension
         HAVING p > 0 AND (site_id, day, p) NOT IN (SELECT site_id, day, count() FROM seen GROUP BY site_id, day)
+        )
+        WHERE (site_id, day) NOT IN
+            (SELECT site_id, day FROM seen WHERE stored_at >= {{computed:DateTime64(3, 'UTC')}})
     )"""  # noqa: S608
 
 

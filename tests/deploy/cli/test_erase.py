@@ -1,0 +1,106 @@
+"""`hitline erase` and `hitline retain` as commands; what they do is proven in tests/deploy/rollups."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from deploy.cli import main
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups import days, run
+from shared.clickhouse import ClickHouse
+from tests import parts, services
+from tests.deploy.cli.conftest import Hitline
+from tests.deploy.rollups import visits
+
+SITE = next(iter(visits.SITES))
+
+
+@pytest.fixture
+def rows(tables: ClickHouseProcess) -> list[visits.Row]:
+    visits.register(tables)
+    rows = visits.make(60, seed=1, days=2)
+    visits.insert(tables, rows)
+    return rows
+
+
+def test_it_wants_to_know_what(hitline: Hitline) -> None:
+    assert "say what" in hitline("erase", "--yes", expect=1).stderr
+    assert "--from must lie before" in hitline("erase", "--from", "2026-02-02", "--to", "2026-02-02", expect=1).stderr
+    assert "there is no site" in hitline("erase", "--site", "none.example", "--yes", expect=1).stderr
+
+
+def test_a_dry_run_and_a_no_change_nothing(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row], tmp_path: Path
+) -> None:
+    assert f"{len(rows)} pageviews" in hitline("erase", "--from", "2026-01-01", "--dry-run").stdout
+    env = parts.make_env(tmp_path, tables)
+    asked = parts.in_thread(lambda: CliRunner().invoke(main, ["erase", "--from", "2026-01-01"], env=env, input="n\n"))
+    assert asked.exit_code == 1
+    assert f"Erase {len(rows)} pageviews" in asked.output
+    assert services.count(tables) == len(rows)
+
+
+def test_a_removed_site_and_a_site_by_its_id(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
+) -> None:
+    first, second = list(visits.SITES)[:2]
+    of_first = sum(row["site_id"] == str(first) for row in rows)
+    hitline("site", "remove", f"{first.hex[-4:]}.example")
+    assert f"{of_first} pageviews erased" in hitline("erase", "--site", f"{first.hex[-4:]}.example", "--yes").stdout
+    hitline("erase", "--site", str(second), "--yes")
+    assert services.count(tables, where=f"site_id IN ('{first}', '{second}')") == 0
+
+
+def test_everything_given_has_to_hold(hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]) -> None:
+    hitline("erase", "--site", str(SITE), "--path", "/a", "--from", "2026-03-28T00:00:00+02:00", "--yes")
+    gone = [
+        row for row in rows
+        if row["site_id"] == str(SITE) and row["path"] == "/a" and row["timestamp"] >= "2026-03-27 22:00"
+    ]  # fmt: skip
+    assert services.count(tables) == len(rows) - len(gone)
+
+
+def test_it_ends_while_pageviews_of_the_same_days_arrive(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
+) -> None:
+    stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.is_set():
+            fresh = [{**row, "page_id": str(uuid.uuid4()), "path": "/kept"} for row in rows[:20]]
+            visits.insert(tables, fresh)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        assert "none left" in hitline("erase", "--path", "/a", "--yes").stdout
+    finally:
+        stop.set()
+        thread.join()
+    assert services.count(tables, where="path = '/a'") == 0
+
+
+async def test_rollups_that_differ_are_noticed(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
+) -> None:
+    hitline("rollup")
+    client = ClickHouse(tables.url, "hitline tests")
+    try:
+        now = await run.nothing_before(client)
+        groups = await days.of_pageviews(client, "1", {})
+        assert [await run.differing(client, group, 0, now) for group in groups] == [0] * len(groups)
+        await client.command(
+            "ALTER TABLE hitline.pageviews_raw DELETE WHERE page_id = {page:UUID}", {"page": rows[0]["page_id"]},
+            {"mutations_sync": 2},
+        )  # fmt: skip
+        assert sum([await run.differing(client, group, 0, now) for group in groups]) == 1
+        later = 2**63
+        every = [await run.differing(client, group, later, now) for group in groups]
+        assert every == [len(group.pageviews) for group in groups]
+    finally:
+        await client.close()
