@@ -101,15 +101,21 @@ class Inserter:
         began = time.perf_counter()
         query_id = f"{self._name}{uuid.uuid4()}"
         self._running = query_id
-        await self._clickhouse.insert(
-            "hitline.pageviews_raw",
-            COLUMNS,
-            to_columns(rows),
-            token=token_of(rows),
-            settings={**_SETTINGS, "query_id": query_id},
-            column_type_names=COLUMN_TYPES,
-            column_oriented=True,
-        )
+        columns = to_columns(rows)
+        try:
+            await self._clickhouse.insert(
+                "hitline.pageviews_raw",
+                COLUMNS,
+                columns,
+                token=token_of(rows),
+                settings={**_SETTINGS, "query_id": query_id},
+                column_type_names=COLUMN_TYPES,
+                column_oriented=True,
+            )
+        finally:
+            # The client's insert context is part of a cycle and keeps its data until the next full collection, which
+            # is rare by design: memory grew by a megabyte an insert.
+            columns.clear()
         self._running = None
         metrics.INSERT_ROWS.observe(len(rows))
         metrics.INSERT_SECONDS.observe(time.perf_counter() - began)

@@ -69,3 +69,4 @@ class Settler:
                 column_type_names=outcome_rows.COLUMN_TYPES,
             )
         )
+        rows.clear()  # as in `Inserter`: the client would keep them
