@@ -20,8 +20,8 @@ async def test_rolling_restarts_of_workers_redeliver_nothing(bare: System) -> No
     ledger, done = Ledger(), asyncio.Event()
     posting = asyncio.create_task(faults.stream(bare, ledger, done, 3_000, 1_500))
     redelivered = 0.0
-    for _ in range(2):
-        for worker in workers:
+    for worker in workers:
+        for _ in range(2):
             await asyncio.sleep(0.5)
             redelivered += faults.metric(worker, "hitline_messages_total", '{redelivered="true"}')
             assert await asyncio.to_thread(worker.stop) == 0

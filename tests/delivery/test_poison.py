@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +124,30 @@ async def test_much_poison_pauses_and_the_good_goes_on_before_it(bare: System) -
     assert await asyncio.to_thread(worker.stop) == 0
 
 
+@pytest.mark.full
+async def test_a_replay_that_is_killed_loses_nothing_and_is_simply_run_again(refusing: System) -> None:
+    letters = 300
+    refusing.add_worker()
+    made = [KINDS["refused by ClickHouse"].make() for _ in range(letters)]
+    await poison_kinds.publish(refusing.broker.amqp_url, made)
+    await wait_for_outcomes(refusing, {"stored": letters, "dead_lettered": letters})
+    parts.execute(refusing.clickhouse, "ALTER TABLE hitline.pageviews_raw DROP CONSTRAINT good")
+    for _ in range(3):
+        before = await parts.depth(refusing.broker.amqp_url, queue.DEAD_QUEUE)
+        command = [sys.executable, "-c", "from deploy.cli import main; main()", "dead", "replay", "--all"]
+        with subprocess.Popen(command, env=refusing.env, cwd=Path(__file__).parents[2]) as replaying:
+            await asyncio.to_thread(
+                services.wait_for, lambda: services.count(refusing.clickhouse) > 2 * letters - before
+            )
+            replaying.kill()
+    dead(refusing, "replay", "--all")
+
+    await wait_for_outcomes(refusing, {"stored": 2 * letters})
+    assert listed(refusing, 0) == []
+    assert (services.count(refusing.clickhouse), faults.doubled(refusing)) == (2 * letters, 0)
+
+
+@pytest.mark.full
 async def test_a_full_dead_letter_queue_holds_up_nothing_but_poison(bare: System) -> None:
     bare.broker.ctl("set_policy", "tiny", "^hitline.dead$", '{"max-length": 1}', "--apply-to", "queues")
     try:

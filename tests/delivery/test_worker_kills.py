@@ -20,12 +20,12 @@ WORKERS = 3
 
 
 async def test_workers_killed_at_any_moment_lose_and_double_nothing(bare: System) -> None:
-    await prove(bare, at_random=4, before_ack=2, in_insert=2, pageviews=8_000, per_second=800)
+    await prove(bare, at_random=2, before_ack=1, in_insert=1, pageviews=3_000, per_second=800)
 
 
 @pytest.mark.full
 async def test_a_hundred_kills_in_a_stream_of_300_000(bare: System) -> None:
-    await prove(bare, at_random=60, before_ack=28, in_insert=12, pageviews=300_000, per_second=1_200)
+    await prove(bare, at_random=60, before_ack=28, in_insert=12, pageviews=300_000, per_second=1_800)
 
 
 @dataclass
