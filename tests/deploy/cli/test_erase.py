@@ -17,13 +17,13 @@ from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
 
-SITE = next(iter(visits.SITES))
+SITE = next(iter(visits.FEW))
 
 
 @pytest.fixture
 def rows(tables: ClickHouseProcess) -> list[visits.Row]:
     visits.register(tables)
-    rows = visits.make(60, seed=1, days=2)
+    rows = visits.make(60, seed=1, days=2, sites=visits.FEW)
     visits.insert(tables, rows)
     return rows
 
@@ -48,7 +48,7 @@ def test_a_dry_run_and_a_no_change_nothing(
 def test_a_removed_site_and_a_site_by_its_id(
     hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
 ) -> None:
-    first, second = list(visits.SITES)[:2]
+    first, second = list(visits.FEW)[:2]
     of_first = sum(row["site_id"] == str(first) for row in rows)
     hitline("site", "remove", f"{first.hex[-4:]}.example")
     assert f"{of_first} pageviews erased" in hitline("erase", "--site", f"{first.hex[-4:]}.example", "--yes").stdout

@@ -43,15 +43,17 @@ def start_over(clickhouse: ClickHouseProcess) -> None:
         parts.execute(clickhouse, f"DROP DATABASE IF EXISTS {database} SYNC")
 
 
-def fresh_schema(clickhouse: ClickHouseProcess) -> str:
-    start_over(clickhouse)
-    apply(clickhouse, FILES)
-    return parts.execute(clickhouse, SCHEMA)
+@pytest.fixture(scope="module")
+def fresh_schema(bare: ClickHouseProcess) -> str:
+    start_over(bare)
+    apply(bare, FILES)
+    return parts.execute(bare, SCHEMA)
 
 
 @pytest.mark.parametrize("version", range(1, len(FILES)))
-def test_an_earlier_version_with_data_becomes_what_a_new_one_is(bare: ClickHouseProcess, version: int) -> None:
-    wanted = fresh_schema(bare)
+def test_an_earlier_version_with_data_becomes_what_a_new_one_is(
+    bare: ClickHouseProcess, fresh_schema: str, version: int
+) -> None:
     start_over(bare)
     apply(bare, FILES[:version])
     visits.insert(bare, visits.make(100, seed=version))
@@ -63,14 +65,14 @@ def test_an_earlier_version_with_data_becomes_what_a_new_one_is(bare: ClickHouse
         )
     before = parts.execute(bare, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews")
     apply(bare, FILES)
-    assert parts.execute(bare, SCHEMA) == wanted
+    assert parts.execute(bare, SCHEMA) == fresh_schema
     assert parts.execute(bare, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews") == before
     if version >= 2:
         assert parts.execute(bare, "SELECT sum(pageviews) FROM hitline.outcomes").strip() == "7"
 
 
-def test_running_all_of_it_twice_changes_nothing(bare: ClickHouseProcess) -> None:
-    wanted = fresh_schema(bare)
+def test_running_all_of_it_twice_changes_nothing(bare: ClickHouseProcess, fresh_schema: str) -> None:
+    apply(bare, FILES)
     parts.execute(bare, "TRUNCATE TABLE hitline_control.migrations")  # as if no run had been recorded
     apply(bare, FILES)
-    assert parts.execute(bare, SCHEMA) == wanted
+    assert parts.execute(bare, SCHEMA) == fresh_schema

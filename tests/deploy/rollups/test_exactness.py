@@ -114,7 +114,7 @@ def erase(stored: Stored, keys: list[tuple[Any, ...]]) -> None:
 
 def test_erased_values_are_in_no_row_of_a_rollup_any_more(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables)
-    visits.insert(tables, [{**row, "path": "/secret"} for row in visits.make(50, seed=3)])
+    visits.insert(tables, [{**row, "path": "/secret"} for row in visits.make(50, seed=3, sites=visits.FEW)])
     hitline("rollup")
     hitline("erase", "--path", "/sec*", "--yes")
     for table in ("daily_raw", "hourly_raw"):
@@ -126,7 +126,7 @@ def test_erased_values_are_in_no_row_of_a_rollup_any_more(tables: ClickHouseProc
 def test_a_site_that_moves_to_another_time_zone_gets_new_days(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables)
     stored: Stored = {}
-    rows = visits.make(400, seed=4)
+    rows = visits.make(300, seed=4, sites=visits.FEW)
     visits.insert(tables, rows)
     visits.store(stored, rows)
     hitline("rollup")
@@ -141,7 +141,7 @@ def test_two_runs_at_once_and_runs_beside_inserts(tables: ClickHouseProcess, hit
 
     visits.register(tables)
     stored: Stored = {}
-    rows = visits.make(600, seed=5)
+    rows = visits.make(400, seed=5, sites=visits.FEW)
     visits.store(stored, rows)
     random.Random(5).shuffle(rows)
 
@@ -165,7 +165,7 @@ def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess,
 
     visits.register(tables)
     stored: Stored = {}
-    rows = visits.make(200, seed=6)
+    rows = visits.make(150, seed=6, sites=visits.FEW)
     visits.insert(tables, rows)
     visits.store(stored, rows)
     hitline("rollup")
@@ -190,17 +190,17 @@ def test_retention_takes_whole_days_of_each_site(tables: ClickHouseProcess, hitl
     visits.register(tables)
     now = datetime.now(UTC)
     stored: Stored = {}
-    rows = visits.make(300, seed=7, first=datetime(now.year - 1, 1, 1, tzinfo=UTC), days=200)
-    recent = visits.make(100, seed=8, first=now.replace(hour=0), days=1)
+    rows = visits.make(150, seed=7, first=datetime(now.year - 1, 1, 1, tzinfo=UTC), days=100, sites=visits.FEW)
+    recent = visits.make(60, seed=8, first=now.replace(hour=0), days=1, sites=visits.FEW)
     for some in (rows, recent):
         visits.insert(tables, some)
         visits.store(stored, some)
     hitline("rollup")
-    short = dict.fromkeys([next(iter(SITES))], "UTC")
+    short = dict.fromkeys([next(iter(visits.FEW))], "UTC")
     visits.insert(
         tables,
-        [{"site_id": str(site), "name": "short.example", "timezone": "UTC", "retention_days": 90, "version": 3,
-          "created_at": "2026-01-01 00:00:00"} for site in short],
+        [{"site_id": str(site), "name": "short.example", "timezone": visits.FEW[site], "retention_days": 90,
+          "version": 3, "created_at": "2026-01-01 00:00:00"} for site in short],
         "hitline_control.sites",
     )  # fmt: skip
     assert hitline("retain", "--dry-run").stdout.count("would go") == 1

@@ -10,7 +10,7 @@ from tests.deploy.rollups import visits
 
 def test_everything_stored_before_the_time_told_is_in_the_rollups(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables)
-    visits.insert(tables, visits.make(100, seed=1))
+    visits.insert(tables, visits.make(50, seed=1, sites=visits.FEW))
     told = hitline("rollup").stdout
     [count] = services.rows(
         tables,
@@ -26,9 +26,11 @@ def test_everything_stored_before_the_time_told_is_in_the_rollups(tables: ClickH
 def test_a_second_run_has_nothing_to_do_but_what_is_new(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """It looks a minute back, for clocks that are set back, and finds only days of that minute."""
     visits.register(tables)
-    visits.insert(tables, [{**row, "stored_at": "2026-01-01 00:00:00"} for row in visits.make(100, seed=1)])
+    visits.insert(
+        tables, [{**row, "stored_at": "2026-01-01 00:00:00"} for row in visits.make(50, seed=1, sites=visits.FEW)]
+    )
     assert "0 days of sites" not in hitline("rollup").stdout
     assert "0 days of sites computed" in hitline("rollup").stdout
-    row = visits.make(100, seed=1)[0]
+    row = visits.make(50, seed=1, sites=visits.FEW)[0]
     visits.insert(tables, [{**row, "page_id": "00000000-0000-4000-8000-000000000001"}])
     assert "1 days of sites computed" in hitline("rollup").stdout
