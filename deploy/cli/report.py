@@ -14,7 +14,7 @@ from deploy.cli.sites import stored_site
 from deploy.cli.support import CommandError, connected, load_settings, print_json, run
 from deploy.report import page, tables
 from deploy.report.figures import Period, Report, collect
-from shared.clickhouse import ClickHouse
+from shared.clickhouse import ClickHouse, failure_of
 
 #: A large site over years.
 _READ_SECONDS = 300.0
@@ -77,7 +77,15 @@ async def _site(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
     )
     if known.result_rows:
         return tuple(known.result_rows[0])
-    site = await stored_site(clickhouse, name)
+    try:
+        site = await stored_site(clickhouse, name)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None or not failure.denied:
+            raise
+        raise CommandError(
+            f"there is no site {name} that this user may see; a new one shows after the next `hitline rollup`"
+        ) from None
     return site.site_id, site.name, site.timezone or "UTC"
 
 

@@ -72,6 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         registry("site", "add", "added.example")
         registry("client", "add", "edge", "--grant", "added.example")
         registry("exclude", "add", "--path", "/admin")
+        sites = ", ".join(f"('{site}', '{site.hex[-4:]}.example', '{zone}')" for site, zone in visits.SITES.items())
+        server("hitline_registry", f"INSERT INTO hitline_control.sites (site_id, name, timezone) VALUES {sites}")
         rows = visits.make(200, seed=1)
         columns = ", ".join(rows[0])
         values = "\n".join(visits.json.dumps(row) for row in rows)
@@ -199,6 +201,16 @@ def test_a_tenant_sees_its_own_sites_in_every_view(server: Server) -> None:
     assert int(server(tenant, f"SELECT count() FROM {between.format(MINE)}")) > 0
     assert server(tenant, f"SELECT count() FROM {between.format(OTHER)}") == "0"
     assert server(tenant, "SELECT * FROM hitline_control.sites") == DENIED
+
+
+def test_reports_show_a_user_what_it_may_see(server: Server, tmp_path: Path) -> None:
+    def report(user: str, site: str, expect: int = 0) -> str:
+        hitline = runner_with(parts.make_env(tmp_path, CLICKHOUSE_URL=server.url(user)))
+        return hitline("report", site, "--from", "2026-03-01", "--to", "2026-04-30", expect=expect).output
+
+    assert "Pageviews" in report("hitline_analyst", OTHER)
+    assert "Pageviews" in report("hitline_tenant_shop", MINE)
+    assert "that this user may see" in report("hitline_tenant_shop", OTHER, expect=1)
 
 
 def test_roles_in_sql_say_what_the_xml_says() -> None:
