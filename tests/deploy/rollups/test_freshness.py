@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 from deploy.local.clickhouse.process import ClickHouseProcess
-from tests import services
+from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
 
@@ -34,3 +36,29 @@ def test_a_second_run_has_nothing_to_do_but_what_is_new(tables: ClickHouseProces
     row = visits.make(50, seed=1, sites=visits.FEW)[0]
     visits.insert(tables, [{**row, "page_id": "00000000-0000-4000-8000-000000000001"}])
     assert "1 days of sites computed" in hitline("rollup").stdout
+
+
+def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    """Its rows say that they were stored before the run, and the run can't see them."""
+    visits.register(tables)
+    site = next(iter(visits.FEW))
+    slow = (
+        "INSERT INTO hitline.pageviews_raw (site_id, timestamp, session_id, page_id, stored_at) SELECT"
+        f" '{site}', now64(3), generateUUIDv4(), generateUUIDv4(), now64(3) FROM numbers(3) WHERE sleepEachRow(1) = 0"
+    )
+    thread = threading.Thread(target=parts.execute, args=(tables, slow))
+    thread.start()
+    services.wait_for(
+        lambda: services.rows(tables, "SELECT 1 AS n FROM system.processes WHERE query LIKE 'INSERT%sleepEachRow%'")
+    )
+    hitline("rollup")
+    thread.join()
+    [row] = services.rows(
+        tables,
+        "SELECT (SELECT max(complete_to) FROM hitline.rollup_runs) <= min(stored_at) AS held_back, count() AS stored,"
+        " (SELECT sum(pageviews) FROM hitline.daily WHERE dimension = '') AS rolled_up FROM hitline.pageviews",
+    )
+    assert bool(row["held_back"])
+    assert (int(row["stored"]), int(row["rolled_up"])) == (3, 0)
+    hitline("rollup")
+    assert parts.execute(tables, "SELECT sum(pageviews) FROM hitline.daily WHERE dimension = ''").strip() == "3"
