@@ -175,72 +175,77 @@ def _operation(
     }
 
 
-def _document() -> Schema:
-    one = {"$ref": "#/components/schemas/Pageview"}
-    # One good item is enough for a 202.  No maxItems: one more is not 400, as for what breaks a schema, but 413.
-    many = {
-        "type": "array",
-        "items": {"anyOf": [one, {"description": "Whatever is no pageview gets an error of its own in the answer."}]},
-        "anyOf": [{"maxItems": 0}, {"contains": one}],
+_ONE: Final[Schema] = {"$ref": "#/components/schemas/Pageview"}
+#: One good item is enough for a 202.  No maxItems: one more is not 400, as for what breaks a schema, but 413.
+_MANY: Final[Schema] = {
+    "type": "array",
+    "items": {"anyOf": [_ONE, {"description": "Whatever is no pageview gets an error of its own in the answer."}]},
+    "anyOf": [{"maxItems": 0}, {"contains": _ONE}],
+}
+
+
+def _paths() -> Schema:
+    return {
+        "/api/ingest/server/pageview": {
+            "post": _operation(
+                "postPageview",
+                f"Post one pageview, at most {MAX_BODY_BYTES} bytes. The Content-Type is ignored.",
+                {"application/json": {"schema": _ONE}},
+                {"description": "Durable in the queue.", "headers": _LIMITS},
+                "Error",
+            )
+        },
+        "/api/ingest/server/pageviews": {
+            "post": _operation(
+                "postPageviews",
+                f"Post up to {MAX_ITEMS} pageviews as a JSON array or as one JSON object a line (NDJSON), at most "
+                f"{MAX_BATCH_BYTES} bytes before and after decompression. The Content-Type is ignored. Good items "
+                "are accepted even when others are not.",
+                {"application/json": {"schema": _MANY}},
+                {
+                    "description": "What was accepted is durable in the queue; each other item has an error.",
+                    "headers": _LIMITS,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Results"}}},
+                },
+                "BatchError",
+                required=False,
+            )
+        },
+        "/api/openapi.json": {"get": _DESCRIPTION},
     }
+
+
+_DESCRIPTION: Final[Schema] = {
+    "operationId": "getDescription",
+    "summary": "This description.",
+    "security": [],
+    "responses": {
+        "200": {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}
+    },
+}
+_COMPONENTS: Final[Schema] = {
+    "securitySchemes": {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    },
+    "schemas": {
+        "Pageview": _PAGEVIEW,
+        "Error": _ERROR,
+        "Results": _RESULTS,
+        "BatchError": {
+            "description": "With the items' own errors, where it is they that are wrong.",
+            "allOf": [{"$ref": "#/components/schemas/Error"}],
+        },
+    },
+}
+
+
+def _document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hitline", "version": "1", "description": _ABOUT, "license": {"name": "MIT"}},
-        "paths": {
-            "/api/ingest/server/pageview": {
-                "post": _operation(
-                    "postPageview",
-                    f"Post one pageview, at most {MAX_BODY_BYTES} bytes. The Content-Type is ignored.",
-                    {"application/json": {"schema": one}},
-                    {"description": "Durable in the queue.", "headers": _LIMITS},
-                    "Error",
-                )
-            },
-            "/api/ingest/server/pageviews": {
-                "post": _operation(
-                    "postPageviews",
-                    f"Post up to {MAX_ITEMS} pageviews as a JSON array or as one JSON object a line (NDJSON), at most "
-                    f"{MAX_BATCH_BYTES} bytes before and after decompression. The Content-Type is ignored. Good items "
-                    "are accepted even when others are not.",
-                    {"application/json": {"schema": many}},
-                    {
-                        "description": "What was accepted is durable in the queue; each other item has an error.",
-                        "headers": _LIMITS,
-                        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Results"}}},
-                    },
-                    "BatchError",
-                    required=False,
-                )
-            },
-            "/api/openapi.json": {
-                "get": {
-                    "operationId": "getDescription",
-                    "summary": "This description.",
-                    "security": [],
-                    "responses": {
-                        "200": {
-                            "description": "OpenAPI 3.1",
-                            "content": {"application/json": {"schema": {"type": "object"}}},
-                        }
-                    },
-                }
-            },
-        },
-        "components": {
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
-            "schemas": {
-                "Pageview": _PAGEVIEW,
-                "Error": _ERROR,
-                "Results": _RESULTS,
-                "BatchError": {
-                    "description": "With the items' own errors, where it is they that are wrong.",
-                    "allOf": [{"$ref": "#/components/schemas/Error"}],
-                },
-            },
-        },
+        "paths": _paths(),
+        "components": _COMPONENTS,
     }
 
 
