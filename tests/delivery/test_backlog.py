@@ -21,7 +21,7 @@ from tests.services import System
 
 LARGE = 500
 #: Of each backlog this share comes in messages of one pageview each, as a quiet gateway publishes them.
-SINGLES = 0.1
+SINGLES = 0.05
 IN_FLIGHT = 200
 
 

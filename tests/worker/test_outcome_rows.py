@@ -1,0 +1,91 @@
+"""Every pageview has one end in outcomes, in whatever order it died, was redelivered and replayed."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from shared.message import Headers
+from shared.outcomes import Outcome
+from worker.judge import End, Judged
+from worker.outcome_rows import NOTHING_EARLIER, Earlier, outcome_row, read_earlier
+from worker.write import _leave_out_replayed
+
+BATCH = uuid.UUID(int=7)
+MINUTE = 1_780_000_020
+STORED = End(MINUTE, b"s" * 16, b"c" * 16, Outcome.STORED)
+DEAD = End(MINUTE, bytes(16), b"c" * 16, Outcome.DEAD_LETTERED)
+
+
+def judged(ends: list[End], *, part_of: int | None = None) -> Judged:
+    """A message with these ends, or the replay of the pageview at position `part_of`."""
+    message = SimpleNamespace(timestamp=datetime(2026, 5, 28, tzinfo=UTC), headers={}, redelivered=True, body=b"")
+    first, repeated = (0, False) if part_of is None else (part_of, True)
+    return Judged(message, Headers(BATCH, len(ends), 0, first, repeated), ends=dict(enumerate(ends, first)))
+
+
+class Table:
+    """What ClickHouse makes of the rows: the newest of a key counts."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, list[Any]] = {}
+
+    def earlier(self) -> Earlier:
+        return read_earlier(
+            [
+                uuid.UUID(int=row[0].int), row[1], [datetime.fromtimestamp(minute, UTC) for minute in row[3]],
+                [uuid.UUID(int=site) for site in row[4]], [uuid.UUID(int=client) for client in row[5]], *row[6:],
+            ]
+            for row in self.rows.values()
+        )  # fmt: skip
+
+    def put(self, delivery: Judged, earlier: Earlier | None = None) -> None:
+        earlier = self.earlier() if earlier is None else earlier
+        _leave_out_replayed([delivery], earlier)
+        row = outcome_row(delivery, earlier)
+        self.rows[row[1]] = row
+
+    def totals(self) -> dict[str, int]:
+        total = Counter[str]()
+        for row in self.rows.values():
+            for outcome, count in zip(row[6], row[7], strict=True):
+                total[outcome] += count
+        return {outcome: count for outcome, count in total.items() if count}
+
+
+def test_a_replayed_pageview_is_taken_back_from_the_dead() -> None:
+    table = Table()
+    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
+    assert table.totals() == {"stored": 1, "dead_lettered": 1}
+    table.put(judged([STORED], part_of=1))
+    table.put(judged([STORED], part_of=1))  # a second letter of it
+    assert table.totals() == {"stored": 2}
+
+
+def test_one_that_dies_again_and_again_is_dead_once() -> None:
+    table = Table()
+    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
+    for other in (DEAD, DEAD._replace(client_id=b"d" * 16), DEAD):
+        table.put(judged([other], part_of=1))
+        assert table.totals() == {"stored": 1, "dead_lettered": 1}
+    table.put(judged([STORED], part_of=1))
+    assert table.totals() == {"stored": 2}
+
+
+def test_a_message_that_comes_again_after_a_replay_leaves_it_alone() -> None:
+    table = Table()
+    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
+    table.put(judged([STORED], part_of=1))
+    table.put(judged([STORED, STORED]))
+    assert table.totals() == {"stored": 2}
+
+
+def test_a_letter_whose_message_came_to_another_end_later_counts_nothing() -> None:
+    table = Table()
+    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
+    table.put(judged([STORED, STORED]))  # a worker with the right key
+    table.put(judged([STORED], part_of=1))
+    assert table.totals() == {"stored": 2}

@@ -1,0 +1,47 @@
+"""How many dead letters a worker may write before it pauses."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from worker.poison import BURST, PER_GOOD, PER_MINUTE, PoisonGuard
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def admitted(guard: PoisonGuard, most: int) -> int:
+    for count in range(most):
+        try:
+            async with asyncio.timeout(0.01):
+                await guard.admit()
+        except TimeoutError:
+            return count
+    return most
+
+
+async def test_a_burst_is_admitted_and_then_some_a_minute() -> None:
+    clock = Clock()
+    guard = PoisonGuard(clock)
+    assert await admitted(guard, 2_000) == BURST
+    clock.now += 60
+    assert await admitted(guard, 2_000) == PER_MINUTE
+
+
+@pytest.mark.parametrize(("good_for_each", "pauses"), [(1 / PER_GOOD, False), (0.5 / PER_GOOD, True)])
+async def test_poison_among_enough_good_pageviews_never_pauses(good_for_each: float, pauses: bool) -> None:
+    guard = PoisonGuard(Clock())
+    count = 0
+    for _ in range(5_000):
+        guard.saw_good(round(good_for_each))
+        if not await admitted(guard, 1):
+            break
+        count += 1
+    assert (count < 5_000) is pauses
