@@ -26,7 +26,7 @@ from tests import documents, parts
 from tests.bench.analysts import generate
 
 ROUNDS = 3
-#: As the table was before it was tuned: LZ4 (named, as recent servers choose ZSTD for large parts), no index on sessions.
+#: As the table was before it was tuned: LZ4, named since the default depends on server and part; no index on sessions.
 UNTUNED = (
     "CREATE TABLE hitline.untuned AS hitline.pageviews_raw ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(timestamp)"
     " ORDER BY (site_id, timestamp, session_id, page_id) SETTINGS default_compression_codec = 'LZ4'"
