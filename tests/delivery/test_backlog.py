@@ -16,7 +16,7 @@ from shared.message import Headers
 from shared.pageview import join, pack
 from shared.seal import Sealer
 from tests import parts, services
-from tests.delivery import poison_kinds
+from tests.delivery import faults, poison_kinds
 from tests.services import System
 
 LARGE = 500
@@ -34,21 +34,35 @@ async def test_a_backlog_of_small_and_large_messages_is_drained(bare: System) ->
 
 
 @pytest.mark.full
-async def test_a_backlog_of_two_million_and_two_workers_against_one(bare: System) -> None:
+async def test_two_workers_drain_faster_than_one(bare: System) -> None:
+    """Where each insert takes a second on the server, so that workers and not this machine's cores are the limit."""
     rates = {}
+    total = 0
+    with faults.slow_inserts(bare, 1):
+        for workers in (1, 2):
+            total += 300_000
+            await fill(bare, 300_000)
+            rates[workers], _, _ = await drain(bare, total, workers)
+            print(f"  {workers} workers: {rates[workers]:.0f} pageviews/s", flush=True)
+    assert exact(bare, total)
+    assert rates[2] > rates[1]
+
+
+@pytest.mark.full
+async def test_a_million_by_one_worker_and_another_by_two(bare: System) -> None:
+    """As fast as this machine goes; with two cores for workers, broker and ClickHouse one worker takes them all."""
     total = 0
     for workers in (1, 2):
         total += 1_000_000
         await fill(bare, 1_000_000)
-        rates[workers], most_mib, samples = await drain(bare, total, workers)
+        rate, most_mib, samples = await drain(bare, total, workers)
         half = len(samples) // 2
         print(
-            f"  {workers} workers: {rates[workers]:.0f} pageviews/s, at most {most_mib:.0f} MiB a worker"
+            f"  {workers} workers: {rate:.0f} pageviews/s, at most {most_mib:.0f} MiB a worker"
             f" (first half {max(samples[:half]):.0f}, second {max(samples[half:]):.0f})"
         )
         assert most_mib < 500
     assert exact(bare, total)
-    assert rates[2] > rates[1]
 
 
 @pytest.mark.full
