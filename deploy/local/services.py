@@ -20,18 +20,18 @@ class ServiceError(RuntimeError):
 
 
 class Service:
-    """A command that answers HTTP on a loopback port once it is ready."""
+    """A command that runs until it is stopped, most of them with an HTTP port that tells when they are ready."""
 
     def __init__(
         self,
         name: str,
         command: list[str],
         directory: Path,
-        ready: tuple[int, str],
+        ready: tuple[int, str] | None,
         death_signal: signal.Signals = signal.SIGTERM,
         serves: int | None = None,
     ) -> None:
-        """`directory`: the stack's, for the log. `ready`: port and path that answer 200 when it is.
+        """`directory`: the stack's, for the log. `ready`: port and path that answer 200 when it is; None: at once.
 
         `serves`: a further port that it must listen on by then; the one of `ready` may be there a moment earlier.
         """
@@ -61,7 +61,7 @@ class Service:
             time.sleep(0.05)
 
     def _is_ready(self) -> bool:
-        return answers_ok(*self._ready) and (self._serves is None or is_taken(self._serves))
+        return (self._ready is None or answers_ok(*self._ready)) and (self._serves is None or is_taken(self._serves))
 
     @property
     def running(self) -> bool:

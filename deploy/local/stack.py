@@ -20,8 +20,12 @@ from shared.settings import PREFIX
 _GATEWAY_GRACE_S, _WORKER_GRACE_S, _STORE_GRACE_S = 15.0, 40.0, 30.0
 
 
+# How often the rollups are brought up to date, in seconds: on one machine a day's pageviews are few.
+_ROLLUP_S = 30
+
+
 class Stack:
-    """Broker, ClickHouse, gateway and worker of one directory."""
+    """Broker, ClickHouse, gateway, worker and rollups of one directory."""
 
     def __init__(self, directory: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
         """`directory`: all data, logs and secrets go there. SetupError for settings that are wrong."""
@@ -38,6 +42,8 @@ class Stack:
         self.clickhouse: Service | None = self._embedded_clickhouse()
         self.gateway = self._hitline("gateway", self.ports.admin, self.ports.http)
         self.worker = self._hitline("worker", self.ports.worker_admin)
+        keep = hitline_command("rollup", "--every", str(_ROLLUP_S))
+        self.rollup = Service("rollup", keep, directory, None, signal.SIGKILL)
 
     def start(self) -> None:
         """Starts everything and waits until it is ready. SetupError, ServiceError or RuntimeError when it cannot."""
@@ -58,7 +64,7 @@ class Stack:
     def watch(self) -> None:
         """Returns never; ServiceError with the last lines of a part that died."""
         while True:
-            for service in (self.clickhouse, self.worker, self.gateway):
+            for service in (self.clickhouse, self.worker, self.gateway, self.rollup):
                 if service is not None and not service.running:
                     raise ServiceError(f"{service.name} died unexpectedly. {service.last_lines}")
             if not self.broker.running:
@@ -69,6 +75,7 @@ class Stack:
         """Stops everything in the order that loses no time: who accepts, who stores, then where it is stored."""
         self._geo.stop()
         self.gateway.stop(_GATEWAY_GRACE_S)
+        self.rollup.stop(_GATEWAY_GRACE_S)
         self.worker.stop(_WORKER_GRACE_S)
         if self.clickhouse is not None:
             self.clickhouse.stop(_STORE_GRACE_S)
@@ -91,6 +98,7 @@ class Stack:
         self.gateway.spawn(self._environment())
         admin_port = {"HITLINE_ADMIN_PORT": str(self.ports.worker_admin)}
         self.worker.spawn(self._environment() | admin_port)
+        self.rollup.spawn(self._environment())
         self.gateway.wait_until_ready()
         self.worker.wait_until_ready()
 

@@ -58,6 +58,7 @@ def _what_runs_where(stack: Stack) -> list[tuple[str, str, str]]:
     return [
         ("gateway", f"http://{LOOPBACK}:{ports.http}", f"metrics: http://{LOOPBACK}:{ports.admin}/metrics"),
         ("worker", "", f"metrics: http://{LOOPBACK}:{ports.worker_admin}/metrics"),
+        ("rollups", "", "hitline rollup --every …: what hitline.daily and hitline.hourly are kept by"),
         clickhouse,
         ("RabbitMQ", stack.broker.place, stack.broker.kind),
     ]
