@@ -60,6 +60,10 @@ def main(publisher: type[Publisher] = Publisher) -> None:
         sys.exit(f"hitline gateway: {error}")
     except OSError as error:
         sys.exit(f"hitline gateway: {error.strerror or error}; see HITLINE_HTTP_PORT, HITLINE_ADMIN_PORT")
+    except Exception as error:
+        # Python's own traceback would quote values.
+        log.critical("failed unexpectedly", exc_info=error)
+        sys.exit(1)
 
 
 class Gateway:

@@ -11,6 +11,7 @@ import time
 import uvloop
 
 from shared import logs
+from shared.background import BackgroundFailed
 from shared.clickhouse import BadAddress
 from shared.process import harden
 from shared.settings import SettingsError, load
@@ -28,10 +29,16 @@ def main() -> None:
         logs.set_up(settings.log_format)
         harden()
         uvloop.run(_run(settings))
+    except BackgroundFailed:
+        sys.exit(1)
     except (SettingsError, BadAddress) as error:
         sys.exit(f"hitline worker: {error}")
     except OSError as error:
         sys.exit(f"hitline worker: {error.strerror or error}; see HITLINE_ADMIN_PORT")
+    except Exception as error:
+        # Python's own traceback would quote values.
+        log.critical("failed unexpectedly", exc_info=error)
+        sys.exit(1)
 
 
 async def _run(settings: WorkerSettings) -> None:

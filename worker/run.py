@@ -14,8 +14,8 @@ from aio_pika.exceptions import AMQPError
 
 from shared import metrics, queue
 from shared.admin import Admin
+from shared.background import background
 from shared.clickhouse import ClickHouse
-from shared.process import settle_garbage_collector
 from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Opener, Sealer
@@ -63,7 +63,10 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
-        async with self._background():
+        for name, problem in self._knowledge.problems.items():
+            log.warning("%s: %s", name, problem)
+        async with background(self._admin, stop, self._poller.run(), self._gate.run()):
+            log.info("admin port %d", self._admin.port)
             while not stop.is_set():
                 await self._work(stop)
         await self._clickhouse.close()
@@ -128,22 +131,6 @@ class Worker:
                 return judged
         self._gate.ask(when_ready)
         return None
-
-    @contextlib.asynccontextmanager
-    async def _background(self) -> AsyncIterator[None]:
-        await self._admin.start()
-        settle_garbage_collector()
-        log.info("admin port %d", self._admin.port)
-        for name, problem in self._knowledge.problems.items():
-            log.warning("%s: %s", name, problem)
-        tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._gate.run())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._admin.stop()
 
     def _unready(self) -> str | None:
         if not self._connected:
