@@ -18,7 +18,7 @@ def run(system: System, table: Table) -> None:
     parts.empty_tables_of_pageviews(system.clickhouse)
     worker = system.add_worker(flush_seconds="0.5")
     services.wait_for(lambda: "taking pageviews" in worker.text())
-    prepared = requests.single(token, 20_000)
+    prepared = requests.single(token, int(RATE * (SECONDS + 2)))  # each once: what is repeated would merge
     result = gateway_speed.load(system.port, 128, prepared, RATE, SECONDS)
     total = sum(result["statuses"].values())
     services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") >= total, 60)
