@@ -58,8 +58,6 @@ def main(publisher: type[Publisher] = Publisher) -> None:
         sys.exit(1)
     except (SettingsError, BadAddress) as error:
         sys.exit(f"hitline gateway: {error}")
-    except OSError as error:
-        sys.exit(f"hitline gateway: {error.strerror or error}; see HITLINE_HTTP_PORT, HITLINE_ADMIN_PORT")
     except Exception as error:
         # Python's own traceback would quote values.
         log.critical("failed unexpectedly", exc_info=error)
@@ -106,7 +104,7 @@ class Gateway:
         site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=True)
         try:
             await self._wait_until_ready()
-            await site.start()
+            await _listen(site, settings)
             self._listening = True
             log.info("listening on %s:%d, admin port %d", *runner.addresses[0][:2], self._admin.port)
             yield
@@ -135,6 +133,16 @@ class Gateway:
         metrics.REQUESTS_IN_FLIGHT.set(self._app.in_flight)
         metrics.REGISTRY_AGE.set(self._poller.age_s)
         metrics.REGISTRY_VERSION.set(self._registry.version)
+
+
+async def _listen(site: web.TCPSite, settings: GatewaySettings) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        where = f"{settings.http_host}:{settings.http_port}"
+        raise SettingsError(
+            f"HITLINE_HTTP_HOST, HITLINE_HTTP_PORT: can't listen on {where}: {error.strerror}"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -28,11 +28,16 @@ _RFC3339: Final = re.compile(
 _WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" + (
     "\u2028\u2029\u202f\u205f\u3000"
 )
+#: An IPv6 literal as the host (RFC 3986, section 3.2.2), with nothing behind it but a port.
+_BRACKETED: Final = re.compile(r"(?:[^@]*@)*\[[0-9A-Fa-f:.]+\](?::\d*)?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_MINUTE: Final = timedelta(minutes=1)
+_DAY: Final = timedelta(days=1)
+_LAST_MINUTE: Final = 24 * 60 - 1
 #: Longer URLs are seldom seen twice, and are not worth the memory of a cache.
 _CACHED_URL: Final = 512
 
@@ -62,6 +67,8 @@ def _parse_url(text: str) -> Url:
         raise ValueError("must be an absolute http or https URL")
     if not host:
         raise ValueError("must have a hostname")
+    if "\\" in parts.netloc or ("[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc)):
+        raise ValueError("must have a valid hostname")
     if port == 0:
         raise ValueError("must have a port from 1 to 65535, or none")
     return Url(text, _hostname(host))
@@ -95,6 +102,8 @@ def parse_timestamp(text: str) -> int:
     except (ValueError, OverflowError):
         raise ValueError("must be a time that exists in the calendar") from None
     if leap:
+        if since_epoch % _DAY // _MINUTE != _LAST_MINUTE:
+            raise ValueError("must be a time that exists: leap seconds come at 23:59:60 UTC")
         return since_epoch // _MILLISECOND + 1000
     return since_epoch // _MILLISECOND + (int(fraction[1:4].ljust(3, "0")) if fraction else 0)
 

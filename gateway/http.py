@@ -48,6 +48,14 @@ class JsonRequestHandler(web.RequestHandler):
         super().connection_made(transport)
         self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that has sent all it wants to send (`shutdown`, as `nc -N` does) still gets its answers."""
+        pending = self._request_in_progress or bool(self._messages)
+        if pending:
+            self._keepalive = False
+            self._close = True
+        return pending
+
     def _close_if_silent(self) -> None:
         if self._request_count == 0:
             self.force_close()
@@ -111,6 +119,8 @@ async def read_body(request: BaseRequest, limit: int) -> bytes:
         raise Rejected(Reason.SLOW_CLIENT) from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise Rejected(Reason.MALFORMED_HTTP) from None
+    except ConnectionError:  # nobody is there any more to read this
+        raise Rejected(Reason.CLIENT_GONE) from None
 
 
 def check_declared_length(request: BaseRequest, limit: int) -> None:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-import orjson
 from aiohttp.web_request import BaseRequest
 
 from gateway.authenticate import Caller, authenticate
@@ -14,13 +13,16 @@ from gateway.authorize import authorize
 from gateway.ids import Ids
 from gateway.rate_limit import RateLimiter
 from gateway.replies import Reason, Rejected
-from gateway.validate import PageviewRequest, validate
+from gateway.validate import MAX_BODY_BYTES, PageviewRequest, validate
 from shared import pageview
 from shared.registry import Client, Replica
 
 #: An `Idempotency-Key`: 1 to 255 printable ASCII characters, no space at either end.
 KEY_PATTERN: Final = "[!-~](?:[ -~]{0,253}[!-~])?"
 _KEY: Final = re.compile(KEY_PATTERN)
+
+
+_NIL: Final = bytes(16)
 
 
 class Repeatable:
@@ -30,11 +32,10 @@ class Repeatable:
         self.key = key
         self._seen: Counter[bytes] = Counter()
 
-    def occurrence(self, value: dict[str, Any]) -> tuple[bytes, int]:
-        """Return a valid item's content, the same however its JSON is written, and its number among equal ones."""
-        content = orjson.dumps([value.get(name) for name in PageviewRequest.model_fields])
+    def occurrence(self, content: bytes) -> int:
+        """Return the number of this content among equal ones so far, from 1."""
         self._seen[content] += 1
-        return content, self._seen[content]
+        return self._seen[content]
 
 
 class Intake:
@@ -72,11 +73,17 @@ class Intake:
         if repeatable is None:
             session_id, page_id = self._ids.of(checked, client.client_id)
         else:
-            content, occurrence = repeatable.occurrence(value)
+            # Checked and with nothing of its own, so that it is the same however its JSON is written.
+            ids = (checked.session_id or _NIL, checked.page_id or _NIL)
+            content = pageview.pack(to_queued(checked, client.client_id, 0, *ids))
+            occurrence = repeatable.occurrence(content)
             session_id, page_id = self._ids.of_repeatable(
                 checked, client.client_id, repeatable.key, content, occurrence
             )
-        return pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
+        packed = pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
+        if len(packed) > MAX_BODY_BYTES:  # an item of a batch: the single endpoint takes no such body
+            raise Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes")
+        return packed
 
 
 def to_queued(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import orjson
 
 from gateway.replies import Reason, Rejected
-from gateway.validate import parse_json
 
 MAX_ITEMS: Final = 1_000
 #: Decompressed.
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+
+
+_JSON_SPACE: Final = " \t\r\n"
+#: Numbers are left as text: the longest would take seconds to convert, and are not needed.
+_decoder = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 class BrokenItem:
@@ -31,13 +36,61 @@ def split(body: bytes) -> list[Any]:
     if body and not start:
         raise Rejected(Reason.INVALID, "body: is neither NDJSON nor a JSON array")
     if start.startswith(b"["):
-        items = parse_json(body)
+        items = _parse_array(body)
     else:
         lines = [line for line in start.split(b"\n") if line.strip()]
         _check_number(len(lines))
         items = [_parse_line(line) for line in lines]
     _check_number(len(items))
     return list(items)
+
+
+def _parse_array(body: bytes) -> list[Any]:
+    try:
+        parsed: list[Any] = orjson.loads(body)
+        return parsed
+    except orjson.JSONDecodeError:
+        return _parse_elements(body)
+
+
+def _parse_elements(body: bytes) -> list[Any]:
+    """Take an array apart that is not valid as a whole: one visitor's odd referrer must not reject all neighbours.
+
+    The standard library's parser finds where each element ends, since it puts up with what makes an element invalid
+    (a lone surrogate, a number beyond all bounds, NaN, bytes that are no UTF-8); each is then judged for itself.
+    Raises `Rejected` (400) where the array's own structure is broken.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    at = text.index("[") + 1
+    items: list[Any] = []
+    try:
+        while True:
+            at = _skip_space(text, at)
+            if text[at] == "]" and not items:
+                break
+            _, end = _decoder.raw_decode(text, at)
+            items.append(_parse_line(text[at:end].encode("utf-8", "surrogateescape")))
+            at = _skip_space(text, end)
+            if text[at] == "]":
+                break
+            if text[at] != ",":
+                raise ValueError("neither a comma nor the end")
+            at += 1
+    except (ValueError, IndexError, RecursionError):
+        raise _not_json() from None
+    if text[at + 1 :].strip(_JSON_SPACE):
+        raise _not_json()
+    return items
+
+
+def _skip_space(text: str, at: int) -> int:
+    while text[at] in _JSON_SPACE:
+        at += 1
+    return at
+
+
+def _not_json() -> Rejected:
+    return Rejected(Reason.INVALID, "body: is not a valid JSON array")
 
 
 def _check_number(number: int) -> None:
@@ -49,4 +102,4 @@ def _parse_line(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        return BrokenItem(Rejected(Reason.INVALID, "line: is not valid JSON"))
+        return BrokenItem(Rejected(Reason.INVALID, "item: is not valid JSON"))

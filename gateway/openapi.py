@@ -101,7 +101,7 @@ _RESULTS: Final[Schema] = {
                 "required": ["index", "status", "message"],
                 "properties": {
                     "index": {"type": "integer", "minimum": 0, "description": "Of the item in the request."},
-                    "status": {"type": "integer", "enum": [400, 403, 404, 503]},
+                    "status": {"type": "integer", "enum": [400, 403, 404, 413, 503]},
                     "message": {"type": "string"},
                 },
             },

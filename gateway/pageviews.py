@@ -58,10 +58,14 @@ class Pageviews:
         """Take a batch: 202 when at least one item is accepted, with an error for each that is not."""
         check_declared_length(request, MAX_BATCH_BYTES)
         client = await self._intake.client_of(request)
-        await self._limiter.peek(client)  # an empty budget is refused before the body is read
-        sent = await read_body(request, MAX_BATCH_BYTES)
-        items = split(decode(sent, request.headers.get("Content-Encoding"), MAX_BATCH_BYTES))
-        repeatable = self._intake.repeatable(request)
+        budget = await self._limiter.peek(client)  # an empty budget is refused before the body is read
+        try:
+            sent = await read_body(request, MAX_BATCH_BYTES)
+            items = split(decode(sent, request.headers.get("Content-Encoding"), MAX_BATCH_BYTES))
+            repeatable = self._intake.repeatable(request)
+        except Rejected as rejected:
+            rejected.headers.update(budget.headers())
+            raise
         budget = await self._limiter.charge(client, len(items))  # whole or not at all
         packed, errors = await self._pack_all(items, client, repeatable)
         accepted = await self._publish_all(packed, errors)

@@ -186,12 +186,15 @@ class RateLimiter:
         return budget
 
     async def peek(self, client: Client) -> Budget:
-        """Return the client's budget without taking from it; raises `Rejected` (429) when it is empty."""
+        """Return the client's budget without taking from it; raises `Rejected` (429) when it is empty.
+
+        What would be taken is not known yet: its Retry-After is after which any batch fits.
+        """
         item = with_burst(client.rate or self._default_rate)
         window = await self._counter.window(item, client.client_id.hex())
         budget = budget_of(item, window)
         if budget.remaining < 1:
-            raise self._refusal(item, window, 1, budget)
+            raise self._refusal(item, window, MIN_BURST, budget)
         return budget
 
     @staticmethod

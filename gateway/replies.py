@@ -62,6 +62,7 @@ class Reason(Enum):
         "unknown: sent to the queue, which did not confirm in time; repeat with the same ids or Idempotency-Key",
     )  # fmt: skip
     SLOW_CLIENT = ("slow_client", 408, "the body did not arrive in time")
+    CLIENT_GONE = ("client_gone", 400, "the connection was closed before the body was complete")
     BAD_ENCODING = ("bad_encoding", 400, "body does not decompress as its Content-Encoding says")
     UNKNOWN_ENCODING = (
         "unknown_encoding",

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, PlainValidator
 
 from shared.settings import Port, QueueKeys, Secret, Settings, split_words
 
+#: Redis counts in 64 bits; nobody needs more than this.
+_LARGEST_AMOUNT = 1_000_000_000
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -19,8 +21,10 @@ def parse_rate(text: str) -> str:
         item = limits.parse(text)
     except ValueError:
         raise ValueError("is not a rate such as 600/second or 20000/minute") from None
-    if item.amount < 1:
-        raise ValueError("is a rate of nothing")
+    if ";" in text or "," in text or "|" in text:
+        raise ValueError("is more than one rate")
+    if not 1 <= item.amount <= _LARGEST_AMOUNT:
+        raise ValueError(f"is not a rate from 1 to {_LARGEST_AMOUNT}")
     return text
 
 
@@ -47,7 +51,7 @@ class GatewaySettings(Settings):
     #: The limit of API clients without one of their own.
     rate_limit: Annotated[str, AfterValidator(parse_rate)] = "5000/second"
     #: `redis://…` to share limits among gateways; empty: each process counts for itself.
-    rate_limit_storage: str = ""
+    rate_limit_storage: Annotated[str, Field(pattern=r"^(|(rediss?|redis\+unix)://.+)$")] = ""
     #: How long a publish may stay unconfirmed before its requests are answered 503 with an unknown fate.
     confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
     #: How long a stopping gateway waits for requests in flight.

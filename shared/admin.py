@@ -7,6 +7,8 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared.settings import SettingsError
+
 #: Returns why the process is not ready, or None when it is.
 Readiness = Callable[[], str | None]
 
@@ -23,7 +25,7 @@ class Admin:
         self.port = port
 
     async def start(self) -> None:
-        """Listen; raises `OSError` when the port is taken."""
+        """Listen; raises `SettingsError` when the port is taken."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -31,7 +33,13 @@ class Admin:
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, *self._address)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            host, port = self._address
+            raise SettingsError(
+                f"HITLINE_ADMIN_HOST, HITLINE_ADMIN_PORT: can't listen on {host}:{port}: {error.strerror}"
+            ) from None
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

@@ -25,7 +25,12 @@ async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, An
     Work that ends by itself sets `stop`, so that the block drains as at a signal, and raises `BackgroundFailed` behind
     it: a supervisor's restart mends more than a process that lives on with a part missing.
     """
-    await admin.start()
+    try:
+        await admin.start()
+    except BaseException:
+        for each in work:
+            each.close()
+        raise
     settle_garbage_collector()
     failed: list[BaseException | None] = []
 

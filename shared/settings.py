@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
@@ -63,6 +64,18 @@ def _long_enough(secret: str) -> str:
     return secret
 
 
+def _amqp(words: tuple[str, ...]) -> tuple[str, ...]:
+    for number, word in enumerate(words, 1):
+        try:
+            parts = urlsplit(word)
+            sound = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(f"address {number} must look like amqp://user:password@host:5672/")
+    return words
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(split_words), Field(min_length=1)]
 #: AES-256 keys, base64 and separated by commas: the first seals, all open.
 QueueKeys = Annotated[tuple[bytes, ...], PlainValidator(lambda text: _decode_keys(split_words(text)))]
@@ -76,7 +89,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     #: AMQP addresses of the broker's nodes, tried in turn.
-    amqp_url: Words = ("amqp://guest:guest@127.0.0.1:5672/",)
+    amqp_url: Annotated[Words, AfterValidator(_amqp)] = ("amqp://guest:guest@127.0.0.1:5672/",)
     #: HTTP address of ClickHouse, with user and password where it wants them.
     clickhouse_url: str = "http://127.0.0.1:8123"
     #: Directory for what must outlive the process: the registry's last known good copy.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import uuid
 import zlib
 from collections.abc import Callable
@@ -50,13 +51,65 @@ def test_good_items_are_stored_whatever_the_others_are(system: System, form: Cal
     services.wait_for(lambda: stored(system, marker) == 3)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [b'"\\ud800"', b"1" * 5000, b"NaN", b'"\xff"', b'{"a":"\xff"}', b"[" * 2000 + b"]" * 2000, b"01", b'"\x00"'],
+)
+def test_an_odd_element_of_an_array_rejects_no_neighbour(system: System, odd: bytes) -> None:
+    good = json.dumps(pageview(dnt=True)).encode()
+    body = (
+        b" ["
+        + good
+        + b" ,\n"
+        + json.dumps(pageview(dnt=True)).encode()[:-1]
+        + b', "referrer": '
+        + odd
+        + b"}, "
+        + good
+        + b"]\n"
+    )
+
+    answer = post(system, body)
+
+    if answer.status == 202:
+        assert answer.json["accepted"] == 2
+        assert [(each["index"], each["status"]) for each in answer.json["errors"]] == [(1, 400)]
+    else:  # not even its end can be found: the array's own structure is broken
+        assert answer.status == 400
+        assert odd in (b"01", b'"\x00"', b"[" * 2000 + b"]" * 2000)
+
+
+def test_an_item_over_64_kib_is_an_error_of_its_own(system: System) -> None:
+    answer = post(system, ndjson([pageview(dnt=True), pageview(referrer="x" * 70_000)]))
+
+    assert (answer.status, answer.json["accepted"], answer.json["errors"][0]["status"]) == (202, 1, 413)
+
+
+def test_what_is_refused_before_the_items_carries_the_rate_limit_too(system: System) -> None:
+    for body, headers in ((b"[{]", {}), (b"x", {"Content_Encoding": "br"}), (b"x", {"Content_Encoding": "gzip"})):
+        assert "ratelimit-remaining" in post(system, body, **headers).headers
+
+
+def test_a_batch_that_waits_as_told_succeeds(system: System) -> None:
+    token = services.add_client(system.env, "waits", "example.com", rate="1000/second")
+    services.wait_for(lambda: system.post(dnt=True, token=token).status == 202)
+    body = ndjson([pageview(dnt=True)] * 1000)
+
+    def send() -> http.Answer:
+        return http.request(system.port, path=http.BATCH_ENDPOINT, body=body, token=token)
+
+    refused = services.wait_for(lambda: answer if (answer := send()).status == 429 else None)
+    time.sleep(int(refused.headers["retry-after"]))
+    assert send().status == 202
+
+
 def test_a_broken_line_is_an_error_of_its_own(system: System) -> None:
     good = ndjson([pageview(dnt=True)])
 
     answer = post(system, good + b"{broken\n\n\r\n" + good)
 
     assert (answer.status, answer.json["accepted"]) == (202, 2)
-    assert answer.json["errors"] == [{"index": 1, "status": 400, "message": "line: is not valid JSON"}]
+    assert answer.json["errors"] == [{"index": 1, "status": 400, "message": "item: is not valid JSON"}]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b" [ ] "])
@@ -213,7 +266,9 @@ def test_a_key_works_beside_fields_that_are_ignored_however_deep(system: System)
         deep = [deep]
     body = pageview(url=f"https://example.com/{marker}/")
 
-    for sent in ({**body, "unknown": deep, "big": 10**40}, {**body, "referrer": None}, body):
+    nil = "00000000-0000-0000-0000-000000000000"
+    odd = {**body, "session_id": nil, "timestamp": f" {body['timestamp']} ", "screen_width": 0.0, "dnt": False}
+    for sent in ({**body, "unknown": deep, "big": 10**40}, {**body, "referrer": None}, odd, body):
         headers = {"Idempotency-Key": "deep"}
         assert http.request(system.port, body=sent, token=system.token, headers=headers).status == 202
 

@@ -71,6 +71,22 @@ def test_a_slow_client_keeps_nobody_else_waiting(system: System) -> None:
             connection.close()
 
 
+def test_a_client_that_stops_sending_still_gets_its_answer(system: System) -> None:
+    body = json.dumps(services.pageview(dnt=True)).encode()
+    with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
+        connection.sendall(head_of(system, len(body)) + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100).startswith(b"HTTP/1.1 202 ")
+
+
+def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_error_of_ours(system: System) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
+            connection.sendall(head_of(system, 500) + b"{")
+    services.wait_for(lambda: system.post(dnt=True).status == 202)
+    assert "request handler failed" not in system.gateway.text()
+
+
 def test_pipelined_requests_are_answered_in_order(system: System) -> None:
     def one(body: bytes) -> bytes:
         return head_of(system, len(body)) + body
