@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -27,6 +29,24 @@ log = logging.getLogger(__name__)
 _CONFIRM_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
+#: A reason that was not met for so long is told again.
+_QUIET_S: Final = 60.0
+
+
+class Reasons:
+    """Tells each kind of reason once in the log, and again when it comes back after a quiet minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last_s: dict[str, float] = {}
+
+    def met(self, reason: str) -> None:
+        """Take note of a dead letter's `reason`, which holds nothing of a pageview's contents."""
+        now = self._clock()
+        if now - self._last_s.get(reason, -math.inf) > _QUIET_S:
+            log.warning("dead letters: %s; see `hitline dead list`", reason)
+            self._last_s = {known: last for known, last in self._last_s.items() if now - last <= _QUIET_S}
+        self._last_s[reason] = now
 
 
 class Gravedigger:
@@ -36,6 +56,7 @@ class Gravedigger:
         self._connection = connection
         self._sealer = sealer
         self._guard = guard
+        self._reasons = Reasons()
         self._channel: AbstractChannel | None = None
         self._worker = socket.gethostname()
 
@@ -44,8 +65,9 @@ class Gravedigger:
         letters = []
         for judged in batch:
             for poison in judged.poison:
+                self._reasons.met(poison.reason)
                 if not poison.admitted:
-                    await self._guard.admit()
+                    await self._guard.admit(1 if poison.position is not None else judged.poisoned)
                 letters.append(self._letter(judged, poison))
         await self._until_confirmed(letters)
         for judged in batch:

@@ -75,6 +75,11 @@ class Judged:
             return True
         return bool(self.message.headers and self.message.headers.get(dead_letters.REPLAYED))
 
+    @property
+    def poisoned(self) -> int:
+        """How many pageviews are poison: of a message that can't be opened, all that its headers tell of."""
+        return len(self.ends) if self.headers is None else len(self.poison)
+
     def counts(self) -> Counter[End]:
         """Return how many pageviews came to which end."""
         return Counter(self.ends.values())

@@ -1,6 +1,7 @@
 """Much poison pauses: a wrong key, or a constraint that no row meets, must not empty the stream into the dead letters.
 
-A bucket: every dead letter takes one out, every pageview that went well puts a little back, and so does time.  Poison
+A bucket: every dead-lettered pageview takes one out, of a message that can't be opened all that are in it; every
+pageview that went well puts a little back, and so does time.  Poison
 among good pageviews, up to one in twenty, never pauses anything.
 """
 
@@ -16,7 +17,7 @@ from shared import metrics
 
 log = logging.getLogger(__name__)
 
-#: Dead letters that a worker may write at once.
+#: Pageviews that a worker may dead-letter at once.
 BURST: Final = 1_000.0
 #: And then a minute, so that it notices by itself when the trouble has ended.
 PER_MINUTE: Final = 30.0
@@ -38,20 +39,23 @@ class PoisonGuard:
         """Take note of pageviews that were stored or dropped."""
         self._allowed = min(BURST, self._allowed + count * PER_GOOD)
 
-    async def admit(self) -> None:
-        """Return when one more dead letter may be written."""
-        while not self._take():
+    async def admit(self, pageviews: int = 1) -> None:
+        """Return when one more dead letter, of so many pageviews, may be written.
+
+        One larger than what is left goes through, and those behind it wait for longer: no message is too large.
+        """
+        while not self._take(pageviews):
             self._set_paused(True)
             await asyncio.sleep(_POLL_S)
         self._set_paused(False)
 
-    def _take(self) -> bool:
+    def _take(self, pageviews: int) -> bool:
         now = self._clock()
         self._allowed = min(BURST, self._allowed + (now - self._updated) * PER_MINUTE / 60)
         self._updated = now
         if self._allowed < 1:
             return False
-        self._allowed -= 1
+        self._allowed -= pageviews
         return True
 
     def _set_paused(self, paused: bool) -> None:
@@ -60,8 +64,8 @@ class PoisonGuard:
         metrics.PAUSED.labels("poison").set(int(paused))
         if paused:
             log.error(
-                "paused: more than %d dead letters at once; is a key missing in HITLINE_QUEUE_KEYS, or a constraint"
-                " new? see `hitline dead list`; going on with %d a minute",
+                "paused: more than %d pageviews dead-lettered at once; is a key missing in HITLINE_QUEUE_KEYS, or a"
+                " constraint new? see `hitline dead list`; going on with %d a minute",
                 BURST,
                 PER_MINUTE,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from shared import metrics
@@ -17,7 +17,7 @@ from worker.poison import PoisonGuard
 from worker.retry import Retry
 
 _SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_quorum": "auto"}
-#: Messages whose dead letters are confirmed together.
+#: Dead-lettered pageviews that are confirmed together; a message of more goes by itself, as the guard admits it.
 _BURIED_TOGETHER: Final = 50
 
 
@@ -42,9 +42,7 @@ class Settler:
         """
         await self._count(batch, earlier)
         await self._end([judged for judged in batch if not judged.poison])
-        poisoned = [judged for judged in batch if judged.poison]
-        for start in range(0, len(poisoned), _BURIED_TOGETHER):
-            some = poisoned[start : start + _BURIED_TOGETHER]
+        for some in _in_groups([judged for judged in batch if judged.poison]):
             await self._gravedigger.bury(some)
             await self._end(some)
 
@@ -91,3 +89,16 @@ class Settler:
             )
         )
         rows.clear()  # as in `Inserter`: the client would keep them
+
+
+def _in_groups(poisoned: Sequence[Judged]) -> Iterator[list[Judged]]:
+    group: list[Judged] = []
+    size = 0
+    for judged in poisoned:
+        if group and size + judged.poisoned > _BURIED_TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append(judged)
+        size += judged.poisoned
+    if group:
+        yield group

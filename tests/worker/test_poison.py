@@ -45,3 +45,14 @@ async def test_poison_among_enough_good_pageviews_never_pauses(good_for_each: fl
             break
         count += 1
     assert (count < 5_000) is pauses
+
+
+async def test_messages_count_for_their_pageviews_and_none_is_too_large() -> None:
+    clock = Clock()
+    guard = PoisonGuard(clock)
+    for _ in range(3):
+        async with asyncio.timeout(0.01):
+            await guard.admit(400)
+    assert await admitted(guard, 1) == 0
+    clock.now += (200 + 1) / PER_MINUTE * 60
+    assert await admitted(guard, 2) == 1

@@ -1,0 +1,72 @@
+"""What is said of dead letters, and how many pageviews each counts for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from shared import queue
+from shared.message import MAX_PAGEVIEWS
+from shared.seal import Opener, Sealer
+from tests.worker.test_poison import Clock
+from worker.bury import Gravedigger, Reasons
+from worker.judge import Judged, open_message
+from worker.poison import BURST
+from worker.settle import _in_groups
+
+KEY = b"k" * 32
+
+
+def unopenable(pageviews: int) -> Judged:
+    message = SimpleNamespace(
+        headers={"pageviews": pageviews},
+        timestamp=None,
+        body=b"?",
+        message_id="m",
+        content_type=None,
+        type=None,
+        redelivered=False,
+    )
+    judged = open_message(message, Opener((KEY,)))
+    assert isinstance(judged, Judged)
+    return judged
+
+
+def test_a_reason_is_told_once_and_again_after_a_quiet_minute(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    reasons = Reasons(clock)
+    for seconds in (0, 59, 59):
+        clock.now += seconds
+        reasons.met("key 12ab is not in HITLINE_QUEUE_KEYS")
+    reasons.met("body does not decompress")
+    assert len(caplog.records) == 2
+    assert caplog.records[0].levelname == "WARNING"
+    assert "key 12ab is not in HITLINE_QUEUE_KEYS; see `hitline dead list`" in caplog.text
+    clock.now += 61
+    reasons.met("body does not decompress")
+    assert len(caplog.records) == 3
+
+
+async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(caplog: pytest.LogCaptureFixture) -> None:
+    admitted: list[int] = []
+
+    async def admit(pageviews: int) -> None:
+        admitted.append(pageviews)
+
+    guard: Any = SimpleNamespace(admit=admit)
+    connection = AsyncMock()
+    await Gravedigger(connection, Sealer((KEY,)), guard).bury([unopenable(100), unopenable(1)])
+    assert admitted == [100, 1]
+    exchange = connection.channel.return_value.get_exchange.return_value
+    assert [call.args[1] for call in exchange.publish.await_args_list] == [queue.DEAD] * 2
+    assert len([record for record in caplog.records if "hitline dead list" in record.message]) == 1
+
+
+def test_a_large_message_is_set_aside_by_itself() -> None:
+    sizes = [20, 30, 1, MAX_PAGEVIEWS, MAX_PAGEVIEWS, 1]
+    groups = [[judged.poisoned for judged in group] for group in _in_groups([unopenable(size) for size in sizes])]
+    assert groups == [[20, 30], [1], [MAX_PAGEVIEWS], [MAX_PAGEVIEWS], [1]]
+    assert MAX_PAGEVIEWS < BURST  # one alone never pauses
