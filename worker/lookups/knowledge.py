@@ -28,7 +28,7 @@ class Knowledge:
         optional = frozenset() if settings.geo_isp_db else frozenset({"isp"})  # there is no free one
         self.geo = Geo(paths, settings.state_dir / "scratch", optional)
         directories = [settings.feeds_path, *([settings.spam_dir] if settings.spam_dir else [])]
-        self.spam = Spam(directories)
+        self.spam = Spam(directories, named=settings.spam_dir)
         self.exclusions = Exclusions(registry)
         self.feed_timer = FeedTimer(settings.feeds_path, settings.feeds_hours)
         self.agents = Agents()

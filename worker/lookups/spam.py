@@ -22,6 +22,10 @@ _CACHED_HOSTS: Final = 16_384
 _BUILT_IN: Final = Path(__file__).with_name("spam_hosts.txt")
 _BUILT_IN_NAME: Final = "the built-in list"
 
+#: What lists are called; a damaged file of such a name is a list that is missing.
+_LIST_SUFFIXES: Final = frozenset({"", ".txt", ".list", ".lst", ".json", ".jsonl", ".cidr", ".netset", ".ipset"})
+_ABOUT: Final = frozenset({"README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "MAKEFILE"})
+
 Find = Callable[[str], str | None]
 
 
@@ -29,11 +33,13 @@ class Spam:
     """The lists in use; `find_network` and `find_host` answer from them, `refresh` takes up changed files.
 
     Every file of the directories counts but hidden ones.  One that is damaged is reported in `problems` (file →
-    what is wrong), and what it listed before stays in force; one that is removed lists nothing any more.
+    what is wrong), and what it listed before stays in force; one that is removed lists nothing any more.  One that is
+    no list, neither by its name nor by what is in it, is passed over.  A directory may be missing unless it is `named`.
     """
 
-    def __init__(self, directories: Sequence[Path]) -> None:
+    def __init__(self, directories: Sequence[Path], named: Path | None = None) -> None:
         self._directories = tuple(directories)
+        self._named = named
         self._seen: dict[Path, Signature | None] = {}
         self._lists: dict[Path, SpamList] = {}
         self._built_in = parse_list(_BUILT_IN.read_bytes())
@@ -45,7 +51,7 @@ class Spam:
 
     def refresh(self) -> None:
         """Take up lists that changed on disk; safe on another thread than the look-ups', raises nothing."""
-        paths = _files(self._directories)
+        paths = [path for directory in self._directories for path in self._files(directory)]
         changed = [path for path in paths if path not in self._seen or signature(path) != self._seen[path]]
         gone = [path for path in self._seen if path not in paths]
         for path in gone:
@@ -56,7 +62,7 @@ class Spam:
             self._take(path)
         if changed or gone:
             self._use()
-            LOOKUP_STALE.labels("spam").set(1 if self.problems else 0)
+        LOOKUP_STALE.labels("spam").set(1 if self.problems else 0)
 
     def describe(self) -> dict[str, str]:
         """Return what each file in use lists, for people."""
@@ -65,11 +71,28 @@ class Spam:
             for path, found in self._lists.items()
         }
 
+    def _files(self, directory: Path) -> list[Path]:
+        try:
+            found = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
+        except OSError as error:
+            if directory != self._named and isinstance(error, FileNotFoundError):
+                return []  # not there (yet): no lists
+            problem = f"can't be read: {error.strerror}"
+            if self.problems.get(str(directory)) != problem:
+                self.problems[str(directory)] = problem
+                log.warning("directory of spam lists %s %s", directory, problem)
+            return [path for path in self._seen if path.parent == directory]
+        self.problems.pop(str(directory), None)
+        return found
+
     def _take(self, path: Path) -> None:
         self._seen[path] = signature(path)
         try:
             self._lists[path] = read_list(path)
         except BadList as error:
+            if path not in self._lists and not _is_named_as_list(path):
+                log.warning("%s is no spam list (%s) and is passed over", path, error)
+                return
             self.problems[str(path)] = str(error)
             log.warning("spam list %s %s; what it listed before stays in force", path, error)
         else:
@@ -90,14 +113,8 @@ class Spam:
         self.find_host = _host_finder(hosts)
 
 
-def _files(directories: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
-    for directory in directories:
-        try:
-            found += sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
-        except OSError:
-            continue  # not there (yet): no lists
-    return found
+def _is_named_as_list(path: Path) -> bool:
+    return path.suffix.lower() in _LIST_SUFFIXES and path.stem.upper() not in _ABOUT
 
 
 def _network_finder(networks: Sequence[tuple[Network, str]]) -> Find:

@@ -5,12 +5,14 @@
   `CIDR ; SBLid` lines and comments behind `;`.
 - Matomo (https://github.com/matomo-org/referrer-spam-list): a host a line.
 
-One's own files may mix the lines of the two plain formats; `#` starts a comment line.
+One's own files may mix the lines of the two plain formats; `#` starts a comment, at
+the start of a line or after a space; a host lists what is below it, so that `*.host` is the same.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +21,7 @@ from worker.lookups.networks import Network, parse_network
 
 #: A list longer than this is not what it says it is.
 LARGEST_FILE_BYTES: Final = 64 << 20
+_COMMENT: Final = re.compile(r"\s#")
 
 
 class SpamList(NamedTuple):
@@ -84,7 +87,7 @@ def _parse_plain(lines: list[tuple[int, str]]) -> SpamList:
     networks: list[tuple[Network, str]] = []
     hosts: list[str] = []
     for number, line in lines:
-        entry, _, listing = line.partition(";")
+        entry, _, listing = _COMMENT.split(line, maxsplit=1)[0].partition(";")
         entry = entry.strip()
         if "/" in entry or ":" in entry or entry.replace(".", "").isdigit():
             network = _network(number, entry)
@@ -106,7 +109,7 @@ def _network(number: int, text: str) -> Network:
 
 def _host(number: int, text: str) -> str:
     try:
-        host = normalise(text)
+        host = normalise(text.removeprefix("*."))
     except BadHostname as error:
         raise BadList(f"line {number} {error}") from None
     if "." not in host:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.metrics import LOOKUP_STALE
 from worker.lookups.spam import Spam
 
 
@@ -80,3 +81,37 @@ def test_a_damaged_list_keeps_what_it_listed_and_is_reported(feeds, own):
     assert spam.problems == {}
     assert spam.find_host("spam.example") is None
     assert spam.find_host("other.example")
+
+
+def stale() -> float:
+    return next(iter(LOOKUP_STALE.labels("spam").collect())).samples[0].value
+
+
+def test_a_named_directory_that_is_missing_is_reported_once_and_taken_up_later(feeds, tmp_path, caplog):
+    named = tmp_path / "nonexistent"
+    spam = Spam([feeds, named], named=named)
+    spam.refresh()
+    assert spam.problems == {str(named): "can't be read: No such file or directory"}
+    assert (stale(), caplog.text.count(str(named))) == (1, 1)
+    named.mkdir()
+    (named / "mine.txt").write_text("spam.example\n")
+    spam.refresh()
+    assert (spam.problems, stale()) == ({}, 0)
+    assert spam.find_host("spam.example")
+    (named / "mine.txt").unlink()
+    named.rmdir()
+    spam.refresh()
+    assert str(named) in spam.problems
+    assert spam.find_host("spam.example")  # what was listed stays in force
+
+
+@pytest.mark.parametrize(
+    ("name", "ignored"), [("README", True), ("README.txt", True), ("notes.md", True), ("mine", False)]
+)
+def test_what_is_no_list_by_name_and_contents_is_passed_over(own, name, ignored):
+    (own / name).write_text("Our lists are kept here.\n")
+    (own / "a.txt").write_text("spam.example\n")
+    spam = Spam([own], named=own)
+    assert (spam.problems == {}) is ignored
+    assert stale() == (0 if ignored else 1)
+    assert spam.find_host("spam.example")

@@ -36,6 +36,12 @@ def test_reads_hosts_in_any_spelling():
     assert found.hosts == ("semalt.com", "buttons.example", "xn--bcher-kva.example", "0-0.fr")
 
 
+def test_reads_comments_behind_an_entry_and_wildcards():
+    found = parse_list(text("spam.test # since May", "*.ads.test\t# all", "192.0.2.0/24 ; mine # x", "*.www.b.test"))
+    assert found.hosts == ("spam.test", "ads.test", "b.test")
+    assert [name for _, name in found.networks] == ["192.0.2.0/24 (mine)"]
+
+
 @pytest.mark.parametrize(
     ("content", "wrong"),
     [
@@ -54,6 +60,8 @@ def test_reads_hosts_in_any_spelling():
         (text("192.0.2.0/24", "192.0.2.0/99"), "line 2"),
         (text("semalt.com", "com"), "line 2 lists a whole"),
         (text("semalt.com", "not a host"), "line 2"),
+        (text("*.com # all"), "line 1 lists a whole"),
+        (text("spam.test#x"), "line 1"),
         (gzip.compress(b"semalt.com"), "UTF-8"),
     ],
 )
