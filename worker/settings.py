@@ -23,7 +23,7 @@ class WorkerSettings(Settings):
     #: Fetch the public spam lists this often; 0: never, `hitline feeds update` does it.
     feeds_hours: Annotated[float, Field(ge=0)] = 0
     #: Pageviews older than this are dropped where their site has no retention of its own; 0 keeps all.
-    retention_days: Annotated[int, Field(ge=0)] = 0
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     #: A batch is inserted when it has this many rows or its first row is this old, whichever comes first.
     flush_rows: Annotated[int, Field(ge=1)] = 20_000
     flush_seconds: Annotated[float, Field(gt=0)] = 0.5
