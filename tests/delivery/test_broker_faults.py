@@ -30,6 +30,7 @@ def fragile(tables: parts.ClickHouseProcess, tmp_path: Path) -> Iterator[System]
         node.stop()
 
 
+@pytest.mark.full
 async def test_a_killed_broker_an_ended_channel_and_a_new_queue(fragile: System) -> None:
     ledger = Ledger()
     worker = fragile.workers[0]

@@ -108,6 +108,7 @@ async def test_two_letters_of_one_pageview_are_replayed_as_one(refusing: System)
     assert worker.running
 
 
+@pytest.mark.full
 async def test_much_poison_pauses_and_the_good_goes_on_before_it(bare: System) -> None:
     ledger = Ledger()
     await faults.post_batches(bare, faults.make_pageviews(500), ledger)
