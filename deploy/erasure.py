@@ -29,28 +29,32 @@ class NotErased(Exception):
 class Erasure:
     """What to erase: pageviews that fulfil everything that is given; at least one thing is.
 
-    `path` may end with `*`: whatever begins so.  `time_from` is included, `time_to` is not.
+    `path` may end with `*`: whatever begins so.  `time_from` is included, `time_to` is not.  None is what isn't given;
+    what is given and empty is refused, as it would widen what goes.
     """
 
-    sites: tuple[UUID, ...] = ()
+    sites: tuple[UUID, ...] | None = None
     session_id: UUID | None = None
-    path: str = ""
+    path: str | None = None
     time_from: datetime | None = None
     time_to: datetime | None = None
     erasure_id: UUID | None = None
     site_days: tuple[tuple[UUID, date], ...] = ()
 
     def condition(self) -> tuple[str, dict[str, Any]]:
-        """Return the condition on `pageviews_raw` and its parameters."""
+        """Return the condition on `pageviews_raw` and its parameters; raises `ValueError` for empty things."""
+        if self.sites == () or self.path in ("", "*"):
+            raise ValueError("an erasure of no site or of an empty path")
+        begins = self.path is not None and self.path.endswith("*")
         parts = {
-            "site_id IN {sites:Array(UUID)}": ("sites", [str(site) for site in self.sites]),
+            "site_id IN {sites:Array(UUID)}": ("sites", self.sites and [str(site) for site in self.sites]),
             "session_id = {session:UUID}": ("session", self.session_id and str(self.session_id)),
-            "startsWith(path, {prefix:String})": ("prefix", self.path[:-1] if self.path.endswith("*") else ""),
-            "path = {path:String}": ("path", "" if self.path.endswith("*") else self.path),
+            "startsWith(path, {prefix:String})": ("prefix", self.path[:-1] if self.path and begins else None),
+            "path = {path:String}": ("path", None if begins else self.path),
             "timestamp >= {from:DateTime64(3, 'UTC')}": ("from", self.time_from),
             "timestamp < {to:DateTime64(3, 'UTC')}": ("to", self.time_to),
         }
-        given = {sql: pair for sql, pair in parts.items() if pair[1]}
+        given = {sql: pair for sql, pair in parts.items() if pair[1] is not None}
         if not given:
             raise ValueError("an erasure needs a site, a session, a path or a time")
         return " AND ".join(given), dict(given.values())
@@ -102,7 +106,15 @@ async def unfinished(clickhouse: ClickHouse) -> list[Erasure]:
         " FROM hitline_control.erasures FINAL WHERE NOT done ORDER BY noted_at"
     )
     return [
-        Erasure(tuple(sites), session, path, start, end, erasure_id, tuple(zip(site_ids, dates, strict=True)))
+        Erasure(
+            tuple(sites) or None,  # the table has no NULL for these two
+            session,
+            None if path in ("", "*") else path,
+            start,
+            end,
+            erasure_id,
+            tuple(zip(site_ids, dates, strict=True)),
+        )
         for sites, session, path, start, end, erasure_id, site_ids, dates in result.result_rows
     ]
 
@@ -147,9 +159,9 @@ async def _note(clickhouse: ClickHouse, erasure: Erasure, count: int, *, done: b
     """Write down what is under way; once it is done, nothing of what was asked for is kept."""
     given = {
         "erasure_id": ("UUID", str(erasure.erasure_id)),
-        "sites": ("Array(UUID)", [str(site) for site in erasure.sites]),
+        "sites": ("Array(UUID)", [str(site) for site in erasure.sites or ()]),
         "session_id": ("Nullable(UUID)", erasure.session_id and str(erasure.session_id)),
-        "path": ("String", erasure.path),
+        "path": ("String", erasure.path or ""),
         "time_from": ("Nullable(DateTime64(3, 'UTC'))", erasure.time_from),
         "time_to": ("Nullable(DateTime64(3, 'UTC'))", erasure.time_to),
         "pageviews": ("UInt64", count),

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from deploy import erasure
 from deploy.erasure import Erasure
 from shared.clickhouse import ClickHouse
+
+#: A hundred years.
+MAX_RETENTION_DAYS: Final = 36_500
 
 
 async def due(clickhouse: ClickHouse, instance_days: int) -> list[tuple[int, Erasure]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import click
 
 from deploy import erasure
-from deploy.cli.sites import stored_site
+from deploy.cli.sites import stored_sites
 from deploy.cli.support import CommandError, connected, load_settings, run
 from deploy.erasure import Erasure, NotErased
 
@@ -30,9 +31,9 @@ class _Time(click.ParamType[datetime]):
 
 
 @click.command
-@click.option("--site", "host", metavar="HOST", help="Of this site (name or id); without it, of all sites.")
+@click.option("--site", "host", metavar="HOST", help="Of all sites of this name, removed ones too, or of one by id.")
 @click.option("--session", "session_id", type=click.UUID, help="Of this session.")
-@click.option("--path", default="", help="Of this path; /a* is every path that begins with /a.")
+@click.option("--path", help="Of this path; /a* is every path that begins with /a.")
 @click.option("--from", "time_from", type=_Time(), help="From this time on (UTC unless it names a zone).")
 @click.option("--to", "time_to", type=_Time(), help="Before this time.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; say how many there are.")
@@ -41,7 +42,7 @@ class _Time(click.ParamType[datetime]):
 def erase(
     host: str | None,
     session_id: UUID | None,
-    path: str,
+    path: str | None,
     time_from: datetime | None,
     time_to: datetime | None,
     dry_run: bool,
@@ -58,6 +59,7 @@ def erase(
         if resume:
             run(_resume(url))
             return
+        _refuse_empty(host, path)
         if not (host or session_id or path or time_from or time_to):
             raise CommandError("say what: --site, --session, --path, --from or --to")
         if time_from and time_to and time_from >= time_to:
@@ -68,11 +70,23 @@ def erase(
         raise CommandError(str(error)) from None
 
 
+def _refuse_empty(host: str | None, path: str | None) -> None:
+    """Raise where something is given but empty, an unset shell variable say: left out, more would go."""
+    for name, value in (("--site", host), ("--path", path)):
+        if value is not None and not value.strip():
+            raise CommandError(f"{name} is empty; leave it out if you mean every {name[2:]}")
+    if path == "*":
+        raise CommandError("--path '*' is every path: leave it out, and say --site, --session, --from or --to")
+
+
 async def _erase(url: str, wanted: Erasure, host: str | None, dry_run: bool, yes: bool) -> None:
     async with connected(url, read_s=_READ_SECONDS) as clickhouse:
         if host:
-            site = await stored_site(clickhouse, host)
-            wanted = Erasure((site.site_id,), wanted.session_id, wanted.path, wanted.time_from, wanted.time_to)
+            named = await stored_sites(clickhouse, host)
+            wanted = replace(wanted, sites=tuple(each.site.site_id for each in named))
+            if len(named) > 1:
+                removed = sum(each.removed for each in named)
+                click.echo(f"--site {host} covers {len(named)} sites of that name, {removed} of them removed", err=True)
         count, groups = await erasure.look(clickhouse, wanted)
         days = sum(len(group.pageviews) for group in groups)
         sites = len({site_id for group in groups for site_id, _ in group.pageviews})

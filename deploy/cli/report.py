@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from deploy.cli.sites import stored_site
-from deploy.cli.support import CommandError, connected, load_settings, print_json, run
+from deploy import control
+from deploy.cli.sites import StoredSite, normal, stored_sites
+from deploy.cli.support import CommandError, connected, load_settings, print_json, run, warn
 from deploy.report import page, tables
 from deploy.report.figures import Period, Report, collect
 from shared.clickhouse import ClickHouse, failure_of
@@ -65,28 +66,63 @@ async def _collect(
 ) -> Report:
     async with connected(url, read_s=_READ_SECONDS) as clickhouse:
         site_id, site, zone = await _site(clickhouse, name)
-        return await collect(clickhouse, site, site_id, _period(zone, *asked), bots=bots, top=top)
+        try:
+            return await collect(clickhouse, site, site_id, _period(zone, *asked), bots=bots, top=top)
+        except OverflowError:
+            raise CommandError("--from, --to or --days lies too far away, the period before included") from None
 
 
 async def _site(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
-    """Return id, name and time zone; an analyst sees what rollups copied, as the registry is closed to them."""
-    known = await clickhouse.query(
-        "SELECT site_id, name, timezone FROM hitline.sites WHERE name = {name:String}"
-        " OR has(hostnames, {name:String}) OR toString(site_id) = {name:String} ORDER BY name = {name:String} DESC",
-        {"name": name.lower()},
-    )
-    if known.result_rows:
-        return tuple(known.result_rows[0])
+    """Return id, name and time zone: of the site in force, else of the newest that was removed."""
     try:
-        site = await stored_site(clickhouse, name)
+        site = await _registered(clickhouse, name)
     except Exception as error:
         failure = failure_of(error)
         if failure is None or not failure.denied:
             raise
+        return await _copied(clickhouse, name)
+    return site.site_id, site.name, site.timezone or "UTC"
+
+
+async def _registered(clickhouse: ClickHouse, name: str) -> control.Site:
+    """Return the site by the registry; one in force that has it as a hostname comes before those that were removed."""
+    if claiming := await control.sites_named(clickhouse, [normal(name)]):
+        named = [site for site in claiming if site.name == normal(name)]
+        site = (named or claiming)[0]
+        found = await stored_sites(clickhouse, name) if named else []
+    else:
+        found = await stored_sites(clickhouse, name)
+        site = found[0].site
+    await _tell_of_others(clickhouse, name, [each for each in found if each.site.site_id != site.site_id])
+    return site
+
+
+async def _tell_of_others(clickhouse: ClickHouse, name: str, others: list[StoredSite]) -> None:
+    """Say on standard error which removed sites of this name have pageviews that the report leaves out."""
+    removed = [str(each.site.site_id) for each in others if each.removed]
+    if not removed:
+        return
+    stored = await clickhouse.query(
+        "SELECT DISTINCT toString(site_id) FROM hitline.pageviews_raw WHERE site_id IN {sites:Array(UUID)} ORDER BY 1",
+        {"sites": removed},
+    )
+    if ids := [row[0] for row in stored.result_rows]:
+        warn(f"not in here: pageviews of {len(ids)} older, removed sites named {name}; by id: {', '.join(ids)}")
+
+
+async def _copied(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
+    """Return the newest by what rollups copied: an analyst sees that, as the registry is closed to them."""
+    known = await clickhouse.query(
+        "SELECT site_id, name, timezone FROM hitline.sites_raw FINAL WHERE name = {name:String}"
+        " OR has(hostnames, {name:String}) OR toString(site_id) = {name:String}"
+        " ORDER BY name = {name:String} DESC, version DESC, site_id LIMIT 1",
+        {"name": name.lower()},
+    )
+    if not known.result_rows:
         raise CommandError(
             f"there is no site {name} that this user may see; a new one shows after the next `hitline rollup`"
-        ) from None
-    return site.site_id, site.name, site.timezone or "UTC"
+        )
+    return tuple(known.result_rows[0])
 
 
 def _period(zone: str, first: datetime | None, last: datetime | None, days: int) -> Period:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from deploy import erasure, retention
 from deploy.cli.support import CommandError, as_click_error, as_text, connected, run, warn
+from deploy.retention import MAX_RETENTION_DAYS
 from deploy.rollups.run import Summary, roll_up
 from shared import logs
 from shared.clickhouse import ClickHouse
@@ -23,7 +24,7 @@ _RETAIN_EVERY_S = 86_400.0
 class RollupSettings(Settings):
     """What both commands need."""
 
-    retention_days: Annotated[int, Field(ge=0)] = 0
+    retention_days: Annotated[int, Field(ge=0, le=MAX_RETENTION_DAYS)] = 0
 
 
 def _settings() -> RollupSettings:
@@ -106,4 +107,4 @@ async def _retain(clickhouse: ClickHouse, instance_days: int, *, dry_run: bool =
 def _line(days: int, wanted: erasure.Erasure, count: int, what: str) -> str:
     assert wanted.time_to is not None  # noqa: S101 - retention always has one
     before = as_text(wanted.time_to)
-    return f"retention of {days} days: {count} pageviews of {len(wanted.sites)} sites before {before} {what}"
+    return f"retention of {days} days: {count} pageviews of {len(wanted.sites or ())} sites before {before} {what}"

@@ -10,7 +10,9 @@ import click
 from deploy import control
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run, warn
+from deploy.retention import MAX_RETENTION_DAYS
 from shared.clickhouse import ClickHouse
+from shared.hostnames import parents
 
 
 @click.group
@@ -23,7 +25,10 @@ def site() -> None:
 @click.option("--hostname", "aliases", multiple=True, metavar="ALIAS", help="A further hostname, or *.domain.")
 @click.option("--timezone", default="UTC", show_default=True, help="For reports, such as Europe/Berlin.")
 @click.option(
-    "--retention-days", type=click.IntRange(min=0), default=0, help="Drop older pageviews; 0: as the instance."
+    "--retention-days",
+    type=click.IntRange(0, MAX_RETENTION_DAYS),
+    default=0,
+    help="Drop older pageviews; 0: as the instance.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the site as JSON.")
 def add(host: str, aliases: tuple[str, ...], timezone: str, retention_days: int, as_json: bool) -> None:
@@ -103,11 +108,14 @@ async def _list(url: str) -> list[control.Site]:
 def remove(host: str) -> None:
     """Take no more pageviews for a site; what is stored stays, grants on it end."""
     name = parse_hostname(host)
-    run(_remove(load_settings().clickhouse_url, name))
+    heirs = run(_remove(load_settings().clickhouse_url, name))
     click.echo(f"site {name} removed; its stored pageviews stay")
+    for hostname, heir in heirs.items():
+        warn(f"hostname {hostname} now falls to site {heir}, which claims it: its pageviews are taken there")
 
 
-async def _remove(url: str, name: str) -> None:
+async def _remove(url: str, name: str) -> dict[str, str]:
+    """Remove a site; returns the hostnames that other sites get by it, with those sites' names."""
     async with connected(url) as clickhouse:
         found = await control.sites_named(clickhouse, [name])
         named = [site for site in found if site.name == name]
@@ -117,6 +125,17 @@ async def _remove(url: str, name: str) -> None:
             raise CommandError(f"there is no site {name}: see `hitline site list`")
         for each in named:
             await control.remove(clickhouse, each)
+        hostnames = [hostname for each in named for hostname in each.hostnames]
+        claims = {
+            hostname: [hostname, *(f"*.{parent}" for parent in parents(hostname.removeprefix("*.")))]
+            for hostname in hostnames
+        }
+        left = await control.sites_named(clickhouse, [claim for each in claims.values() for claim in each])
+    heirs = {
+        hostname: next((heir.name for claim in each if (heir := _owner(left, claim))), "")
+        for hostname, each in claims.items()
+    }
+    return {hostname: heir for hostname, heir in heirs.items() if heir}
 
 
 def _days(site: control.Site) -> str:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.cli import main
+from deploy.erasure import Erasure
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups import days, run
 from shared.clickhouse import ClickHouse
@@ -104,3 +105,26 @@ async def test_rollups_that_differ_are_noticed(
         assert every == [len(group.pageviews) for group in groups]
     finally:
         await client.close()
+
+
+def test_what_is_given_but_empty_widens_nothing(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
+) -> None:
+    assert "--path is empty" in hitline("erase", "--site", str(SITE), "--path", "", "--yes", expect=1).stderr
+    assert "--site is empty" in hitline("erase", "--site", "", "--path", "/a", "--yes", expect=1).stderr
+    assert "every path" in hitline("erase", "--path", "*", "--yes", expect=1).stderr
+    assert services.count(tables) == len(rows)
+    for empty in (Erasure(sites=()), Erasure(sites=(SITE,), path=""), Erasure()):
+        with pytest.raises(ValueError, match="erasure"):
+            empty.condition()
+
+
+def test_a_name_covers_the_removed_sites_that_had_it(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
+) -> None:
+    name = f"{SITE.hex[-4:]}.example"
+    hitline("site", "remove", name)
+    hitline("site", "add", name)
+    asked = hitline("erase", "--site", name, "--yes")
+    assert "covers 2 sites of that name, 1 of them removed" in asked.stderr
+    assert services.count(tables, where=f"site_id = '{SITE}'") == 0

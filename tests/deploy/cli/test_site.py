@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from click.testing import CliRunner
+
+from deploy.cli import main
 from deploy.local.clickhouse.process import ClickHouseProcess
 from tests.deploy.cli.conftest import Hitline
 from tests.parts import execute
@@ -119,3 +122,18 @@ def test_a_change_is_newer_than_all_rows_even_when_the_clock_was_set_back(
 
 def test_an_empty_list_says_how_to_begin(hitline: Hitline) -> None:
     assert "hitline site add" in hitline("site", "list").stderr
+
+
+def test_a_retention_that_would_wrap_is_refused() -> None:
+    refused = CliRunner().invoke(main, ["site", "add", "example.com", "--retention-days", "4294967297"])
+    assert refused.exit_code == 2
+    assert "0<=x<=36500" in refused.output
+
+
+def test_removing_a_site_names_those_that_its_hostnames_fall_to(hitline: Hitline) -> None:
+    hitline("site", "add", "shop.example.com", "--hostname", "shop.example")
+    hitline("site", "add", "example.com", "--hostname", "*.example.com", "--hostname", "shop.example")
+    told = hitline("site", "remove", "shop.example.com").stderr
+    assert "hostname shop.example.com now falls to site example.com" in told
+    assert "hostname shop.example now falls to site example.com" in told
+    assert hitline("site", "remove", "example.com").stderr == ""

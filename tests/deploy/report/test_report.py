@@ -153,3 +153,13 @@ def test_words() -> None:
     assert length(59.4) == "59 s"
     assert length(125) == "2 m 05 s"
     assert [chart.nice(n) for n in (1, 5, 13, 21, 33, 999, 1001)] == [4, 8, 20, 24, 40, 1200, 1200]
+
+
+def test_the_site_in_force_is_reported_and_removed_ones_are_told_of(hitline: Hitline, month: Month) -> None:
+    assert "too far away" in hitline("report", NAME, "--from", "0001-01-01", "--to", "0001-01-02", expect=1).stderr
+    hitline("rollup")
+    hitline("site", "remove", NAME)
+    hitline("site", "add", NAME)
+    shown = hitline("report", NAME, *PERIOD, "--json")
+    assert json.loads(shown.stdout)["totals"]["pageviews"] == 0
+    assert str(SITE) in shown.stderr
