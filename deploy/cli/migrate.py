@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from yarl import URL
 
 from deploy.cli.support import CommandError, connected, load_settings, run, warn
 from deploy.clickhouse import migrations
@@ -72,16 +71,9 @@ def _report(left: Sequence[Migration], show_sql: bool) -> None:
 
 async def _migrate_broker(urls: Sequence[str], look_only: bool) -> int:
     from deploy import topology
-    from shared.queue import connect
+    from deploy.broker import connect
 
-    hosts = ", ".join(str(URL(url).host) + f":{URL(url).port or 5672}" for url in urls)
-    try:
-        connection = await connect(urls, "hitline migrate")
-    except (OSError, TimeoutError) as error:
-        raise CommandError(
-            f"the broker ({hosts}) can't be reached or refuses the user: {type(error).__name__};"
-            " is it running, and is HITLINE_AMQP_URL right?"
-        ) from None
+    connection = await connect(urls, "hitline migrate")
     async with connection:
         if look_only:
             names = await topology.missing(connection)

@@ -37,6 +37,26 @@ def as_click_error(error: Exception) -> click.ClickException:
     """Turn an error into click's: one line, which for a bug says where it is and nothing of the data."""
     if isinstance(error, (SettingsError, BadAddress, UnreachableError)):
         return CommandError(str(error))
+    return _of_the_broker(error) or _of_a_file(error) or _bug(error)
+
+
+def _of_the_broker(error: Exception) -> CommandError | None:
+    from aio_pika.exceptions import AMQPError  # only where something went wrong: help must be quick
+
+    from deploy import broker
+
+    if isinstance(error, broker.BrokerError):
+        return CommandError(str(error))
+    return CommandError(broker.explain(error)) if isinstance(error, AMQPError) else None
+
+
+def _of_a_file(error: Exception) -> CommandError | None:
+    if isinstance(error, OSError) and error.filename is not None:
+        return CommandError(f"{error.filename} can't be read or written: {error.strerror}")
+    return None
+
+
+def _bug(error: Exception) -> CommandError:
     return CommandError(f"unexpected {type(error).__name__} at {_place(error)}: this is a bug in hitline")
 
 

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from deploy.cli import COMMANDS
+from deploy.cli.support import as_click_error
 from tests import parts
 from tests.deploy.cli.conftest import runner_with
 
@@ -43,3 +45,21 @@ def test_a_bug_is_one_line_that_says_where(monkeypatch: pytest.MonkeyPatch, tmp_
     told = runner_with(parts.make_env(tmp_path))("site", "list", expect=1).stderr
     assert "KeyError at " in told
     assert "203.0.113.7" not in told
+
+
+def test_a_mistake_is_no_bug(tmp_path: Path) -> None:
+    env = parts.make_env(tmp_path)
+    told = runner_with(env)("dead", "list", expect=1).stderr
+    assert "can't be reached" in told
+    assert "bug" not in told
+    bad = runner_with({**env, "HITLINE_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/?heartbeat=x"})
+    assert "bug" not in bad("dead", "list", expect=1).stderr
+    away = as_click_error(FileNotFoundError(2, "No such file or directory", "/none/x.html"))
+    assert away.message == "/none/x.html can't be read or written: No such file or directory"
+    assert "run `hitline migrate`" in as_click_error(ChannelNotFoundEntity("no queue")).message
+
+
+def test_nobody_reading_on_ends_it_quietly() -> None:
+    code = "from deploy.cli import main, LazyGroup, click\nclick.Group.invoke = lambda *_: (_ for _ in ()).throw(BrokenPipeError(32, ''))\nmain(['site'])"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
