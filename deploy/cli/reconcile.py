@@ -74,10 +74,13 @@ async def _figures(where: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scrape(url: str) -> int:
+    from urllib.parse import urlsplit
     from urllib.request import urlopen
 
     if not url.startswith(("http://", "https://")):
         raise CommandError(f"{url} is no http(s) URL")
+    if urlsplit(url).path in ("", "/"):
+        url = url.rstrip("/") + "/metrics"
     try:
         with urlopen(url, timeout=10) as answer:  # noqa: S310 - the scheme is checked above
             found = _METRIC.search(answer.read().decode())
@@ -107,5 +110,10 @@ def _print(told: dict[str, Any]) -> None:
 def _judge(told: dict[str, Any]) -> None:
     if told["repeats"] < 0:
         raise CommandError(f"{-told['repeats']} pageviews are in the table without having been counted as stored")
+    if told["missing"] is not None and told["missing"] < 0:
+        raise CommandError(
+            f"{-told['missing']} pageviews more have ended than were accepted here: is a gateway, or its count from"
+            " before a restart, missing; or does --from have to be later?"
+        )
     if told["missing"]:
         raise CommandError(f"{told['missing']} accepted pageviews have no end: in the queue still, or see the docs")
