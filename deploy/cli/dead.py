@@ -71,7 +71,10 @@ async def _summaries(ids: tuple[str, ...], reason: str | None) -> list[dict[str,
 def show(id_: str, reveal: bool) -> None:
     """Show what is in a dead letter; needs HITLINE_QUEUE_KEYS, and masks the visitor's address."""
     settings = load(_ShowSettings)
-    print_json(run(_show(id_, Opener(settings.queue_keys), reveal)))
+    found = run(_show(id_, Opener(settings.queue_keys), reveal))
+    print_json(found)
+    if "unreadable" in found:
+        raise CommandError(f"the dead letter can't be opened: {found['unreadable']}")
 
 
 async def _show(id_: str, opener: Opener, reveal: bool) -> dict[str, Any]:
@@ -111,17 +114,20 @@ def _mask(address: str) -> str:
 def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, as_json: bool) -> None:
     """Take dead letters through the pipeline again (exactly once) and report what became of each."""
     _demand_selection(ids, reason, all_)
-    found = run(_replay(ids, reason, wait_s))
+    found, seen = run(_replay(ids, reason, wait_s))
     if as_json:
         print_json(found)
+        _refuse_unknown(ids, seen)
         return
     for each in found:
         click.echo(f"{each['id']}  {each['end']}")
     ends = Counter(each["end"] for each in found)
     click.echo(", ".join(f"{count} {end}" for end, count in ends.most_common()) or "nothing to replay", err=True)
+    _refuse_unknown(ids, seen)
 
 
-async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> list[dict[str, str]]:
+async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> tuple[list[dict[str, str]], set[str]]:
+    """Return what became of each, and the ids of all that were meant, twins included."""
     from deploy.replays import ends_of, server_version
 
     means = wanted(ids, reason)
@@ -130,10 +136,12 @@ async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> li
         began = await server_version(clickhouse)
         replayed: dict[str, Letter] = {}
         twins = set()
+        seen = set()
         async with opened(settings.amqp_url, "hitline dead") as source:
             async for letter in source.letters():
                 if not means(letter):
                     continue
+                seen.add(letter.letter_id)
                 if letter.twin in twins:
                     await source.end(letter)
                     continue
@@ -143,7 +151,7 @@ async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> li
         keys = {name: (letter.key.batch_id, letter.key.part) for name, letter in replayed.items()}
         progress = lambda count: click.echo(f"{count} of {len(keys)} settled", err=True)  # noqa: E731
         ends = await ends_of(clickhouse, set(keys.values()), began, wait_s, progress)
-    return [{"id": name, "end": ends.get(key, "in the queue, not settled yet")} for name, key in keys.items()]
+    return [{"id": name, "end": ends.get(key, "in the queue, not settled yet")} for name, key in keys.items()], seen
 
 
 @dead.command
@@ -153,6 +161,7 @@ def purge(ids: tuple[str, ...], reason: str | None, all_: bool, yes: bool) -> No
     """Throw dead letters away for good."""
     _demand_selection(ids, reason, all_)
     found = run(_summaries(ids, reason))
+    _refuse_unknown(ids, {each["id"] for each in found})
     if not found:
         click.echo("no dead letters", err=True)
         return
@@ -172,6 +181,13 @@ async def _purge(ids: set[str]) -> int:
                 await source.end(letter)
                 count += 1
     return count
+
+
+def _refuse_unknown(ids: tuple[str, ...], seen: set[str]) -> None:
+    """Raise where one of `ids` is the beginning of none of the letters `seen`."""
+    unknown = [id_ for id_ in ids if not any(each.startswith(id_.lower()) for each in seen)]
+    if unknown:
+        raise CommandError(f"no such dead letter has the id {', '.join(unknown)}: see `hitline dead list`")
 
 
 def _demand_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:
