@@ -42,7 +42,9 @@ def check(body: bytes, changed: Mapping[str, str]) -> PageviewRequest:
         raise Rejected(Reason.TOO_LARGE)
     value = parse_json(body)
     if isinstance(value, dict):
-        value |= changed
+        # With a field changed it is no longer what was posted: made up as without a file, of this moment.
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        value = ({"timestamp": now} if changed else {}) | value | dict(changed)
     return validate(value, time.time_ns() // 1_000_000)
 
 

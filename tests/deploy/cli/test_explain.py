@@ -69,3 +69,9 @@ def test_the_visitors_address_is_in_no_step_and_no_row(hitline: Hitline) -> None
 
 def test_a_file_that_is_not_there_is_an_error(hitline: Hitline, tmp_path: Path) -> None:
     assert "can't be read" in hitline("explain", str(tmp_path / "none"), expect=1).stderr
+
+
+def test_a_file_without_a_timestamp_gets_one_when_a_field_is_given(hitline: Hitline) -> None:
+    untimed = {name: value for name, value in PAGEVIEW.items() if name != "timestamp"}
+    assert told(hitline, untimed, "--ip", "192.0.2.1")["outcome"] == "stored"
+    assert told(hitline, untimed)["outcome"] == "rejected"
