@@ -170,10 +170,6 @@ class RateLimiter:
         self._counter: Counter = SharedCounter(storage_url) if storage_url else LocalCounter()
         self._failures = LocalCounter()
 
-    def burst(self, client: Client) -> int:
-        """Return the most pageviews that `client` can send at once."""
-        return int(with_burst(client.rate or self._default_rate).amount)
-
     async def charge(self, client: Client, cost: int = 1) -> Budget:
         """Take `cost` pageviews from the client's budget and return what is left; raises `Rejected` (429)."""
         item = with_burst(client.rate or self._default_rate)
