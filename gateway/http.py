@@ -41,20 +41,38 @@ class JsonRequestHandler(web.RequestHandler):
     the request, and log it.
     """
 
-    __slots__ = ()
+    __slots__ = ("_sent_all",)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give a new connection some time for its first request; the library does so only for later ones."""
+        self._sent_all = False
         super().connection_made(transport)
         self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that has sent all it wants to send (`shutdown`, as `nc -N` does) still gets its answers."""
-        pending = self._request_in_progress or bool(self._messages)
-        if pending:
-            self._keepalive = False
+        """A client that has sent all it wants to send (`shutdown`, as `nc -N` does) still gets its answers.
+
+        Returns whether the connection stays open for writing: until the last complete request is answered.
+        """
+        self._sent_all = True
+        if self._messages:
+            return True
+        # While it waits for a request, and only then, aiohttp's loop has a future to wait for; from taking up a
+        # request to being back there it has none, whether or not its handler has begun.
+        idle = self._waiter is not None or self._request_count == 0
+        request = self._current_request
+        if idle or (request is not None and not request.content.is_eof()):  # the rest of its body can't come any more
+            return False
+        self._close = True
+        return True
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; behind the last one to a client that has sent all, the connection closes."""
+        if self._sent_all and not self._messages:
             self._close = True
-        return pending
+        return await super().finish_response(request, resp, start_time)
 
     def _close_if_silent(self) -> None:
         if self._request_count == 0:
