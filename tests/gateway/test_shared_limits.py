@@ -32,8 +32,8 @@ def pair(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
             gateway.end()
 
 
-async def accepted_in(seconds: float, gateways: list[Service], token: str) -> int:
-    """Post to all gateways as fast as they answer; returns how many were accepted."""
+async def accepted_in(seconds: float, gateways: list[Service], token: str) -> tuple[int, int]:
+    """Post to all gateways as fast as they answer; returns how many were accepted, and how many posted."""
     ledger = load.Ledger()
     end = time.monotonic() + seconds
 
@@ -46,17 +46,17 @@ async def accepted_in(seconds: float, gateways: list[Service], token: str) -> in
     async with load.session(gateways[0].port, token, 16) as one, load.session(gateways[1].port, token, 16) as other:
         await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(16)))
     assert {status for status, _ in ledger.refused} <= {429}
-    return len(ledger.accepted)
+    return len(ledger.accepted), len(ledger.accepted) + len(ledger.refused)
 
 
 async def test_two_gateways_keep_one_limit(pair: tuple[list[Service], RedisProcess, str]) -> None:
     gateways, _, token = pair
     await asyncio.sleep(2.5)
 
-    accepted = await accepted_in(6, gateways, token)
+    accepted, posted = await accepted_in(6, gateways, token)
 
-    # The burst of 1,000 that a fresh client has, and then the rate.
-    assert 5.5 * RATE <= accepted <= 6.1 * RATE + 1000
+    # The burst of 1,000 that a fresh client has, and then the rate; a slow machine may not come to post so many.
+    assert min(posted, 5.5 * RATE) <= accepted <= 6.1 * RATE + 1000
 
 
 @pytest.mark.full
@@ -64,7 +64,7 @@ async def test_the_sum_of_60_seconds_is_within_2_percent(pair: tuple[list[Servic
     gateways, _, token = pair
     await accepted_in(4, gateways, token)  # spends the burst
 
-    accepted = await accepted_in(60, gateways, token)
+    accepted, _ = await accepted_in(60, gateways, token)
 
     print(f"{accepted} accepted of {60 * RATE}")
     assert abs(accepted - 60 * RATE) <= 0.02 * 60 * RATE
@@ -76,9 +76,9 @@ async def test_without_redis_each_gateway_counts_for_itself_and_ingest_goes_on(
     gateways, redis, token = pair
     redis.kill()
 
-    accepted = await accepted_in(6, gateways, token)
+    accepted, posted = await accepted_in(6, gateways, token)
 
-    assert 6 * RATE <= accepted <= 2 * (6.1 * RATE + 1000)
+    assert min(posted, 6 * RATE) <= accepted <= 2 * (6.1 * RATE + 1000)
     assert "hitline_rate_limit_fallback 1.0" in http.request(gateways[0].admin_port, "GET", "/metrics").body.decode()
     redis.start()
     await asyncio.to_thread(services.wait_for, lambda: back(gateways[0], token))
