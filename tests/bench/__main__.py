@@ -10,10 +10,10 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.bench import freshness, gateway_speed, steps, worker_speed
+from tests.bench import freshness, gateway_speed, sites, steps, worker_speed
 from tests.bench.table import Table
 
-SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run}
+SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
 
 
 def main() -> None:

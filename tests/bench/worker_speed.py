@@ -35,10 +35,7 @@ def run(system: System, table: Table) -> None:
     parts.empty_tables_of_pageviews(system.clickhouse)
     began = time.perf_counter()
     worker = system.add_worker(flush_rows=str(ROWS), flush_seconds="0.5")
-    services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") > 0, 120)
-    first, counted = time.perf_counter(), services.count(system.clickhouse, "pageviews_raw")
-    services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") >= PAGEVIEWS, 300)
-    drained = (PAGEVIEWS - counted) / (time.perf_counter() - first)
+    drained = drained_per_second(system, PAGEVIEWS)
     memory = worker.resident_mib()
     worker.stop()
     table.note(
@@ -50,6 +47,14 @@ def run(system: System, table: Table) -> None:
     table.ratio("worker, of inserting ready-made rows with the client alone", drained / alone, 0.35)
     table.ratio("worker, rows/s a process", drained, 40_000, form="{:,.0f}")
     table.ratio("worker, resident MiB after draining", memory, 500, at_most=True, form="{:.0f}")
+
+
+def drained_per_second(system: System, number: int) -> float:
+    """Wait until `number` rows are stored; returns how many a second came after the first were there."""
+    services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") > 0, 120)
+    first, counted = time.perf_counter(), services.count(system.clickhouse, "pageviews_raw")
+    services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") >= number, 300)
+    return (number - counted) / (time.perf_counter() - first)
 
 
 def make_queued(number: int, system: System) -> list[QueuedPageview]:
