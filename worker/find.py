@@ -43,12 +43,13 @@ class Finder:
             return {}
         return await self.stored(ids, (min(first for first, _ in spans), max(last for _, last in spans)))
 
-    async def stored(self, batch_ids: Iterable[bytes], span: tuple[int, int]) -> Found:
+    async def stored(self, batch_ids: Iterable[bytes], span: tuple[int, int], *, wait: bool = True) -> Found:
         """Return all stored rows of these batches, once no insert that may bring more of them is running.
 
-        `span`: earliest and latest time of their pageviews in milliseconds.
+        `span`: earliest and latest time of their pageviews in milliseconds.  Without `wait`: as they are now.
         """
-        await self._retry.forever(self._older_inserts_ended)
+        if wait:
+            await self._retry.forever(self._older_inserts_ended)
         found: Found = {}
         for ids in _quoted(uuid.UUID(bytes=batch_id) for batch_id in batch_ids):
             found |= await self._retry.forever(partial(self._stored_once, ids, span))

@@ -3,7 +3,9 @@
 The truth is a look-up by row, (batch id, position), since an insert over several partitions is not atomic: whatever
 may have been written before (a redelivered message, an attempt that failed) is looked up, once no older insert of any
 worker is running, and exactly the missing rows are inserted.  A token of exactly those rows guards each insert
-besides, against repetitions that even a look-up can't see.
+besides, against repetitions that even a look-up can't see.  But ClickHouse notes a token before the rows are in the
+table: killed in between, it takes the repeated insert for done and has nothing (tried, with 26.9).  So what is inserted
+under a token that may have been used before is looked up once more, and inserted under a new one where it is not there.
 """
 
 from __future__ import annotations
@@ -62,32 +64,38 @@ class Inserter:
         # In every query id, so that an operator can tell whose insert is running.
         self._name = f"{QUERY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
 
-    async def insert(self, rows: Sequence[Placed], span: tuple[int, int]) -> list[PoisonRow]:
+    async def insert(self, rows: Sequence[Placed], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
         """Insert all of `rows` and return those that ClickHouse refuses for what they are.
 
-        `span`: earliest and latest pageview time among them in milliseconds.  Returns only when every other row is
-        stored; errors that do not lie in the rows are retried.
+        `span`: earliest and latest pageview time among them in milliseconds; `again`: some of them may have been
+        inserted before.  Returns only when every other row is stored; errors that do not lie in the rows are retried.
         """
         missing = list(rows)
         attempt = 0
+        swallowed = False
         while missing:
             try:
-                await self._insert_once(missing)
+                await self._insert_once(missing, uuid.uuid4().hex if swallowed else token_of(missing))
             except Exception as error:  # noqa: BLE001 - judged by the table in failures.py
                 cause = poison_cause(error)
                 if cause is None:
+                    again = True
                     await self._retry.pause(error, attempt)
                 # Others of the insert's partitions may have been written: what is found is not inserted again.
                 missing = await self._missing(missing, span)
                 if cause is not None:
-                    return await self._bisect(missing, span, cause)
+                    return await self._bisect(missing, span, cause, again=again)
                 attempt += 1
             else:
                 self._retry.succeeded()
-                break
+                if swallowed or not again:  # the token was new
+                    break
+                missing, swallowed = await self._missing(missing, span, wait=False), True
         return []
 
-    async def _bisect(self, rows: Sequence[Placed], span: tuple[int, int], cause: str) -> list[PoisonRow]:
+    async def _bisect(
+        self, rows: Sequence[Placed], span: tuple[int, int], cause: str, *, again: bool
+    ) -> list[PoisonRow]:
         if not rows:
             return []
         if len(rows) == 1:
@@ -95,9 +103,10 @@ class Inserter:
             await self._guard.admit()
             return [PoisonRow(rows[0], cause)]
         middle = len(rows) // 2
-        return [*await self.insert(rows[:middle], span), *await self.insert(rows[middle:], span)]
+        halves = rows[:middle], rows[middle:]
+        return [refused for half in halves for refused in await self.insert(half, span, again=again)]
 
-    async def _insert_once(self, rows: Sequence[Placed]) -> None:
+    async def _insert_once(self, rows: Sequence[Placed], token: str) -> None:
         began = time.perf_counter()
         query_id = f"{self._name}{uuid.uuid4()}"
         self._running = query_id
@@ -107,7 +116,7 @@ class Inserter:
                 "hitline.pageviews_raw",
                 COLUMNS,
                 columns,
-                token=token_of(rows),
+                token=token,
                 settings={**_SETTINGS, "query_id": query_id},
                 column_type_names=COLUMN_TYPES,
                 column_oriented=True,
@@ -120,8 +129,8 @@ class Inserter:
         metrics.INSERT_ROWS.observe(len(rows))
         metrics.INSERT_SECONDS.observe(time.perf_counter() - began)
 
-    async def _missing(self, rows: Sequence[Placed], span: tuple[int, int]) -> list[Placed]:
-        found = await self._finder.stored({row.batch_id for row in rows}, span)
+    async def _missing(self, rows: Sequence[Placed], span: tuple[int, int], *, wait: bool = True) -> list[Placed]:
+        found = await self._finder.stored({row.batch_id for row in rows}, span, wait=wait)
         return [row for row in rows if (row.batch_id, row.position) not in found]
 
     async def kill_running(self) -> None:

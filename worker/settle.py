@@ -76,14 +76,14 @@ class Settler:
 
     async def _count(self, batch: Sequence[Judged], earlier: Earlier) -> None:
         rows = [outcome_rows.outcome_row(judged, earlier) for judged in batch]
-        # Of this attempt only: the same rows counted again by a redelivery must get a newer version.
-        token = uuid.uuid4().hex
         await self._retry.forever(
             lambda: self._clickhouse.insert(
                 "hitline.outcomes_raw",
                 outcome_rows.COLUMNS,
                 rows,
-                token=token,
+                # Another one for each attempt: a server that was killed may know a token whose rows it has lost, and a
+                # row that is written twice is replaced.
+                token=uuid.uuid4().hex,
                 settings=_SETTINGS,
                 column_type_names=outcome_rows.COLUMN_TYPES,
             )

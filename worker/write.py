@@ -31,7 +31,8 @@ class BatchWriter:
             _leave_out_replayed(seen_before, earlier)
         _leave_out_twins(batch.judged)
         if rows := batch.placed():
-            self._mark_poison(batch.judged, await self._inserter.insert(rows, batch.span()))
+            refused = await self._inserter.insert(rows, batch.span(), again=bool(seen_before))
+            self._mark_poison(batch.judged, refused)
         await self._settler.settle(batch.judged, earlier)
 
     async def _leave_out_stored(self, seen_before: Sequence[Judged]) -> None:
