@@ -183,7 +183,9 @@ class ClickHouse:
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
         """Run a statement that reads; `{name:Type}` in it is filled from `parameters` by the server."""
         client = await self.client()
-        return await client.query(sql, parameters=dict(parameters or {}))
+        result = await client.query(sql, parameters=dict(parameters or {}))
+        _demand_own_answer(result.summary.get("query_id", ""))
+        return result
 
     async def command(
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
@@ -212,7 +214,7 @@ class ClickHouse:
             raise ValueError("an insert needs a deduplication token: the client may repeat it")
         client = await self.client()
         chosen = {"async_insert": 0, **(settings or {}), "insert_deduplication_token": token}
-        await client.insert(
+        summary = await client.insert(
             table,
             data,
             column_names=columns,
@@ -220,9 +222,20 @@ class ClickHouse:
             column_oriented=column_oriented,
             settings=chosen,
         )
+        _demand_own_answer(summary.query_id())
 
     async def close(self) -> None:
         """Close all connections; the next use opens them anew."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def _demand_own_answer(query_id: str) -> None:
+    """Raise `ConnectionError` where something else answers in ClickHouse's place.
+
+    A proxy's "back soon" with status 200, or behind a redirect, is success to the client: rows would be taken for
+    stored.  ClickHouse itself always names the query, in `X-ClickHouse-Query-Id`.
+    """
+    if not query_id:
+        raise ConnectionError("an answer that is not ClickHouse's: it has no X-ClickHouse-Query-Id")
