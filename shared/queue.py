@@ -16,6 +16,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from pamqp.common import FieldTable
 from yarl import URL
 
+from shared import properties
+
 EXCHANGE: Final = "hitline"
 QUEUE: Final = "hitline.pageviews"
 DEAD_QUEUE: Final = "hitline.dead"
@@ -39,6 +41,8 @@ CONNECT_SECONDS: Final = 5.0
 HEARTBEAT_SECONDS: Final = 10
 
 log = logging.getLogger(__name__)
+
+properties.tolerate()
 
 
 async def connect(urls: Sequence[str], name: str) -> AbstractConnection:

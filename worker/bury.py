@@ -17,11 +17,11 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 
-from shared import dead_letters, message, metrics, queue
+from shared import dead_letters, message, metrics, properties, queue
 from shared.pageview import join, pack_item
 from shared.seal import Sealer
 from worker import outcome_rows
-from worker.judge import Judged, Poison
+from worker.judge import Judged, Poison, accepted_at
 from worker.poison import PoisonGuard
 
 log = logging.getLogger(__name__)
@@ -85,12 +85,13 @@ class Gravedigger:
         if poison.position is None or judged.headers is None:
             return aio_pika.Message(
                 judged.message.body,
-                message_id=judged.message.message_id,
+                # aiormq would make one up, and nothing would tell that a replay is of the same message.
+                message_id=judged.message.message_id or str(outcome_rows.key_of(judged).batch_id),
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                 content_type=judged.message.content_type,
                 type=judged.message.type,
-                timestamp=judged.message.timestamp,
-                headers={**(judged.message.headers or {}), **epitaph},
+                timestamp=accepted_at(judged.message),
+                headers={**properties.portable(judged.message.headers), **epitaph},
             )
         headers = outcome_rows.part_headers(judged.headers, poison.position)
         letter = message.build(headers, join([pack_item(poison.item)]), self._sealer, epitaph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from shared import dead_letters
@@ -85,6 +86,12 @@ class Judged:
         return Counter(self.ends.values())
 
 
+def accepted_at(message: Any) -> datetime:
+    """Return the publisher's clock as the broker passes it on; 1970 where it says nothing that can be counted by."""
+    told: datetime | None = message.timestamp
+    return told if told is not None and 0 <= told.timestamp() * 1000 <= _LATEST_MS else datetime.fromtimestamp(0, UTC)
+
+
 def open_message(message: Any, opener: Opener) -> Opened | Judged:
     """Open a message, or judge it whole as poison where it can't be; raises nothing."""
     try:
@@ -147,7 +154,7 @@ def _set_aside(judged: Judged, position: int, item: Any, reason: str) -> None:
 def _set_aside_whole(message: Any, reason: str) -> Judged:
     """Make poison of a whole message; how many pageviews were in it is what its headers say."""
     count = message.headers.get("pageviews") if message.headers else None
-    minute = int(message.timestamp.timestamp()) // 60 * 60 if message.timestamp else 0
+    minute = int(accepted_at(message).timestamp()) // 60 * 60
     end = End(minute, NIL, NIL, Outcome.DEAD_LETTERED)
     judged = Judged(message, None, poison=[Poison(None, None, reason)])
     judged.ends = dict.fromkeys(range(count), end) if type(count) is int and 0 < count <= MAX_PAGEVIEWS else {0: end}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Final, NamedTuple
 
 from shared.message import Headers
 from shared.outcomes import Outcome
-from worker.judge import End, Judged
+from worker.judge import End, Judged, accepted_at
 
 COLUMNS: Final = (
     "batch_id", "part", "day", "minutes", "sites", "clients", "outcomes", "counts", "dead_positions", "dead_entries",
@@ -37,7 +37,7 @@ def key_of(judged: Judged) -> RowKey:
     message: Any = judged.message
     headers = judged.headers
     # The broker's copy of the publisher's clock: the same at each delivery, whatever is made of the body.
-    day = (message.timestamp or datetime.fromtimestamp(0, UTC)).date()
+    day = accepted_at(message).date()
     if headers is not None:
         return RowKey(headers.batch_id, headers.first_position + 1 if headers.repeated else 0, day)
     given = message.headers or {}
