@@ -54,6 +54,8 @@ class Opened(NamedTuple):
     message: Any
     headers: Headers
     items: tuple[Any, ...]
+    #: Bytes of the body, opened.
+    size: int
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class Judged:
     rows: dict[int, Row] = field(default_factory=dict)
     ends: dict[int, End] = field(default_factory=dict)
     poison: list[Poison] = field(default_factory=list)
+    #: Bytes that it takes in memory, about: those of its body, opened where it can be.
+    size: int = 0
     #: Span of the pageviews' times, in milliseconds: where in ClickHouse to look for them.
     span: tuple[int, int] | None = None
 
@@ -96,17 +100,18 @@ def open_message(message: Any, opener: Opener) -> Opened | Judged:
     """Open a message, or judge it whole as poison where it can't be; raises nothing."""
     try:
         headers = read_headers(message)
-        items = unpack(open_body(message, headers, opener))
+        body = open_body(message, headers, opener)
+        items = unpack(body)
         if len(items) != headers.pageviews:
             raise Unparseable(f"{len(items)} pageviews instead of {headers.pageviews}")
     except (Unopenable, Unparseable) as error:
         return _set_aside_whole(message, str(error))
-    return Opened(message, headers, items)
+    return Opened(message, headers, items, len(body))
 
 
 def judge(opened: Opened, steps: Steps) -> Judged:
     """Take each pageview through the pipeline; what can't be parsed is poison by itself.  Raises `NotNow`."""
-    judged = Judged(opened.message, opened.headers)
+    judged = Judged(opened.message, opened.headers, size=opened.size)
     times = []
     for position, item in enumerate(opened.items, opened.headers.first_position):
         try:
@@ -156,7 +161,7 @@ def _set_aside_whole(message: Any, reason: str) -> Judged:
     count = message.headers.get("pageviews") if message.headers else None
     minute = int(accepted_at(message).timestamp()) // 60 * 60
     end = End(minute, NIL, NIL, Outcome.DEAD_LETTERED)
-    judged = Judged(message, None, poison=[Poison(None, None, reason)])
+    judged = Judged(message, None, poison=[Poison(None, None, reason)], size=len(message.body))
     judged.ends = dict.fromkeys(range(count), end) if type(count) is int and 0 < count <= MAX_PAGEVIEWS else {0: end}
     return judged
 

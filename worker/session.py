@@ -120,7 +120,7 @@ class Session:
             metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
             self._prefetch.saw(len(judged.ends), len(message.body))
             self._batch = self._batch or Batch(time.monotonic())
-            self._batch.add(judged, len(message.body))
+            self._batch.add(judged)
             metrics.ROWS_WAITING.set(self._batch.rows)
             await asyncio.sleep(0)  # heartbeats and acknowledgements must not wait for a long inbox
 

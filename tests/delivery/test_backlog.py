@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import aio_pika
 import pytest
@@ -30,6 +30,15 @@ async def test_a_backlog_of_small_and_large_messages_is_drained(bare: System) ->
     rate, most_mib, _ = await drain(bare, 30_000, workers=1)
     print(f"\n  {rate:.0f} pageviews/s, at most {most_mib:.0f} MiB")
     assert exact(bare, 30_000)
+    assert most_mib < 500
+
+
+async def test_a_backlog_of_the_largest_pageviews_takes_no_more_memory(bare: System) -> None:
+    """Some 60 KiB each, which compress to a few hundred bytes."""
+    await fill(bare, 12_000, largest)
+    _, most_mib, _ = await drain(bare, 12_000, workers=1)
+    print(f"\n  at most {most_mib:.0f} MiB")
+    assert exact(bare, 12_000)
     assert most_mib < 500
 
 
@@ -78,14 +87,17 @@ async def test_two_million_at_once_by_one_worker_in_flat_memory(bare: System) ->
     assert most_mib < 500
 
 
-async def fill(system: System, pageviews: int) -> None:
+Make = Callable[[int], Iterator[aio_pika.Message]]
+
+
+async def fill(system: System, pageviews: int, make: Make | None = None) -> None:
     """Publish a backlog as gateways would have sealed it."""
     began = time.monotonic()
     connection = await queue.connect([system.broker.amqp_url], "hitline tests")
     async with connection:
         channel = await connection.channel(publisher_confirms=True)
         exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
-        made = messages(pageviews)
+        made = (make or mixed)(pageviews)
 
         async def publisher() -> None:
             for each in made:
@@ -95,7 +107,7 @@ async def fill(system: System, pageviews: int) -> None:
     print(f"  backlog of {pageviews} made in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def messages(pageviews: int) -> Iterator[aio_pika.Message]:
+def mixed(pageviews: int) -> Iterator[aio_pika.Message]:
     sealer = Sealer([parts.QUEUE_KEY])
     singles = int(pageviews * SINGLES)
     for size in [LARGE] * ((pageviews - singles) // LARGE) + [1] * singles:
@@ -104,6 +116,15 @@ def messages(pageviews: int) -> Iterator[aio_pika.Message]:
             for number in range(size)
         ]
         yield message.build(Headers(uuid.uuid4(), size, 0), join(packed), sealer)
+
+
+def largest(pageviews: int) -> Iterator[aio_pika.Message]:
+    sealer = Sealer([parts.QUEUE_KEY])
+    for number in range(pageviews // 4):
+        url = f"https://example.com/{number}?{'abcdefgh' * 3_500}"
+        referrer = f"https://referrer.example/{number}?{'x' * 28_000}"
+        packed = [pack(poison_kinds.queued(url=url, referrer=referrer)) for _ in range(4)]
+        yield message.build(Headers(uuid.uuid4(), 4, 0), join(packed), sealer)
 
 
 async def drain(system: System, until: int, workers: int) -> tuple[float, float, list[float]]:
