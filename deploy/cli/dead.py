@@ -70,6 +70,7 @@ async def _summaries(ids: tuple[str, ...], reason: str | None) -> list[dict[str,
 @click.option("--reveal", is_flag=True, help="Show the visitor's address, and items that can't be read as they are.")
 def show(id_: str, reveal: bool) -> None:
     """Show what is in a dead letter; needs HITLINE_QUEUE_KEYS, and masks the visitor's address."""
+    _refuse_empty((id_,))
     settings = load(_ShowSettings)
     found = run(_show(id_, Opener(settings.queue_keys), reveal))
     print_json(found)
@@ -193,3 +194,10 @@ def _refuse_unknown(ids: tuple[str, ...], seen: set[str]) -> None:
 def _demand_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:
     if not ids and not reason and not all_:
         raise click.UsageError("say which: ids, --reason TEXT, or --all")
+    _refuse_empty(ids)
+
+
+def _refuse_empty(ids: tuple[str, ...]) -> None:
+    """An empty id, such as a shell's unset variable, would be the beginning of every letter's."""
+    if not all(each.strip() for each in ids):
+        raise click.UsageError("an id is empty")

@@ -8,7 +8,9 @@ import pytest
 
 from deploy.cli import dead
 from deploy.cli.support import CommandError
-from tests import parts
+from shared import queue
+from tests import parts, services
+from tests.delivery import poison_kinds
 from tests.deploy.cli.conftest import runner_with
 
 
@@ -25,3 +27,19 @@ def test_a_letter_that_cant_be_opened_is_an_error(stack: parts.Stack, monkeypatc
 
     monkeypatch.setattr(dead, "_show", unopenable)
     assert "can't be opened: no key opens it" in runner_with(stack.env)("dead", "show", "a", expect=1).stderr
+
+
+@pytest.mark.parametrize("arguments", [("purge", "", "--yes"), ("replay", ""), ("show", " ")])
+def test_an_empty_id_is_not_the_beginning_of_all(stack: parts.Stack, arguments: tuple[str, ...]) -> None:
+    """As a shell's unset variable is: it used to throw every dead letter away."""
+    parts.run_apart(lambda: put_letter(stack.broker.amqp_url))
+    assert "an id is empty" in services.hitline(stack.env, "dead", *arguments, check=False).stderr
+    assert parts.run_apart(lambda: parts.depth(stack.broker.amqp_url, queue.DEAD_QUEUE)) == 1
+
+
+async def put_letter(amqp_url: str) -> None:
+    connection = await queue.connect([amqp_url], "hitline tests")
+    async with connection:
+        channel = await connection.channel(publisher_confirms=True)
+        exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
+        await exchange.publish(poison_kinds.foreign(), queue.DEAD)
