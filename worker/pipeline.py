@@ -11,7 +11,7 @@ from shared.pageview import QueuedPageview
 from shared.registry import Site
 from worker.drop import Drop
 from worker.lookups.agents import Agent
-from worker.lookups.geo import Location
+from worker.lookups.geo_records import Location
 from worker.lookups.knowledge import Knowledge
 from worker.row import Row
 from worker.steps.drop_dnt import drop_dnt

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from shared.pageview import QueuedPageview
 from shared.registry import Site
 from worker.lookups.agents import Agent
-from worker.lookups.geo import Location
+from worker.lookups.geo_records import Location
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
 

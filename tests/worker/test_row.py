@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import deploy.clickhouse
 from tests.worker.test_pipeline import ANY, knowledge, registry, steps  # noqa: F401
 from tests.worker.things import NOW_MS, SITE, pageview
-from worker.lookups.geo import NOWHERE
+from worker.lookups.geo_records import NOWHERE
 from worker.pipeline import Row, process
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 

@@ -1,41 +1,23 @@
-"""Where an address is and whose, told by databases in MaxMind DB format with GeoIP2 field names, of any vendor.
-
-Records are read raw: geoip2's models cost more than twice the look-up, and refuse fields that are not of MaxMind's
-making.  Source of the field names: https://dev.maxmind.com/geoip/docs/databases/.
-"""
+"""Where an address is and whose, told by databases in MaxMind DB format with GeoIP2 field names, of any vendor."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import maxminddb
 
 from shared.metrics import LOOKUP_STALE
 from worker.lookups.addresses import parse_address
-from worker.lookups.geo_file import BROKEN, BadDatabase, Record, open_database
+from worker.lookups.geo_file import BROKEN, BadDatabase, open_database
+from worker.lookups.geo_records import NOWHERE, Location, Record, locate
 from worker.lookups.watched import Signature, signature
-from worker.steps.lengths import PLACE
 
 log = logging.getLogger(__name__)
 
-
-class Location(NamedTuple):
-    """Where and whose an address is: ISO 3166-1 code, English names; empty and 0 where nothing is known."""
-
-    country: str
-    region: str
-    city: str
-    provider: str
-    asn: int
-    asn_org: str
-
-
-NOWHERE: Final = Location("", "", "", "", 0, "")
 _EMPTY: Final[Record] = {}
 _CACHED_ADDRESSES: Final = 65_536
 
@@ -121,43 +103,3 @@ def _record(reader: maxminddb.Reader | None, address: str) -> Record:
     except BROKEN:  # an IPv6 address in an IPv4 database, or damage that the checks did not meet
         return _EMPTY
     return record if isinstance(record, dict) else _EMPTY
-
-
-def locate(city: Record, asn: Record, isp: Record) -> Location:
-    """Put together what the three databases' records for one address say.
-
-    Country: where the address is used, else where its network is registered.  Enterprise databases carry the
-    network's owner in `traits`; it counts where no database of its own says more.
-    """
-    traits = _map(city, "traits")
-    subdivisions = city.get("subdivisions")
-    first = subdivisions[0] if isinstance(subdivisions, list) and subdivisions else None
-    asn_org = _first_text("autonomous_system_organization", asn, isp, traits)
-    provider = _first_text("isp", isp, traits) or _first_text("organization", isp, traits) or asn_org
-    return Location(
-        _text(_map(city, "country"), "iso_code") or _text(_map(city, "registered_country"), "iso_code"),
-        _text(_map(first, "names"), "en"),
-        _text(_map(_map(city, "city"), "names"), "en"),
-        provider,
-        _number(asn) or _number(isp) or _number(traits),
-        asn_org,
-    )
-
-
-def _map(record: object, key: str) -> Record:
-    value: Any = record.get(key) if isinstance(record, dict) else None
-    return value if isinstance(value, dict) else _EMPTY
-
-
-def _text(record: Record, key: str) -> str:
-    value = record.get(key)
-    return sys.intern(value[:PLACE]) if isinstance(value, str) else ""
-
-
-def _first_text(key: str, *records: Record) -> str:
-    return next(filter(None, (_text(record, key) for record in records)), "")
-
-
-def _number(record: Record) -> int:
-    value = record.get("autonomous_system_number")
-    return value if isinstance(value, int) and 0 < value < 1 << 32 else 0

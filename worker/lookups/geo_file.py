@@ -10,24 +10,26 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import maxminddb
 
-#: What a kind of database must hold, at the top level of at least one sampled record (GeoIP2's field names).
-KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "city": frozenset({"country", "registered_country", "city"}),
-    "asn": frozenset({"autonomous_system_number"}),
-    "isp": frozenset({"isp", "organization"}),
+from worker.lookups.geo_records import Record, locate
+from worker.lookups.watched import signature
+
+#: What at least one sampled record of a kind of database must tell, or it is one of another kind.
+_TELLS: Final[Mapping[str, Callable[[Record], object]]] = {
+    "city": lambda record: any(locate(record, {}, {})[:3]),
+    "asn": lambda record: locate({}, record, {}).asn,
+    "isp": lambda record: locate({}, {}, record).provider,
 }
 
 _FIRST_NETWORKS: Final = 500
 _PROBES: Final = 4_000
 
-Record = Mapping[str, Any]
 #: What the C and the Python implementation raise on broken data.
 BROKEN: Final = (maxminddb.InvalidDatabaseError, ValueError, OSError, RecursionError, MemoryError, OverflowError)
 
@@ -37,7 +39,7 @@ class BadDatabase(Exception):
 
 
 def open_database(path: Path, kind: str, scratch: Path) -> maxminddb.Reader:
-    """Open and check the database at `path`; `kind` is a key of `KEYS`.
+    """Open and check the database at `path`; `kind` is `city`, `asn` or `isp`.
 
     What is read is a private, nameless copy in `scratch`: a file that is mapped into memory and then overwritten in
     place would end the process (SIGBUS).  No descriptor stays open, and the copy goes when the reader does.
@@ -59,10 +61,15 @@ def open_database(path: Path, kind: str, scratch: Path) -> maxminddb.Reader:
 
 def _open_copy(path: Path, scratch: Path) -> maxminddb.Reader:
     scratch.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise BadDatabase("is no regular file")  # opening a pipe would wait for ever
+    before = signature(path)
     with path.open("rb") as original, tempfile.TemporaryFile(dir=scratch) as copy:
         shutil.copyfileobj(original, copy, 1 << 20)
         if copy.tell() == 0:
             raise BadDatabase("is empty")
+        if signature(path) != before:
+            raise BadDatabase("was written to while it was read")  # half of it may be the old one's
         copy.flush()
         return maxminddb.open_database(f"/dev/fd/{copy.fileno()}")
 
@@ -75,21 +82,25 @@ def _check_tree(reader: maxminddb.Reader, size: int) -> None:
 
 
 def _check_records(reader: maxminddb.Reader, kind: str) -> None:
-    found: set[str] = set()
-    for _, record in islice(reader, _FIRST_NETWORKS):
-        _gather(record, found)
-    for address in _probes(reader.metadata().ip_version):
-        _gather(reader.get(address), found)
-    if found.isdisjoint(KEYS[kind]):
+    tells = False
+    for record in _sample(reader):
+        if not isinstance(record, dict):
+            raise BadDatabase("holds records that are no maps")
+        tells = tells or bool(_TELLS[kind](record))
+    if not tells:
         what = reader.metadata().database_type
-        raise BadDatabase(f"is of type {what!r} and holds nothing that a database of kind {kind} would")
+        raise BadDatabase(
+            f"is of type {what!r} and tells nothing that a database of kind {kind} would, by GeoIP2's field names"
+        )
 
 
-def _gather(record: object, found: set[str]) -> None:
-    if isinstance(record, dict):
-        found.update(record)
-    elif record is not None:
-        raise BadDatabase("holds records that are no maps")
+def _sample(reader: maxminddb.Reader) -> Iterator[object]:
+    for _, record in islice(reader, _FIRST_NETWORKS):
+        yield record
+    for address in _probes(reader.metadata().ip_version):
+        record = reader.get(address)
+        if record is not None:
+            yield record
 
 
 def _probes(ip_version: int) -> list[str]:

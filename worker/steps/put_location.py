@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shared.pageview import QueuedPageview
-from worker.lookups.geo import Geo, Location
+from worker.lookups.geo import Geo
+from worker.lookups.geo_records import Location
 
 
 def put_location(geo: Geo, pageview: QueuedPageview) -> Location:

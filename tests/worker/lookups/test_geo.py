@@ -11,62 +11,11 @@ import pytest
 
 from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
 from worker.lookups.addresses import parse_address
-from worker.lookups.geo import NOWHERE, Geo, Location, locate
+from worker.lookups.geo import Geo
 from worker.lookups.geo_file import BadDatabase, open_database
+from worker.lookups.geo_records import NOWHERE, Location
 
 HOME = "81.2.69.142"
-
-
-def names(name):
-    return {"names": {"en": name, "de": "anders"}}
-
-
-@pytest.mark.parametrize(
-    ("record", "country", "region", "city"),
-    [
-        ({}, "", "", ""),
-        ({"country": {"iso_code": "DE"}}, "DE", "", ""),
-        ({"country": {"geoname_id": 1}, "registered_country": {"iso_code": "FR"}}, "FR", "", ""),
-        ({"country": {"iso_code": "DE"}, "registered_country": {"iso_code": "FR"}}, "DE", "", ""),
-        ({"registered_country": {"iso_code": "FR"}}, "FR", "", ""),
-        ({"represented_country": {"iso_code": "US"}}, "", "", ""),
-        ({"city": names("Köln"), "subdivisions": [names("NRW"), names("Second")]}, "", "NRW", "Köln"),
-        ({"city": {"names": {"de": "Köln"}}}, "", "", ""),
-        ({"city": {"geoname_id": 1}, "subdivisions": []}, "", "", ""),
-        ({"subdivisions": [{}]}, "", "", ""),
-        ({"subdivisions": {}}, "", "", ""),
-        ({"city": "Köln", "country": "DE", "subdivisions": "NRW"}, "", "", ""),
-        ({"city": {"names": "Köln"}, "country": {"iso_code": 7}}, "", "", ""),
-        ({"city": names("x" * 1000)}, "", "", "x" * 255),
-    ],
-)
-def test_reads_every_shape_of_a_city_record(record, country, region, city):
-    assert locate(record, {}, {}) == Location(country, region, city, "", 0, "")
-
-
-@pytest.mark.parametrize(
-    ("city", "asn", "isp", "provider", "number", "org"),
-    [
-        (
-            {},
-            {"autonomous_system_number": 64512, "autonomous_system_organization": "AS Org"},
-            {},
-            "AS Org",
-            64512,
-            "AS Org",
-        ),
-        ({}, {"autonomous_system_number": 64512}, {}, "", 64512, ""),
-        ({}, {"autonomous_system_organization": "A"}, {"isp": "I", "organization": "O"}, "I", 0, "A"),
-        ({}, {"autonomous_system_organization": "A"}, {"organization": "O"}, "O", 0, "A"),
-        ({}, {}, {"autonomous_system_number": 1, "autonomous_system_organization": "A"}, "A", 1, "A"),
-        ({"traits": {"isp": "T", "autonomous_system_number": 2}}, {}, {}, "T", 2, ""),
-        ({"traits": {"isp": "T"}}, {"autonomous_system_number": 3}, {"isp": "I"}, "I", 3, ""),
-        ({}, {"autonomous_system_number": "7"}, {}, "", 0, ""),
-        ({}, {"autonomous_system_number": 2**40}, {}, "", 0, ""),
-    ],
-)
-def test_reads_every_shape_of_a_network_record(city, asn, isp, provider, number, org):
-    assert locate(city, asn, isp) == Location("", "", "", provider, number, org)
 
 
 @pytest.fixture
@@ -148,9 +97,30 @@ def test_refuses_a_damaged_file_and_keeps_the_old_one(geo, paths, how):
     assert geo.find(HOME).country == "FR"
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_refuses_what_is_no_regular_file(geo, paths, make):
+    paths["city"].unlink()
+    make(paths["city"])
+    refreshing = threading.Thread(target=geo.refresh, daemon=True)
+    refreshing.start()
+    refreshing.join(10)
+    assert not refreshing.is_alive()  # it would wait for a pipe's writer
+    assert "is no regular file" in geo.problems["city"]
+    assert geo.find(HOME).country == "GB"
+
+
 @pytest.mark.parametrize(
     ("kind", "records"),
-    [("city", ASN_RECORDS), ("asn", CITY_RECORDS), ("isp", CITY_RECORDS), ("city", {"81.2.69.0/24": {}}), ("city", {})],
+    [
+        ("city", ASN_RECORDS),
+        ("asn", CITY_RECORDS),
+        ("isp", CITY_RECORDS),
+        ("city", {"81.2.69.0/24": {}}),
+        ("city", {}),
+        ("city", {"81.2.69.0/24": {"country": "GB", "country_name": "United Kingdom", "city": "London"}}),  # IPinfo's
+        ("asn", {"81.2.69.0/24": {"asn": "AS20712", "as_name": "Andrews & Arnold Ltd"}}),
+        ("asn", {"81.2.69.0/24": {"autonomous_system_number": "AS20712"}}),
+    ],
 )
 def test_refuses_a_database_of_another_kind(tmp_path, kind, records):
     path = write_database(tmp_path / "some.mmdb", records)

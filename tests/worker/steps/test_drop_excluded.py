@@ -5,7 +5,7 @@ import pytest
 from shared.outcomes import Outcome
 from tests.worker.things import OTHER_SITE, SITE, FakeRegistry, pageview
 from worker.lookups.exclusions import Exclusions
-from worker.lookups.geo import NOWHERE
+from worker.lookups.geo_records import NOWHERE
 from worker.steps.drop_excluded import drop_excluded
 from worker.steps.put_page import put_page
 

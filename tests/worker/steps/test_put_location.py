@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from tests.worker.things import CITY_RECORDS, pageview, write_database
-from worker.lookups.geo import NOWHERE, Geo
+from worker.lookups.geo import Geo
+from worker.lookups.geo_records import NOWHERE
 from worker.steps.put_location import put_location
 
 
