@@ -8,18 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import maxminddb
-
 from shared.metrics import LOOKUP_STALE
 from worker.lookups.addresses import parse_address
-from worker.lookups.geo_file import BROKEN, BadDatabase, open_database
-from worker.lookups.geo_records import NOWHERE, Location, Record, locate
+from worker.lookups.geo_file import BadDatabase, Database, open_database
+from worker.lookups.geo_records import NOWHERE, Location, locate
 from worker.lookups.watched import Signature, signature
 
 log = logging.getLogger(__name__)
 
-_EMPTY: Final[Record] = {}
 _CACHED_ADDRESSES: Final = 65_536
+#: Many addresses have the same records, and reading records takes the longest.
+_CACHED_PLACES: Final = 65_536
 
 
 class Geo:
@@ -38,7 +37,7 @@ class Geo:
         self._optional = optional
         self._scratch = scratch
         self._seen: dict[str, Signature | None] = {}
-        self._readers: dict[str, maxminddb.Reader] = {}
+        self._databases: dict[str, Database] = {}
         self.problems: dict[str, str] = {}
         self.find: Callable[[str], Location] = _finder({})
         self.refresh()
@@ -53,20 +52,20 @@ class Geo:
             self._seen[kind] = now
             changed = self._take(kind, path, now) or changed
         if changed:  # at one stroke: databases, and an empty cache of what they say
-            self.find = _finder(dict(self._readers))
+            self.find = _finder(dict(self._databases))
 
     def describe(self) -> dict[str, str]:
         """Return type and build time (seconds since the epoch) of each database in use, for people."""
-        known = {kind: reader.metadata() for kind, reader in self._readers.items()}
+        known = {kind: database.metadata() for kind, database in self._databases.items()}
         return {kind: f"{data.database_type} built {data.build_epoch}" for kind, data in known.items()}
 
     def _take(self, kind: str, path: Path, now: Signature | None) -> bool:
         try:
             if now is None:
-                if kind in self._optional and kind not in self._readers:
+                if kind in self._optional and kind not in self._databases:
                     return False
                 raise BadDatabase("is missing")
-            self._readers[kind] = open_database(path, kind, self._scratch)
+            self._databases[kind] = open_database(path, kind, self._scratch)
         except BadDatabase as error:
             self._report(kind, f"{path} {error}")
             return False
@@ -78,28 +77,26 @@ class Geo:
     def _report(self, kind: str, problem: str) -> None:
         self.problems[kind] = problem
         LOOKUP_STALE.labels(f"geo_{kind}").set(1)
-        log.warning("geo database %s: %s; %s", kind, problem, "the old one stays" if kind in self._readers else "none")
+        log.warning(
+            "geo database %s: %s; %s", kind, problem, "the old one stays" if kind in self._databases else "none"
+        )
 
 
-def _finder(readers: Mapping[str, maxminddb.Reader]) -> Callable[[str], Location]:
+def _finder(databases: Mapping[str, Database]) -> Callable[[str], Location]:
     """Return a cached look-up over these databases; both go together when the next ones come."""
-    city, asn, isp = (readers.get(kind) for kind in ("city", "asn", "isp"))
+    asked = [databases.get(kind) for kind in ("city", "asn", "isp")]
 
     @lru_cache(maxsize=_CACHED_ADDRESSES)
     def find(address: str) -> Location:
         parsed = parse_address(address)
         if parsed is None or not parsed.is_public:
             return NOWHERE
-        return locate(*(_record(reader, parsed.text) for reader in (city, asn, isp)))
+        packed = parsed.value.to_bytes(parsed.bits // 8, "big")
+        return located(*(database.place(packed) if database else 0 for database in asked))
+
+    @lru_cache(maxsize=_CACHED_PLACES)
+    def located(*places: int) -> Location:
+        records = [database.record(place) if database else {} for database, place in zip(asked, places, strict=True)]
+        return locate(*records)
 
     return find
-
-
-def _record(reader: maxminddb.Reader | None, address: str) -> Record:
-    if reader is None:
-        return _EMPTY
-    try:
-        record = reader.get(address)
-    except BROKEN:  # an IPv6 address in an IPv4 database, or damage that the checks did not meet
-        return _EMPTY
-    return record if isinstance(record, dict) else _EMPTY

@@ -97,6 +97,35 @@ def test_refuses_a_damaged_file_and_keeps_the_old_one(geo, paths, how):
     assert geo.find(HOME).country == "FR"
 
 
+def test_a_key_that_is_no_text_is_refused(geo, paths):
+    """What ends a process whose reader is the one in C: it takes the number for an address in memory."""
+    path = write_database(paths["city"], {"81.2.69.0/24": {"country": {"iso_code": "FR"}}})
+    text, number = b"\x48iso_code", b"\x68iso_code"  # of 8 bytes, then a double
+    content = path.read_bytes()
+    assert text in content
+    path.write_bytes(content.replace(text, number))
+    geo.refresh()
+    assert "city" in geo.problems
+    assert geo.find(HOME).country == "GB"
+
+
+def test_random_damage_is_refused_or_read_around(paths, tmp_path):
+    records = {f"81.2.{n}.0/24": CITY_RECORDS["81.2.69.0/24"] | {"location": {"latitude": n / 7}} for n in range(200)}
+    content = write_database(paths["city"], records).read_bytes()
+    chance = random.Random(5)
+    refused = 0
+    for _ in range(120):
+        broken = bytearray(content)
+        for _ in range(chance.choice([1, 3, 20, 200])):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        paths["city"].write_bytes(broken)
+        geo = Geo({"city": paths["city"]}, tmp_path)
+        refused += "city" in geo.problems
+        for n in range(200):
+            assert isinstance(geo.find(f"81.2.{n}.9"), Location)
+    assert refused > 20
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
 def test_refuses_what_is_no_regular_file(geo, paths, make):
     paths["city"].unlink()
