@@ -50,24 +50,29 @@ def fetch(
     if credentials:
         token = b64encode(":".join(credentials).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {token}")
+    deadline = time.monotonic() + WHOLE_SECONDS
     try:
         with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:  # noqa: S310
-            return _read(response, to, limit_bytes)
+            return _read(response, to, limit_bytes, deadline)
     except urllib.error.HTTPError as error:
         if error.code == 304:
             return Fetched(False, {}, 0)
-        raise DownloadError(f"the server answered {error.code} {error.reason}") from None
+        reason = str(error.reason).partition("\n")[0]  # of a loop of redirects it has several lines
+        raise DownloadError(f"the server answered {error.code} {reason}") from None
     except urllib.error.URLError as error:
         raise OutOfReachError(f"the server can't be reached: {error.reason}") from None
     except (OSError, HTTPException) as error:
-        raise OutOfReachError(f"the connection failed: {error}") from None
+        raise OutOfReachError(f"the connection failed: {str(error).strip()}") from None
+    except ValueError:  # `http://[`, or a host name with an empty part: the server may have redirected there
+        raise DownloadError("the address, or one that it redirects to, is malformed") from None
 
 
-def _read(response: HTTPResponse, to: IO[bytes], limit_bytes: int) -> Fetched:
-    deadline = time.monotonic() + WHOLE_SECONDS
+def _read(response: HTTPResponse, to: IO[bytes], limit_bytes: int, deadline: float) -> Fetched:
+    if response.status != 200:
+        raise DownloadError(f"the server answered {response.status} {response.reason}")
     headers = {name.lower(): value for name, value in response.headers.items()}
     size = 0
-    while chunk := response.read(_CHUNK):
+    while chunk := response.read1(_CHUNK):  # what is there: `read` waits for all of it, past any deadline
         size += len(chunk)
         if size > limit_bytes:
             raise DownloadError(f"it is larger than {limit_bytes >> 20} MiB")

@@ -74,8 +74,11 @@ def _alone(directory: Path) -> Iterator[None]:
 def _update(directory: Path, feed: Feed, force: bool) -> Result:
     path = directory / feed.file
     try:
-        content, fetched = _fetch(feed, _conditions(path, feed.url))
+        conditions = _conditions(path, feed.url)
+        content, fetched = _fetch(feed, conditions)
         if not fetched.changed:
+            if not conditions:
+                raise DownloadError("the server answered 304 Not Modified to a request without conditions")
             return Result(feed, True, "unchanged")
         found = _count(parse_list(content), feed)
         before = _count_before(path, feed)

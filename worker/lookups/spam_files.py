@@ -55,6 +55,8 @@ def parse_list(content: bytes) -> SpamList:
     lines = [(number, line) for number, line in lines if line and line[0] not in "#;"]
     if not lines:
         raise BadList("lists nothing")
+    if lines[0][1].startswith("<"):
+        raise BadList("is a web page, no list")
     return _parse_records(lines) if lines[0][1].startswith("{") else _parse_plain(lines)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,7 @@ class Server:
         self.files: dict[str, tuple[int, bytes]] = {}
         self.asked: list[tuple[str, str | None]] = []
         self.cut = False
+        self.pause_s = 0.0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,10 +41,14 @@ class Server:
                     status, body = 304, b""
                 self.send_response(status)
                 self.send_header("ETag", tag)
+                if status == 302:
+                    self.send_header("Location", body.decode())
                 if status != 304:
                     self.send_header("Content-Length", str(len(body) + 10 * server.cut))
                 self.end_headers()
-                self.wfile.write(body)
+                for part in (body[i : i + 1] for i in range(len(body))) if server.pause_s else (body,):
+                    self.wfile.write(part)
+                    time.sleep(server.pause_s)
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -95,12 +101,17 @@ def test_fetches_all_and_asks_for_no_more_than_changes(update, server, tmp_path)
     ("body", "status", "wrong"),
     [
         (b"", 200, "lists nothing"),
-        (b"<html>busy</html>", 200, "line 1"),
+        (b"<html>busy</html>", 200, "is a web page"),
         (DROP[:60], 200, "line 2 is not JSON"),
         (b"".join(DROP.splitlines(True)[:2]), 200, "cut short"),
         (HOSTS, 200, "is no list of networks"),
         (b"error", 500, "answered 500"),
         (b"gone", 404, "answered 404"),
+        (DROP, 206, "answered 206"),
+        (b"/drop_v4.json", 302, "infinite loop"),
+        (b"file:///etc/hostname", 302, "not allowed"),
+        (b"http://[malformed", 302, "malformed"),
+        (b"http://a..example/", 302, "malformed"),
     ],
 )
 def test_a_failing_feed_leaves_its_old_list_and_all_others_alone(update, server, tmp_path, body, status, wrong):
@@ -143,6 +154,12 @@ def test_a_server_out_of_reach_is_told(tmp_path, server):
     assert not any((tmp_path / feed.file).exists() for feed in feeds)
 
 
+def test_nothing_changed_is_no_answer_where_nothing_is_there(update, server, tmp_path):
+    server.put("drop_v4.json", b"", 304)
+    assert "304" in update()["drop_v4.json"]
+    assert not (tmp_path / "drop_v4.json").exists()
+
+
 def test_one_update_at_a_time(update, tmp_path):
     with (tmp_path / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -161,6 +178,13 @@ def test_a_download_is_bounded_and_whole(server, tmp_path, monkeypatch):
         with pytest.raises(OutOfReachError, match="broke"):
             fetch(f"{server.url}/drop_v4.json", file, limit_bytes=1000)
         server.cut = False
+        server.pause_s = 0.1  # never silent for long, and done in 10 s
+        monkeypatch.setattr(download, "WHOLE_SECONDS", 0.5)
+        began = time.monotonic()
+        with pytest.raises(DownloadError, match="took longer"):
+            fetch(f"{server.url}/drop_v4.json", file, limit_bytes=1000)
+        assert time.monotonic() - began < 5
+        server.pause_s = 0.0
         monkeypatch.setattr(download, "WHOLE_SECONDS", -1.0)
         with pytest.raises(DownloadError, match="took longer"):
             fetch(f"{server.url}/drop_v4.json", file, limit_bytes=1000)

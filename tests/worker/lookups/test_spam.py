@@ -75,7 +75,7 @@ def test_a_damaged_list_keeps_what_it_listed_and_is_reported(feeds, own):
     (own / "mine.txt").write_text("<html>")
     spam.refresh()
     assert spam.find_host("spam.example")
-    assert spam.problems == {str(own / "mine.txt"): "line 1 is not a valid hostname"}
+    assert spam.problems == {str(own / "mine.txt"): "is a web page, no list"}
     (own / "mine.txt").write_text("other.example\n")
     spam.refresh()
     assert spam.problems == {}

@@ -48,7 +48,7 @@ def test_reads_comments_behind_an_entry_and_wildcards():
         (b"", "nothing"),
         (b"# nothing\n", "nothing"),
         (b"\xff\xfe", "UTF-8"),
-        (b"<html><body>404</body></html>", "line 1"),
+        (b"<html><body>404</body></html>", "is a web page"),
         (text('{"cidr":"192.0.2.0/24"}'), "cut short"),
         (text('{"cidr":"192.0.2.0/24"}', META % 2), "1 records"),
         (text(META % 0), "nothing"),
