@@ -8,6 +8,7 @@ over the address space can be read, and that their records hold what the databas
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from worker.lookups.watched import signature
 _TELLS: Final[Mapping[str, Callable[[Record], object]]] = {
     "city": lambda record: any(locate(record, {}, {})[:3]),
     "asn": lambda record: locate({}, record, {}).asn,
-    "isp": lambda record: locate({}, {}, record).provider,
+    "isp": lambda record: locate({}, {}, {name: record.get(name) for name in ("isp", "organization")}).provider,
 }
 
 _FIRST_NETWORKS: Final = 500
@@ -35,6 +36,7 @@ _PROBES: Final = 2_000
 
 #: What `maxminddb` raises on broken data.
 BROKEN: Final = (maxminddb.InvalidDatabaseError, ValueError, TypeError, OSError, RecursionError, MemoryError)
+_OF_THE_COPY: Final = re.compile(r" \(/dev/fd/\d+\)")
 #: The end of the year 9999, where dates end.
 _LATEST_S: Final = 253_402_300_800
 
@@ -79,7 +81,7 @@ def open_database(path: Path, kind: str, scratch: Path) -> Database:
     try:
         database = _open_copy(path, scratch)
     except BROKEN as error:
-        raise BadDatabase(f"can't be opened: {error}") from None
+        raise BadDatabase(f"can't be opened: {_OF_THE_COPY.sub('', str(error))}") from None
     try:
         _check_metadata(database)
         _check_records(database, kind)

@@ -144,6 +144,7 @@ def test_refuses_what_is_no_regular_file(geo, paths, make):
         ("city", ASN_RECORDS),
         ("asn", CITY_RECORDS),
         ("isp", CITY_RECORDS),
+        ("isp", ASN_RECORDS),
         ("city", {"81.2.69.0/24": {}}),
         ("city", {}),
         ("city", {"81.2.69.0/24": {"country": "GB", "country_name": "United Kingdom", "city": "London"}}),  # IPinfo's
