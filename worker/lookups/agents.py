@@ -14,7 +14,7 @@ from ua_parser import OS, Domain, UserAgent
 from ua_parser.regex import Resolver
 from ua_parser_builtins.matchers import MATCHERS
 
-from worker.lookups.bots import Bots
+from worker.lookups.bots import Bots, names_nothing
 from worker.lookups.devices import device_class
 from worker.steps.lengths import USER_AGENT
 
@@ -46,8 +46,8 @@ class Agents:
         user_agent = user_agent[:USER_AGENT]
         found = self._resolve(user_agent, Domain.ALL)
         family = found.device.family if found.device else ""
-        is_bot = family == "Spider" or self.bots.find(user_agent) is not None
         os = found.os.family if found.os else ""
+        is_bot = family == "Spider" or names_nothing(user_agent, os, family) or self.bots.find(user_agent) is not None
         return Agent(
             user_agent,
             found.user_agent.family if found.user_agent else "",

@@ -1,11 +1,13 @@
 """Which user agents are programs rather than people's browsers.
 
-Three lists tell, any of which suffices: ua-parser's device family `Spider` (see `agents.py`), monperrus/
-crawler-user-agents (released weekly as a package), and a few patterns of our own, each decided in docs/bots.md.
+Any of these suffices: ua-parser's device family `Spider` (see `agents.py`), monperrus/crawler-user-agents (released
+weekly as a package), a few patterns of our own, and that a user agent names nothing that a person could hold or look
+at.  docs/bots.md has the reasons.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -35,6 +37,23 @@ OWN_PATTERNS: Final = (
     r"^(?:distilator|portscout|IrssiUrlLog)/",
     r"^Superblock-Denim",
     r"via docs\.google\.com/viewer",
+    r"\+https?:",
+    r"(?i:^http|http-?client|libcurl)",
+    r"^(?:Needle|node-urllib|nscurl|rest-client)/",
+    r"MS Web Services Client",
+    r"BrowserKit$",
+    r"\bRSS",
+    r"Newsboat/",
+    r"FeedDemon/",
+    r"DebugBear",
+    r"YottaaMonitor",
+    r"Siege/",
+    r"wkhtmlto",
+    r"Prerender",
+)
+#: What those begin with or contain who name no system or device that is known, and are a person's browser even so.
+_BROWSER: Final = re.compile(
+    r"^(?:mozilla/|opera\b)|browser|\b(?:wap|midp|lynx|e?links|w3m|dillo|netsurf|netfront|hbbtv|dvp)\b", re.IGNORECASE
 )
 
 
@@ -53,3 +72,8 @@ class Bots:
         """Return the first pattern that the user agent matches."""
         found = self._extractor.extract(user_agent)
         return self._patterns[int(found.family)] if found else None
+
+
+def names_nothing(user_agent: str, os: str, family: str) -> bool:
+    """Tell whether it names no browser, where ua-parser finds neither a system (`os`) nor a device (`family`)."""
+    return not os and not family and not _BROWSER.search(user_agent)

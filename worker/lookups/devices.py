@@ -13,8 +13,9 @@ from typing import Final
 CLASSES: Final = ("desktop", "mobile", "tablet", "tv", "bot", "other")
 
 _TV: Final = re.compile(
-    r"smart-?tv|smart_tv|\btv\b|hbbtv|appletv|apple tv|googletv|android tv|\baft[a-z]{1,4}[0-9]*\b|bravia|roku|crkey|"
-    r"web0s|webos\.tv|netcast|viera|tizen[^)]*\btv|opera tv|dtv\b|inettvbrowser|nettv|philipstv|technisat",
+    r"smart-?tv|smart_tv|\btv\b|hbbtv|appletv|apple tv|google ?tv|android tv|\baft[a-z]{1,4}[0-9]*\b|bravia|roku|crkey|"
+    r"web0s|webos\.tv|netcast|viera|tizen[^)]*\btv|opera tv|dtv\b|inettvbrowser|nettv|philipstv|technisat|"
+    r"chromecast|mibox|mitv",
     re.IGNORECASE,
 )
 _TABLET: Final = re.compile(
@@ -32,7 +33,7 @@ _DESKTOP_SYSTEMS: Final = re.compile(
     r"chrome ?os|bsd|solaris|sunos|haiku|beos|os/2|puppy|vre|dragonfly|aix|hp-ux|irix",
     re.IGNORECASE,
 )
-_CONSOLE: Final = re.compile(r"playstation|xbox|nintendo", re.IGNORECASE)
+_CONSOLE: Final = re.compile(r"playstation|xbox|nintendo|oculusbrowser", re.IGNORECASE)
 #: Systems of phones and tablets alike; without a word that says tablet, the smaller one is the likelier.
 _HAND_HELD: Final = frozenset(
     {"iOS", "Windows Phone", "BlackBerry OS", "Symbian OS", "Firefox OS", "KaiOS", "HarmonyOS"}

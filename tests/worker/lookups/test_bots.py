@@ -38,6 +38,24 @@ Microsoft Office Protocol Discovery
 Mozilla/4.0 (compatible; MSIE 5.0; Windows NT; DigExt; DTS Agent
 Feedly/1.0 (+http://www.feedly.com/fetcher.html; like FeedFetcher-Google)
 python-requests/2.32.0
+&as_qdr=all
+kube-probe/1.31
+ELB-HealthChecker/2.0
+Amazon-Route53-Health-Check-Service (ref abc; report http://amzn.to/1vsZADi)
+PostmanRuntime/7.43.0
+reqwest/0.12.9
+GuzzleHttp/7
+node
+undici
+k6/0.55.0 (https://k6.io/)
+HTTP-Tiny/0.054
+rest-client/2.1.0 (linux x86_64) ruby/3.2.2p53
+nscurl/3870.100.1 CFNetwork/3870.100.1 Darwin/26.0.0
+NetNewsWire (macOS; RSS Reader; https://ranchero.com/netnewswire/)
+Newsboat/2.34 (Linux; https://newsboat.org/)
+Mozilla/4.0 (compatible; HostTracker.com/1.0;+http://host-tracker.com/)
+Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36 Prerender
+' OR 1=1 --
 Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)
 """
 
@@ -48,6 +66,11 @@ Maui Browser
 ZDM/4.0; Windows Mobile 8.0
 Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; SV1; http://www.tropicdesigns.net)
 Opera 9.6
+w3m/0.5.3+git20230121
+HbbTV/1.5.1 (+DRM; Samsung; SmartTV2021; T-NKLDEUC; ; )
+Roku/DVP-12.5 (12.5.0.4178-88)
+Nokia6230/2.0 (05.51) Profile/MIDP-2.0 Configuration/CLDC-1.1
+Mozilla/5.0 (iPhone; CPU iPhone OS 17_2_1 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Instagram 315.0.0.25.114
 Lynx/2.8.7rel.2 libwww-FM/2.14 SSL-MM/1.4.1 OpenSSL/1.0.1f
 MobileSafari/9537.53 CFNetwork/672.0.8 Darwin/14.0.0
 Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36

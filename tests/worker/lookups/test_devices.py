@@ -28,6 +28,8 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
         ("tv", f"Mozilla/5.0 (Web0S; Linux/SmartTV) {WEBKIT} Chrome/94.0.4606.128 Safari/537.36 WebAppManager"),
         ("tv", f"Mozilla/5.0 (Linux; Android 9; AFTKA) {WEBKIT} Silk/108.4 like Chrome/108.0 Safari/537.36"),
         ("tv", f"Mozilla/5.0 (Linux; Android 12; Chromecast) {WEBKIT} Chrome/110 Safari/537.36 CrKey/1.56"),
+        ("tv", f"Mozilla/5.0 (Linux; Android 9; MIBOX4) {WEBKIT} Chrome/121.0.0.0 Safari/537.36"),
+        ("other", f"Mozilla/5.0 (Linux; Android 12; Quest 2) {WEBKIT} OculusBrowser/31.2 Chrome/120.0 VR Safari/537"),
         ("other", "Mozilla/5.0 (PlayStation; PlayStation 5/2.26) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/13.0 Safari/605.1.15"),  # noqa: E501
         ("other", f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; Xbox; Xbox One) {WEBKIT} Chrome/44 Edge/18"),
         ("bot", f"Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) {WEBKIT} Chrome/138.0.0.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"),  # noqa: E501

@@ -32,7 +32,8 @@ IPHONE = (
             ("Googlebot", "2.1", "", "", "bot", True),
         ),
         ("curl/8.5.0", ("curl", "8.5", "", "", "bot", True)),
-        ("nonsense", ("", "", "", "", "other", False)),
+        ("nonsense", ("", "", "", "", "bot", True)),
+        ("some browser", ("", "", "", "", "other", False)),
         ("\x00\u202e🙂", ("", "", "", "", "bot", True)),
     ],
 )
