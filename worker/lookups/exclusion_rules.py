@@ -34,16 +34,17 @@ def _parse_cidr(value: str) -> str:
 
 def _parse_country(value: str) -> str:
     code = value.upper()
-    if code in COUNTRIES:
+    if value.isascii() and code in COUNTRIES:  # of `ß` the upper case is SS, South Sudan
         return code
     hint = "; the United Kingdom is GB" if code == "UK" else "; it wants two letters, such as DE"
     raise ValueError(f"is no ISO 3166-1 country code{hint}")
 
 
 def _parse_user_agent(value: str) -> str:
-    if len(value) > USER_AGENT:
+    folded = value.casefold()  # which may be longer: of `ß` it is `ss`
+    if len(folded) > USER_AGENT:
         raise ValueError(f"is longer than the {USER_AGENT} characters of a user agent that are looked at")
-    return value.casefold()
+    return folded
 
 
 def _parse_path(value: str) -> str:

@@ -43,6 +43,8 @@ def test_returns_the_form_that_the_registry_keeps(kind, value, kept):
         ("country", "UK", "United Kingdom is GB"),
         ("country", "ZZ", "ISO 3166-1"),
         ("country", "Germany", "ISO 3166-1"),
+        ("country", "ß", "ISO 3166-1"),
+        ("user_agent", "ß" * 1_024, "longer than"),
         ("user_agent", "   ", "empty"),
         ("user_agent", "x" * 2_000, "longer than"),
         ("path", "admin", "start with /"),
