@@ -49,7 +49,7 @@ def _rules(
             try:
                 rules.append((kind, str(parse_rule(kind, value))))
             except ValueError as error:
-                raise CommandError(f"--{kind.replace('_', '-')}: {error}") from None
+                raise CommandError(f"--{kind.replace('_', '-')} {value!r} {error}") from None
     if not rules:
         raise CommandError("say what: --cidr, --country, --user-agent or --path")
     return list(dict.fromkeys(rules))

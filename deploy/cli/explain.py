@@ -30,6 +30,8 @@ def explain(
     It goes by the registry in ClickHouse and by this machine's lists and databases, and stores nothing. Without FILE,
     --url and --ip make a pageview.
     """
+    if file is None and (url is None or ip is None):
+        raise CommandError("name a FILE (- for standard input), or give --url and --ip")
     given = {"url": url, "visitor_ip": ip, "user_agent": user_agent, "referrer": referrer}
     told = run(_explain(_read(file), {name: value for name, value in given.items() if value is not None}))
     if as_json:
