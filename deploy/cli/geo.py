@@ -100,17 +100,28 @@ def _get(source: Source, kind: str, directory: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         metadata = open_database(path, kind, directory).metadata()
+        place = directory / f"{kind}.mmdb"
+        if source.is_last_resort and metadata.build_epoch < _built(place, kind):
+            return f"{kind}: {place} stays: it is newer than that of {source.name} ({where})"
         path.chmod(0o644)
         size_mib = path.stat().st_size / (1 << 20)
-        path.replace(directory / f"{kind}.mmdb")
+        path.replace(place)
     finally:
         path.unlink(missing_ok=True)
     built = datetime.fromtimestamp(metadata.build_epoch, UTC).date()
     note = _age_note(built, datetime.now(UTC).date())
     return (
         f"{kind}: {metadata.database_type} built {built}{note}, {size_mib:.1f} MiB, from {source.name} ({where}),"
-        f" is now {directory / f'{kind}.mmdb'}"
+        f" is now {place}"
     )
+
+
+def _built(path: Path, kind: str) -> int:
+    """Return when the database at `path` was built, 0 where there is no sound one."""
+    try:
+        return open_database(path, kind, path.parent).metadata().build_epoch
+    except BadDatabase:
+        return 0
 
 
 def _age_note(built: date, today: date) -> str:

