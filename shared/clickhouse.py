@@ -2,8 +2,9 @@
 
 Processes start while ClickHouse is away, so nothing connects at import or construction.  What clickhouse-connect
 (1.12) repeats by itself, read from its source: a connect that timed out, once, nothing was sent; a statement whose
-connection was closed by the server, once, when it only reads or is an *insert*.  Since such an insert may have been
-executed, `ClickHouse.insert` takes no insert without a deduplication token.
+connection was closed by the server, once, when it only reads.  It would repeat an *insert*, too, and is kept from it:
+such an insert may have been executed, and whether a token keeps it from being stored twice, or swallows it, is only
+known by looking (worker/insert.py).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
+    from clickhouse_connect.driver._backend.models import QueryRuntime
     from clickhouse_connect.driver.asyncclient import AsyncClient
     from clickhouse_connect.driver.query import QueryResult
 
@@ -175,6 +178,7 @@ class ClickHouse:
         )
         # A proxy that the environment names is for the Internet, not for the database beside us.
         client._backend.proxy_url = None
+        _leave_repeating_inserts_to_us(client)
         try:
             return await client.__aenter__()
         except ssl.SSLError as error:
@@ -211,7 +215,7 @@ class ClickHouse:
         under the same one.  Without `column_type_names` the table is asked for its types first, each time.
         """
         if not token:
-            raise ValueError("an insert needs a deduplication token: the client may repeat it")
+            raise ValueError("an insert needs a deduplication token: its caller may repeat it")
         client = await self.client()
         chosen = {"async_insert": 0, **(settings or {}), "insert_deduplication_token": token}
         summary = await client.insert(
@@ -229,6 +233,16 @@ class ClickHouse:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def _leave_repeating_inserts_to_us(client: AsyncClient) -> None:
+    """Have an insert whose connection was closed raise; no option of the client's does that."""
+    insert = client._backend.execute_data_insert
+
+    async def insert_once(context: Any, runtime: QueryRuntime, body: Any, retry_body: Any) -> dict[str, Any]:
+        return await insert(context, replace(runtime, retryable=False), body, retry_body)
+
+    client._backend.execute_data_insert = insert_once  # type: ignore[method-assign]
 
 
 def _demand_own_answer(query_id: str) -> None:

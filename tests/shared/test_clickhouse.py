@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import BadAddress, ClickHouse, explain, failure_of, parse_address
+from tests.front import Front, running
 from tests.parts import execute
 
 
@@ -79,6 +81,24 @@ async def test_an_insert_repeated_under_its_token_is_stored_once(
     assert (
         execute(clickhouse, "SELECT groupArray(n) FROM (SELECT n FROM client_test.t ORDER BY n)").strip() == "[1,2,3]"
     )
+
+
+async def test_an_insert_whose_connection_is_closed_is_not_repeated_by_the_client(
+    clickhouse: ClickHouseProcess,
+) -> None:
+    def hang_up(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    front = Front(clickhouse.url)
+    front.instead = hang_up
+    async with running(front) as url:
+        made = ClickHouse(url, "hitline tests")
+        with pytest.raises(Exception, match="Network Error"):
+            await made.insert("t", ["n"], [[1]], token="one", column_type_names=["UInt8"])
+        await made.close()
+    assert front.answered == 1
 
 
 async def test_an_insert_without_a_token_is_refused(client: ClickHouse) -> None:
