@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.replies import Reason, Rejected
+from gateway.validate import MAX_BODY_BYTES
 
 MAX_ITEMS: Final = 1_000
 #: Decompressed.
@@ -20,7 +21,7 @@ _decoder = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 class BrokenItem:
-    """A line that is no JSON: an error of its own item and of no other."""
+    """A line that is no JSON, or an item that is too large: an error of its own and of no other."""
 
     def __init__(self, rejected: Rejected) -> None:
         self.rejected = rejected
@@ -30,7 +31,8 @@ def split(body: bytes) -> list[Any]:
     """Return a batch's items, each a JSON value or a `BrokenItem`; raises `Rejected` (400, 413) for the whole.
 
     A body that begins with `[` is a JSON array, which is well-formed or not as a whole; else every line that is not
-    empty is an item.  A body of nothing but white space is neither: who has nothing to send sends nothing, or `[]`.
+    empty is an item.  A body of nothing but white space is neither (schemathesis sends one as malformed JSON, and wants
+    it refused): who has nothing to send sends nothing, or `[]`.
     """
     start = body.lstrip(b" \t\r\n")
     if body and not start:
@@ -47,10 +49,20 @@ def split(body: bytes) -> list[Any]:
 
 def _parse_array(body: bytes) -> list[Any]:
     try:
-        parsed: list[Any] = orjson.loads(body)
-        return parsed
+        items: list[Any] = orjson.loads(body)
     except orjson.JSONDecodeError:
         return _parse_elements(body)
+    if len(body) <= MAX_BODY_BYTES or len(items) > MAX_ITEMS:
+        return items
+    return [_too_large() if _is_large(item) else item for item in items]
+
+
+def _is_large(item: Any) -> bool:
+    """Tell whether an element is larger than the single endpoint takes, however compactly it is written."""
+    try:
+        return len(orjson.dumps(item)) > MAX_BODY_BYTES
+    except orjson.JSONEncodeError:  # nested deeper than it writes: what is of use in it is measured later
+        return False
 
 
 def _parse_elements(body: bytes) -> list[Any]:
@@ -70,6 +82,7 @@ def _parse_elements(body: bytes) -> list[Any]:
                 break
             _, end = _decoder.raw_decode(text, at)
             items.append(_parse_line(text[at:end].encode("utf-8", "surrogateescape")))
+            _check_number(len(items))  # each costs microseconds: millions of them would hold everyone up
             at = _skip_space(text, end)
             if text[at] == "]":
                 break
@@ -95,10 +108,16 @@ def _not_json() -> Rejected:
 
 def _check_number(number: int) -> None:
     if number > MAX_ITEMS:
-        raise Rejected(Reason.TOO_LARGE, f"body: has {number} pageviews, over the limit of {MAX_ITEMS}")
+        raise Rejected(Reason.TOO_LARGE, f"body: is over the limit of {MAX_ITEMS} pageviews")
+
+
+def _too_large() -> BrokenItem:
+    return BrokenItem(Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes"))
 
 
 def _parse_line(line: bytes) -> Any:
+    if len(line) > MAX_BODY_BYTES and len(line.strip()) > MAX_BODY_BYTES:
+        return _too_large()
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

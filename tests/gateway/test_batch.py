@@ -79,10 +79,44 @@ def test_an_odd_element_of_an_array_rejects_no_neighbour(system: System, odd: by
         assert odd in (b"01", b'"\x00"', b"[" * 2000 + b"]" * 2000)
 
 
-def test_an_item_over_64_kib_is_an_error_of_its_own(system: System) -> None:
-    answer = post(system, ndjson([pageview(dnt=True), pageview(referrer="x" * 70_000)]))
+def array(items: list[Any]) -> bytes:
+    return json.dumps(items, separators=(",", ":")).encode()
 
-    assert (answer.status, answer.json["accepted"], answer.json["errors"][0]["status"]) == (202, 1, 413)
+
+def of_size(size: int, field: str) -> dict[str, Any]:
+    """Return a pageview that takes `size` bytes as compact JSON, filled up in `field`."""
+    item = pageview(dnt=True, **{field: ""})
+    return {**item, field: "x" * (size - len(json.dumps(item, separators=(",", ":"))))}
+
+
+@pytest.mark.parametrize("form", [array, lambda items: b"\n".join(array([item])[1:-1] for item in items)])
+@pytest.mark.parametrize("field", ["referrer", "user_agent", "ignored"])
+def test_an_item_over_64_kib_is_an_error_of_its_own(
+    system: System, form: Callable[[list[Any]], bytes], field: str
+) -> None:
+    answer = post(system, form([of_size(65_536, field), of_size(65_537, field)]))
+
+    assert (answer.status, answer.json["accepted"]) == (202, 1)
+    assert answer.json["errors"] == [{"index": 1, "status": 413, "message": "item: is over the limit of 65536 bytes"}]
+
+
+def test_an_item_too_deep_to_measure_is_measured_by_its_fields(system: System) -> None:
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+
+    answer = post(system, array([pageview(dnt=True, ignored=deep), pageview(referrer="x" * 70_000, ignored=deep)]))
+
+    assert [answer.json["accepted"], *(each["status"] for each in answer.json["errors"])] == [1, 413]
+
+
+def test_an_array_of_millions_with_an_odd_element_holds_nobody_up(system: System) -> None:
+    began = time.monotonic()
+
+    answer = post(system, b"[NaN" + b",1" * 2_000_000 + b"]")
+
+    assert (answer.status, answer.message) == (413, "body: is over the limit of 1000 pageviews")
+    assert time.monotonic() - began < 1.5
 
 
 def test_what_is_refused_before_the_items_carries_the_rate_limit_too(system: System) -> None:
