@@ -33,6 +33,8 @@ _FAILURES: Final = limits.parse("100/minute")
 #: How long a shared storage may take, and how long a failed one is left alone.
 _STORAGE_TIMEOUT_S: Final = 0.25
 _STORAGE_PAUSE_S: Final = 5.0
+#: Redis tells times in milliseconds.
+_LAST_MOMENT_S: Final = 0.002
 
 #: What `limits` tells of a sliding window: previous count, its seconds left, current count, its seconds left.
 Window = tuple[int, float, int, float]
@@ -140,11 +142,17 @@ class SharedCounter:
         return await self._local.hit(item, key, cost)
 
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
-        """See `Counter`."""
+        """See `Counter`.
+
+        A window in its last millisecond, when Redis neither shifts nor forgets it and `hit` counts it whole, is over:
+        a client that waited as told until just then would be told to wait again.
+        """
         if time.monotonic() >= self._retry_at:
             try:
                 async with asyncio.timeout(_STORAGE_TIMEOUT_S):
-                    return await self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
+                    window = await self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
+                previous, previous_left_s, current, current_left_s = window
+                return previous, previous_left_s, current if current_left_s else 0, current_left_s
             except Exception as error:  # noqa: BLE001
                 self._fall_back(error)
         return await self._local.window(item, key)
@@ -177,6 +185,11 @@ class RateLimiter:
         taken = await self._counter.hit(item, key, cost)
         window = await self._counter.window(item, key)
         budget = budget_of(item, window)
+        if not taken and cost <= budget.remaining:  # there is room by now, or again: see `SharedCounter.window`
+            await asyncio.sleep(_LAST_MOMENT_S)
+            taken = await self._counter.hit(item, key, cost)
+            window = await self._counter.window(item, key)
+            budget = budget_of(item, window)
         if not taken:
             raise self._refusal(item, window, cost, budget)
         return budget

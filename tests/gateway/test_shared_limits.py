@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.rate_limit import RateLimiter
+from shared.registry import Client
 from tests import http, load, services
 from tests.redis import RedisProcess
 from tests.services import Service, System
@@ -82,6 +84,29 @@ async def test_without_redis_each_gateway_counts_for_itself_and_ingest_goes_on(
     assert "hitline_rate_limit_fallback 1.0" in http.request(gateways[0].admin_port, "GET", "/metrics").body.decode()
     redis.start()
     await asyncio.to_thread(services.wait_for, lambda: back(gateways[0], token))
+
+
+async def test_a_window_in_its_last_millisecond_does_not_count_whole(
+    pair: tuple[list[Service], RedisProcess, str],
+) -> None:
+    """Redis neither shifts nor forgets it then: who waited as told until just that moment would be told to wait again.
+
+    A budget is spent whole and asked for a half two windows later, by 200 clients so that some meet the millisecond.
+    """
+    _, redis, _ = pair
+    limiter = RateLimiter("1000/second", redis.url)
+    clients = [Client(number.to_bytes(16, "big"), "client", frozenset()) for number in range(200)]
+    began = []
+    for client in clients:
+        began.append(time.monotonic())
+        assert (await limiter.charge(client, 1000)).remaining == 0
+
+    for number, (client, start) in enumerate(zip(clients, began, strict=True)):
+        moment = start + 1.999 + number % 20 * 0.0001
+        await asyncio.sleep(max(0.0, moment - 0.001 - time.monotonic()))
+        while time.monotonic() < moment:
+            continue
+        await limiter.charge(client, 500)
 
 
 def back(gateway: Service, token: str) -> bool:
