@@ -12,6 +12,9 @@ _ASCII_HOST = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )
 _IPV6_HOST = re.compile(r"\[[0-9a-f:.]+\]")
+#: Characters of a name that is not worth converting, which takes quadratic time.
+_LONGEST = 254
+_JOINER = re.compile("[\u200c\u200d]")
 
 
 class BadHostname(ValueError):
@@ -37,10 +40,24 @@ def normalise(host: str) -> str:
 
 
 def _to_punycode(name: str) -> str:
+    """Convert as UTS 46 has it; labels that are ASCII stay as they are, since DNS has more of them than IDNA."""
+    if len(name) > _LONGEST:
+        raise BadHostname("is not a valid hostname")
     try:
-        return idna.encode(name, uts46=True, transitional=False).decode("ascii")
+        labels = idna.uts46_remap(name, std3_rules=False, transitional=False).split(".")
+        return ".".join(label if label.isascii() else _to_a_label(label) for label in labels)
     except (idna.IDNAError, UnicodeError):
         raise BadHostname("is not a valid internationalised hostname") from None
+
+
+def _to_a_label(label: str) -> str:
+    try:
+        return idna.alabel(label).decode("ascii")
+    except idna.InvalidCodepoint:  # IDNA 2008 has no symbols; UTS 46, and with it browsers and registries, has emoji
+        if _JOINER.search(label):
+            raise
+        idna.check_bidi(label)
+        return "xn--" + label.encode("punycode").decode("ascii")
 
 
 def parents(host: str) -> list[str]:

@@ -22,6 +22,12 @@ from shared.hostnames import BadHostname, normalise, parents
         ("faß.de", "xn--fa-hia.de"),
         ("xn--mnchen-3ya.de", "xn--mnchen-3ya.de"),
         ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("bücher。ｅｘａｍｐｌｅ．", "xn--bcher-kva.example"),
+        ("ｗｗｗ.bücher.example", "xn--bcher-kva.example"),
+        ("i❤.ws", "xn--i-7iq.ws"),
+        ("www.😀.example", "xn--e28h.example"),
+        ("my_host.bücher.example", "my_host.xn--bcher-kva.example"),
+        ("r3---sn-x.bücher.example", "r3---sn-x.xn--bcher-kva.example"),
         ("localhost", "localhost"),
         ("www", "www"),
         ("www.", "www"),
@@ -38,7 +44,9 @@ def test_normal_forms(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ".", "a..b", ".a", "-a.example", "a-.example", "a b", "a/b", "a:80", "*.example.com", "a" * 64 + ".example",
-     "a." * 127 + "ab", "exa\u0000mple", "xn--\u00fc", "\ud800.example", "[::1", "user@host", "a\n"],
+     "a." * 127 + "ab", "exa\u0000mple", "xn--\u00fc", "\ud800.example", "[::1", "user@host", "a\n", "a\u200d❤.example",
+     "-ü.example", "ü-.example", "ü/.example", "❤/.example", "❤א.example", "\u0301❤.example", "ü..example", "ü" * 300,
+     "❤" * 254],
 )  # fmt: skip
 def test_what_is_no_hostname_is_refused_without_quoting_it(text: str) -> None:
     with pytest.raises(BadHostname) as refused:
