@@ -21,7 +21,7 @@ from gateway.intake import Intake, Repeatable
 from gateway.items import MAX_BATCH_BYTES, BrokenItem, split
 from gateway.publish import Publisher
 from gateway.rate_limit import RateLimiter
-from gateway.replies import Rejected, error_response
+from gateway.replies import Reason, Rejected, error_response
 from gateway.validate import MAX_BODY_BYTES, parse_json
 from shared import metrics
 from shared.registry import Client
@@ -110,7 +110,7 @@ class Pageviews:
 
 
 def _batch_response(accepted: int, errors: dict[int, Rejected], headers: dict[str, str]) -> web.Response:
-    """Return the per-item results; where nothing was accepted, under the items' common status, or 400."""
+    """Return the per-item results, under a status that tells whether to repeat the batch."""
     for rejected in errors.values():
         metrics.REJECTED.labels(rejected.reason.label).inc()
     results: dict[str, Any] = {
@@ -127,11 +127,22 @@ def _batch_response(accepted: int, errors: dict[int, Rejected], headers: dict[st
             body=orjson.dumps(results),
             headers={"Content-Type": "application/json", **headers},
         )
-    first = errors[min(errors)]
-    statuses = {rejected.reason.status for rejected in errors.values()}
-    response = error_response(Rejected(first.reason, f"nothing accepted; first error: {first.text}", headers))
-    response.set_status(statuses.pop() if len(statuses) == 1 else HTTPStatus.BAD_REQUEST)
-    if response.status == HTTPStatus.BAD_REQUEST:
-        response.headers.pop("Retry-After", None)
-    response.body = orjson.dumps({"message": f"nothing accepted; first error: {first.text}", **results})
+    whole = _nothing_accepted([errors[index] for index in sorted(errors)])
+    whole.headers.update(headers)
+    response = error_response(whole)
+    response.body = orjson.dumps({"message": whole.text, **results})
     return response
+
+
+def _nothing_accepted(errors: list[Rejected]) -> Rejected:
+    """Return what stands for all of them: the items' common status, or 400.
+
+    Where an item could not be taken for the queue's sake it is 503, whatever ails the others: a shipper drops for good
+    what is answered 400, and would lose good items with one bad one beside them.  Unknown fates come first.
+    """
+    ours = [error for error in errors if error.reason.status == HTTPStatus.SERVICE_UNAVAILABLE]
+    if ours:
+        unknown = [error for error in ours if error.reason is Reason.UNKNOWN_FATE]
+        return Rejected((unknown or ours)[0].reason)
+    common = len({error.reason.status for error in errors}) == 1
+    return Rejected(errors[0].reason if common else Reason.INVALID, f"nothing accepted; first error: {errors[0].text}")

@@ -46,6 +46,16 @@ def assert_refused(answer: http.Answer) -> None:
     assert int(answer.headers["retry-after"]) >= 1
 
 
+def assert_refused_beside_a_bad_item(system: System) -> None:
+    """A shipper would drop the whole batch at a 400, and with it what could have been taken later."""
+    batch = [services.pageview(visitor_ip="x"), services.pageview(), services.pageview(url="https://nowhere.example/")]
+    answer = http.request(system.port, path=http.BATCH_ENDPOINT, body=batch, token=system.token)
+
+    assert (answer.status, int(answer.headers["retry-after"]) >= 1) == (503, True)
+    assert answer.json["message"].startswith("not taken: ")
+    assert [each["status"] for each in answer.json["errors"]] == [400, 503, 404]
+
+
 def test_a_deleted_queue_is_503_until_it_is_there_again(fragile: System) -> None:
     assert fragile.post().status == 202
     parts.run_apart(lambda: parts.delete_queue(fragile.broker.amqp_url, queue.QUEUE))
@@ -54,6 +64,7 @@ def test_a_deleted_queue_is_503_until_it_is_there_again(fragile: System) -> None
         answer = fragile.post()
         assert_refused(answer)
         assert "hitline migrate" in answer.message
+    assert_refused_beside_a_bad_item(fragile)
 
     services.hitline(fragile.env, "migrate")
     fragile.broker.sync_new_queues()
