@@ -28,7 +28,7 @@ def routes(pageviews: Pageviews) -> Routes:
     return {
         "/api/ingest/server/pageview": {"POST": pageviews.post_one},
         "/api/ingest/server/pageviews": {"POST": pageviews.post_many},
-        "/api/openapi.json": {"GET": openapi.get},
+        "/api/openapi.json": {"GET": openapi.get, "HEAD": openapi.get},
     }
 
 

@@ -87,26 +87,29 @@ _ERROR: Final[Schema] = {
     "required": ["message"],
     "properties": {"message": {"type": "string", "description": "Names the field and the rule, quotes no value."}},
 }
-_RESULTS: Final[Schema] = {
-    "type": "object",
-    "required": ["accepted", "rejected", "errors"],
-    "properties": {
-        "message": {"type": "string", "description": "Only where nothing was accepted."},
-        "accepted": {"type": "integer", "minimum": 0},
-        "rejected": {"type": "integer", "minimum": 0},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["index", "status", "message"],
-                "properties": {
-                    "index": {"type": "integer", "minimum": 0, "description": "Of the item in the request."},
-                    "status": {"type": "integer", "enum": [400, 403, 404, 413, 503]},
-                    "message": {"type": "string"},
-                },
+_COUNTS: Final[Schema] = {
+    "accepted": {"type": "integer", "minimum": 0},
+    "rejected": {"type": "integer", "minimum": 0},
+    "errors": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["index", "status", "message"],
+            "properties": {
+                "index": {"type": "integer", "minimum": 0, "description": "Of the item in the request."},
+                "status": {"type": "integer", "enum": [400, 403, 404, 413, 503]},
+                "message": {"type": "string"},
             },
         },
     },
+}
+_RESULTS: Final[Schema] = {"type": "object", "required": list(_COUNTS), "properties": _COUNTS}
+_BATCH_ERROR: Final[Schema] = {
+    "type": "object",
+    "required": ["message"],
+    "description": "With the items' own errors where nothing was accepted; else the batch was refused as a whole.",
+    "properties": {**_ERROR["properties"], **_COUNTS},
+    "dependentRequired": {"errors": ["accepted", "rejected"]},
 }
 
 
@@ -122,9 +125,9 @@ _LIMITS: Final = {
 _RETRY: Final = {"Retry-After": _count("Seconds after which to repeat the request.")}
 _CHALLENGE: Final = {"WWW-Authenticate": {"schema": {"type": "string"}}}
 
-#: status → (what it means, headers besides the limits')
+#: status → (what it means, its headers besides the limits')
 _FAILURES: Final[dict[str, tuple[str, Schema]]] = {
-    "400": ("The body or a field is wrong.", {}),
+    "400": ("The body, a field or a header is wrong, or the request is not well-formed HTTP.", {}),
     "401": ("No token, an unknown or a revoked one.", _CHALLENGE),
     "403": ("The API client has no site.manage_data permission on the hostname's site.", {}),
     "404": ("The URL's hostname belongs to no site.", {}),
@@ -145,7 +148,8 @@ def _failures(schema: Schema) -> Schema:
     return {
         status: {
             "description": about,
-            "headers": headers,
+            # The limits' only once the client is known: not where a declared length was too large, for instance.
+            "headers": headers if status == "401" else {**_LIMITS, **headers},
             "content": {"application/json": {"schema": schema}},
         }
         for status, (about, headers) in _FAILURES.items()
@@ -182,6 +186,8 @@ _MANY: Final[Schema] = {
     "items": {"anyOf": [_ONE, {"description": "Whatever is no pageview gets an error of its own in the answer."}]},
     "anyOf": [{"maxItems": 0}, {"contains": _ONE}],
 }
+_LINES: Final[Schema] = {"type": "string", "description": "One Pageview as JSON a line; empty lines are skipped."}
+_HEADERS: Final = "The Content-Type is ignored; the Content-Encoding may be gzip, deflate or zstd."
 
 
 def _paths() -> Schema:
@@ -189,7 +195,7 @@ def _paths() -> Schema:
         "/api/ingest/server/pageview": {
             "post": _operation(
                 "postPageview",
-                f"Post one pageview, at most {MAX_BODY_BYTES} bytes. The Content-Type is ignored.",
+                f"Post one pageview, at most {MAX_BODY_BYTES} bytes. {_HEADERS}",
                 {"application/json": {"schema": _ONE}},
                 {"description": "Durable in the queue.", "headers": _LIMITS},
                 "Error",
@@ -199,9 +205,9 @@ def _paths() -> Schema:
             "post": _operation(
                 "postPageviews",
                 f"Post up to {MAX_ITEMS} pageviews as a JSON array or as one JSON object a line (NDJSON), at most "
-                f"{MAX_BATCH_BYTES} bytes before and after decompression. The Content-Type is ignored. Good items "
-                "are accepted even when others are not.",
-                {"application/json": {"schema": _MANY}},
+                f"{MAX_BATCH_BYTES} bytes before and after decompression, an item {MAX_BODY_BYTES}. {_HEADERS} Good "
+                "items are accepted even when others are not.",
+                {"application/json": {"schema": _MANY}, "application/x-ndjson": {"schema": _LINES}},
                 {
                     "description": "What was accepted is durable in the queue; each other item has an error.",
                     "headers": _LIMITS,
@@ -211,18 +217,20 @@ def _paths() -> Schema:
                 required=False,
             )
         },
-        "/api/openapi.json": {"get": _DESCRIPTION},
+        "/api/openapi.json": {"get": _description("get"), "head": _description("head")},
     }
 
 
-_DESCRIPTION: Final[Schema] = {
-    "operationId": "getDescription",
-    "summary": "This description.",
-    "security": [],
-    "responses": {
-        "200": {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}
-    },
-}
+def _description(method: str) -> Schema:
+    content = {"content": {"application/json": {"schema": {"type": "object"}}}} if method == "get" else {}
+    return {
+        "operationId": f"{method}Description",
+        "summary": "This description.",
+        "security": [],
+        "responses": {"200": {"description": "OpenAPI 3.1", **content}},
+    }
+
+
 _COMPONENTS: Final[Schema] = {
     "securitySchemes": {
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -232,10 +240,7 @@ _COMPONENTS: Final[Schema] = {
         "Pageview": _PAGEVIEW,
         "Error": _ERROR,
         "Results": _RESULTS,
-        "BatchError": {
-            "description": "With the items' own errors, where it is they that are wrong.",
-            "allOf": [{"$ref": "#/components/schemas/Error"}],
-        },
+        "BatchError": _BATCH_ERROR,
     },
 }
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from tests import http
-from tests.services import System
+from tests.services import System, pageview
 
 
 def schemathesis(system: System, examples: int) -> str:
@@ -42,6 +45,65 @@ def test_all_checks_pass(system: System) -> None:
 @pytest.mark.full
 def test_all_checks_pass_for_5000_requests(system: System) -> None:
     assert generated(schemathesis(system, 2500)) >= 5000
+
+
+GOOD = pageview(dnt=True)
+LARGE = "x" * 70_000
+#: (body, headers besides the token's): what each documented status but 408, 429 and 503 is answered to.
+REQUESTS: list[tuple[Any, dict[str, str]]] = [
+    (GOOD, {}),
+    ([GOOD], {}),
+    ([GOOD, {}, pageview(url="https://nowhere.example/"), pageview(referrer=LARGE)], {}),
+    ([], {}),
+    ([5], {}),
+    ([pageview(url="https://nowhere.example/")], {}),
+    (pageview(url="https://nowhere.example/"), {}),
+    (pageview(dnt=5), {}),
+    (b"{", {}),
+    (GOOD, {"Idempotency-Key": "\t"}),
+    (GOOD, {"Content-Encoding": "br"}),
+    (GOOD, {"Content-Encoding": "gzip"}),
+    (gzip.compress(b" " * 5_000_000), {"Content-Encoding": "gzip"}),
+    (LARGE.encode() * 70, {}),
+    (GOOD, {"Expect": "the unexpected"}),
+    (GOOD, {"Authorization": "Bearer wrong"}),
+    (GOOD, {"Authorization": "Basic x"}),
+    *[(GOOD, {"Authorization": "Bearer wrong"})] * 110,
+    (b" ".join([b"not json"] * 10), {"Content-Type": "text/plain"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [http.ENDPOINT, http.BATCH_ENDPOINT])
+def test_every_answer_is_as_described(system: System, path: str) -> None:
+    """Its status, each of its headers, and its body."""
+    document = http.request(system.port, "GET", "/api/openapi.json").json
+    described = document["paths"][path]["post"]["responses"]
+    met = set()
+
+    for body, headers in REQUESTS:
+        answer = http.request(system.port, path=path, body=body, token=system.token, headers=headers)
+        response = described[str(answer.status)]
+        met.add(answer.status)
+        names = {name.lower(): of["schema"] for name, of in response["headers"].items()}
+        for name, value in answer.headers.items():
+            if name not in ("date", "server", "content-type", "content-length", "connection"):
+                validate(document, names[name], value)
+        if "content" in response:
+            validate(document, response["content"][answer.headers["content-type"]]["schema"], answer.json)
+        else:
+            assert answer.body == b""
+
+    assert met >= {202, 400, 401, 404, 413, 415, 417, 429}
+
+
+def validate(document: Any, schema: Any, value: Any) -> None:
+    jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]}).validate(value)
+
+
+def test_the_description_answers_head(system: System) -> None:
+    answer = http.request(system.port, "HEAD", "/api/openapi.json")
+
+    assert (answer.status, answer.body, answer.headers["content-type"]) == (200, b"", "application/json")
 
 
 def test_the_description_names_what_differs_from_the_original_contract(system: System) -> None:
