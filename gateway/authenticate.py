@@ -52,10 +52,10 @@ class Caller:
 
     def address(self, request: BaseRequest) -> str:
         """Return the nearest address that is no trusted proxy; IPv6 by its /64, which is one household or host."""
-        nearest = request.remote or ""
+        nearest = _plain(request.remote or "")
         if self._trusted and self._is_trusted(nearest):
             hops = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
-            for hop in reversed([hop.strip() for hop in hops]):
+            for hop in reversed([_plain(hop.strip()) for hop in hops]):
                 if not _is_address(hop):
                     break
                 nearest = hop
@@ -65,6 +65,13 @@ class Caller:
 
     def _check(self, address: str) -> bool:
         return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+
+
+def _plain(address: str) -> str:
+    """Return a v4-mapped IPv6 address as IPv4, anything else as it is: all of IPv4 would share one /64."""
+    if ":" not in address or not _is_address(address):
+        return address
+    return str(ipaddress.IPv6Address(address).ipv4_mapped or address)
 
 
 def _is_address(text: str) -> bool:
