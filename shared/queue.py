@@ -13,6 +13,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
 from pamqp.common import FieldTable
 from yarl import URL
 
@@ -48,7 +49,8 @@ properties.tolerate()
 async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
     """Connect to the first of `urls` that answers; `name` is shown in the broker's list of connections.
 
-    Raises the last address's `ConnectionError` (or `TimeoutError`, `OSError`) when none does.
+    Raises the last address's `AMQPError` or `OSError` (`TimeoutError` is one) when none does, and `ValueError` for an
+    address whose options can't be used.
     """
     error: Exception = ConnectionError("no broker address is set")
     for url in urls:
@@ -57,10 +59,23 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
             if "heartbeat" not in address.query:
                 address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
             return await aio_pika.connect(address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name})
-        except (TimeoutError, ConnectionError, OSError) as failure:
-            log.debug("broker %s: %s", URL(url).host, type(failure).__name__)
-            error = failure
+        except Exception as failure:  # noqa: BLE001 - judged below
+            error = _failure(failure)
+            log.debug("broker %s: %s", URL(url).host, type(error).__name__)
     raise error
+
+
+def _failure(error: Exception) -> Exception:
+    """Return what failed as callers expect it; raises what is not the other side's fault.
+
+    The library stumbles in many ways over what is no broker: a proxy that hangs up at once, since nothing is behind it
+    yet, may end as `StopAsyncIteration`, and bytes that are no AMQP as whatever its parser meets in them.
+    """
+    if isinstance(error, (AMQPError, OSError)):  # TimeoutError and ConnectionError are of the latter
+        return error
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        raise error
+    return ConnectionError(f"what answers does not speak AMQP ({type(error).__name__})")
 
 
 async def declare(channel: AbstractChannel) -> None:
