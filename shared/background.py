@@ -33,12 +33,16 @@ async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, An
         raise
     settle_garbage_collector()
     failed: list[BaseException | None] = []
+    leaving = False
 
     def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            failed.append(task.exception())
-            log.critical("a part of the process ended, stopping", exc_info=task.exception())
-            stop.set()
+        if leaving and task.cancelled():
+            return
+        # Cancelled, but not by us: a library ends what waits on a dying connection in that way.
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        failed.append(error)
+        log.critical("a part of the process ended, stopping", exc_info=error)
+        stop.set()
 
     tasks = [asyncio.create_task(each) for each in work]
     for task in tasks:
@@ -46,6 +50,7 @@ async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, An
     try:
         yield
     finally:
+        leaving = True
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -29,6 +29,17 @@ async def test_work_that_fails_stops_the_process() -> None:
             await asyncio.wait_for(stop.wait(), 5)
 
 
+async def cancelled() -> None:
+    raise asyncio.CancelledError  # as a library does to what waits on a connection that died
+
+
+async def test_work_that_is_cancelled_by_nobody_here_stops_the_process() -> None:
+    stop = asyncio.Event()
+    with pytest.raises(BackgroundFailed):
+        async with background(admin(), stop, forever(), cancelled()):
+            await asyncio.wait_for(stop.wait(), 5)
+
+
 async def test_work_goes_on_until_the_block_is_left() -> None:
     stop = asyncio.Event()
     async with background(admin(), stop, forever()):
