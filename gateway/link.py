@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractMessage
-from aio_pika.exceptions import AMQPError, DeliveryError
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 
 from gateway.replies import Reason
 from shared import metrics, queue
@@ -22,6 +22,8 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 #: How often a connection is asked whether the broker blocks it (memory or disk alarm).
 _BLOCK_POLL_S: Final = 0.1
+#: How often a broker without Hitline's exchange is asked whether it has it now.
+_NO_EXCHANGE_PAUSE_S: Final = 0.5
 #: How often a channel that was refused is replaced.
 _RENEW_S: Final = 1.0
 #: How long publishes under way may still be confirmed once the broker has blocked.
@@ -83,8 +85,7 @@ class Link:
             self._lost.set()
             raise FateUnknown from None
         except asyncio.CancelledError:
-            # The library ends pending publishes so when a connection dies; only our own stop counts as one.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
+            if _stopped():
                 raise
             self._lost.set()
             raise FateUnknown from None
@@ -98,20 +99,37 @@ class Link:
             try:
                 connection = await queue.connect(self._urls, "hitline gateway")
             except (AMQPError, ConnectionError, OSError, TimeoutError) as error:
+                self._set_trouble(Reason.BROKER_DOWN)
                 log.warning("broker: not reachable (%s), next try in %.1f s", type(error).__name__, pause_s)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1))
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 continue
-            try:
-                await self._use(connection)
-                pause_s = _FIRST_PAUSE_S
-            except (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
-                log.warning("broker: connection lost (%s)", type(error).__name__)
-                await asyncio.sleep(_FIRST_PAUSE_S)
-            finally:
-                self._exchange = None
-                self._set_trouble(Reason.BROKER_DOWN)
-                await _close(connection)
+            pause_s = _FIRST_PAUSE_S
+            await asyncio.sleep(await self._use_up(connection))
+
+    async def _use_up(self, connection: AbstractConnection) -> float:
+        """Use the connection until it is of no use any more; returns the seconds to wait before the next one."""
+        why = Reason.BROKER_DOWN
+        try:
+            await self._use(connection)
+        except ChannelNotFoundEntity:
+            if self.trouble is not Reason.NO_QUEUE:
+                log.warning("broker: it has no exchange %s (hitline migrate makes it)", queue.EXCHANGE)
+            why = Reason.NO_QUEUE
+            return _NO_EXCHANGE_PAUSE_S
+        except (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
+            log.warning("broker: connection lost (%s)", type(error).__name__)
+            return _FIRST_PAUSE_S
+        except asyncio.CancelledError:
+            if _stopped():
+                raise
+            log.warning("broker: connection lost (while waiting for an answer)")
+            return _FIRST_PAUSE_S
+        finally:
+            self._exchange = self._channel = None
+            self._set_trouble(why)
+            await _close(connection)
+        return 0.0
 
     async def _use(self, connection: AbstractConnection) -> None:
         self._lost.clear()
@@ -125,21 +143,31 @@ class Link:
                 await asyncio.wait([lost], timeout=_BLOCK_POLL_S)
                 if not lost.done():
                     self._set_trouble(Reason.BROKER_BLOCKED if await _blocked(connection) else None)
-                if self._refused:
+                if self._refused and self.trouble is None:
                     await self._renew_channel(connection)
         finally:
             lost.cancel()
         log.warning("broker: connection given up")
 
-    async def _open_channel(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        channel.close_callbacks.add(lambda closed, *_: self._lost.set() if closed is self._channel else None)
-        self._exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
-        self._channel = channel
-        return channel
+    async def _open_channel(self, connection: AbstractConnection) -> None:
+        """Publish on a new channel from now on; raises `TimeoutError` when the broker has fallen silent meanwhile.
+
+        Raises `ChannelNotFoundEntity` where there is no exchange: publishing to it would close the channel each time,
+        and leave of unknown fate what certainly is not taken.
+        """
+        async with asyncio.timeout(queue.CONNECT_SECONDS):
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            exchange = await channel.get_exchange(queue.EXCHANGE, ensure=True)
+        channel.close_callbacks.add(self._channel_closed)
+        self._exchange, self._channel = exchange, channel
+
+    def _channel_closed(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
+        if channel is self._channel:
+            log.warning("broker: it closed the channel (%s)", type(error).__name__)
+            self._lost.set()
 
     async def _renew_channel(self, connection: AbstractConnection) -> None:
-        """Publish on a new channel from now on.
+        """Replace the channel once it was refused.
 
         A channel that a full queue has refused may not hear that there is room again (tried with RabbitMQ 3.10, whose
         quorum queues tell it only when consumers make room, not when a purge or a changed policy does).
@@ -175,6 +203,12 @@ class Link:
                 deadline.reschedule(soon)
 
 
+def _stopped() -> bool:
+    """Tell whether this task was cancelled by us: the library ends what waits on a dying connection in that way too."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _blocked(connection: AbstractConnection) -> bool:
     """Tell whether the broker has told us to stop publishing (`connection.blocked`)."""
     transport = connection.transport
@@ -203,5 +237,5 @@ async def _close(connection: AbstractConnection) -> None:
     except (AMQPError, ConnectionError, OSError, RuntimeError, TimeoutError):
         log.debug("broker: connection did not close in order")
     except asyncio.CancelledError:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
+        if _stopped():
             raise

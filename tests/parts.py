@@ -119,6 +119,13 @@ async def delete_queue(amqp_url: str, name: str) -> None:
         await (await connection.channel()).queue_delete(name)
 
 
+async def delete_exchange(amqp_url: str) -> None:
+    """Delete the exchange; the queues stay, without their bindings."""
+    connection = await queue.connect([amqp_url], "hitline tests")
+    async with connection:
+        await (await connection.channel()).exchange_delete(queue.EXCHANGE)
+
+
 @dataclass(frozen=True)
 class Stack:
     """ClickHouse with the schema and a broker with the topology, both empty, and settings that point there."""

@@ -72,6 +72,33 @@ def test_a_deleted_queue_is_503_until_it_is_there_again(fragile: System) -> None
     assert taken(fragile) >= 1
 
 
+def test_a_broker_without_the_exchange_is_503_and_not_ready_until_migrate_has_run(fragile: System) -> None:
+    parts.run_apart(lambda: parts.delete_exchange(fragile.broker.amqp_url))
+    fragile.gateway.stop()
+    fragile.gateway.start()  # as one that is started before the first `hitline migrate`
+
+    for _ in range(3):
+        assert http.request(fragile.gateway.admin_port, "GET", "/readyz").status == 503
+        answer = fragile.post()
+        assert_refused(answer)
+        assert "hitline migrate" in answer.message
+
+    services.hitline(fragile.env, "migrate")
+    assert until_taken(fragile) < 5
+
+
+def test_an_exchange_that_is_deleted_is_noticed_with_the_first_publish(fragile: System) -> None:
+    assert fragile.post().status == 202
+    parts.run_apart(lambda: parts.delete_exchange(fragile.broker.amqp_url))
+    try:
+        assert fragile.post().message.startswith("unknown: ")  # it was sent
+        for _ in range(3):
+            services.wait_for(lambda: "hitline migrate" in fragile.post().message, 2)
+    finally:
+        services.hitline(fragile.env, "migrate")
+    until_taken(fragile)
+
+
 def test_a_full_queue_is_503_and_nothing_of_it_is_taken(fragile: System) -> None:
     parts.run_apart(lambda: parts.empty_queues(fragile.broker.amqp_url))
     fragile.broker.ctl("set_policy", "tiny", "^hitline.pageviews$", '{"max-length": 5}', "--apply-to", "queues")
