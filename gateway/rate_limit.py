@@ -11,15 +11,17 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import limits
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedLimiter
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter as LocalLimiter
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from gateway.replies import Reason, Rejected
 from shared import metrics
@@ -30,14 +32,18 @@ log = logging.getLogger(__name__)
 MIN_BURST: Final = 1_000
 #: Requests without a valid token that one address may send.
 _FAILURES: Final = limits.parse("100/minute")
-#: How long a shared storage may take, and how long a failed one is left alone.
-_STORAGE_TIMEOUT_S: Final = 0.25
+#: How long a shared storage may take, and how long a failed one is left alone.  The time holds pauses of this process's
+#: own loop too, which thousands of requests at once make long.
+_STORAGE_TIMEOUT_S: Final = 1.0
 _STORAGE_PAUSE_S: Final = 5.0
 #: Redis tells times in milliseconds.
 _LAST_MOMENT_S: Final = 0.002
+#: Connections to the shared storage; who needs one more waits for one.
+_STORAGE_CONNECTIONS: Final = 64
 
 #: What `limits` tells of a sliding window: previous count, its seconds left, current count, its seconds left.
 Window = tuple[int, float, int, float]
+Answer = TypeVar("Answer")
 
 
 @lru_cache(maxsize=4096)
@@ -122,24 +128,24 @@ class SharedCounter:
     """
 
     def __init__(self, url: str) -> None:
-        options: dict[str, Any] = {"socket_timeout": _STORAGE_TIMEOUT_S, "socket_connect_timeout": _STORAGE_TIMEOUT_S}
+        options: dict[str, Any] = {
+            "socket_timeout": _STORAGE_TIMEOUT_S,
+            "socket_connect_timeout": _STORAGE_TIMEOUT_S,
+            "max_connections": _STORAGE_CONNECTIONS,
+        }
         self._storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix="hitline", **options)
+        bridge: Any = self._storage.bridge
+        self._pool = bridge.get_connection().connection_pool
         self._limiter = SharedLimiter(self._storage)
         self._local = LocalCounter()
+        self._slots = asyncio.Semaphore(_STORAGE_CONNECTIONS)  # the library's pool refuses instead of waiting
+        self._away = False
         self._retry_at = 0.0
 
     async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:
         """See `Counter`."""
-        if time.monotonic() >= self._retry_at:
-            try:
-                async with asyncio.timeout(_STORAGE_TIMEOUT_S):
-                    taken = await self._limiter.hit(item, key, cost=cost)
-            except Exception as error:  # noqa: BLE001 - whatever ails the storage, ingest goes on
-                self._fall_back(error)
-            else:
-                self._reached()
-                return taken
-        return await self._local.hit(item, key, cost)
+        taken = await self._ask(lambda: self._limiter.hit(item, key, cost=cost))
+        return await self._local.hit(item, key, cost) if taken is None else taken
 
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
         """See `Counter`.
@@ -147,27 +153,51 @@ class SharedCounter:
         A window in its last millisecond, when Redis neither shifts nor forgets it and `hit` counts it whole, is over:
         a client that waited as told until just then would be told to wait again.
         """
-        if time.monotonic() >= self._retry_at:
+        window = await self._ask(lambda: self._storage.get_sliding_window(item.key_for(key), item.get_expiry()))
+        if window is None:
+            return await self._local.window(item, key)
+        previous, previous_left_s, current, current_left_s = window
+        return previous, previous_left_s, current if current_left_s else 0, current_left_s
+
+    async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """Return the storage's answer, None while it is out of reach; then one request at a time tries it again."""
+        trial = self._away
+        if trial:
+            if time.monotonic() < self._retry_at:
+                return None
+            self._retry_at = time.monotonic() + _STORAGE_PAUSE_S
+        async with self._slots:
+            if self._away and not trial:  # found out while this one waited
+                return None
             try:
                 async with asyncio.timeout(_STORAGE_TIMEOUT_S):
-                    window = await self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
-                previous, previous_left_s, current, current_left_s = window
-                return previous, previous_left_s, current if current_left_s else 0, current_left_s
-            except Exception as error:  # noqa: BLE001
+                    answer = await self._repeated(question)
+            except Exception as error:  # noqa: BLE001 - whatever ails the storage, ingest goes on
                 self._fall_back(error)
-        return await self._local.window(item, key)
+                return None
+        if trial:
+            self._reached()
+        return answer
+
+    async def _repeated(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask again where a connection of the pool was dead: a restart, or a limit on idle time, leaves many such."""
+        try:
+            return await question()
+        except ConnectionLost:
+            await self._pool.disconnect(inuse_connections=False)
+            return await question()
 
     def _fall_back(self, error: Exception) -> None:
-        if self._retry_at == 0.0:
+        if not self._away:
             log.warning("rate limits: storage out of reach (%s), counting per process", type(error).__name__)
+        self._away = True
         self._retry_at = time.monotonic() + _STORAGE_PAUSE_S
         metrics.RATE_LIMIT_FALLBACK.set(1)
 
     def _reached(self) -> None:
-        if self._retry_at:
-            log.info("rate limits: storage is back, counting for all gateways")
-            self._retry_at = 0.0
-            metrics.RATE_LIMIT_FALLBACK.set(0)
+        log.info("rate limits: storage is back, counting for all gateways")
+        self._away = False
+        metrics.RATE_LIMIT_FALLBACK.set(0)
 
 
 class RateLimiter:

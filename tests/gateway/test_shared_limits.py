@@ -34,8 +34,11 @@ def pair(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
             gateway.end()
 
 
-async def accepted_in(seconds: float, gateways: list[Service], token: str) -> tuple[int, int]:
-    """Post to all gateways as fast as they answer; returns how many were accepted, and how many posted."""
+async def accepted_in(seconds: float, gateways: list[Service], token: str, connections: int = 16) -> tuple[int, int]:
+    """Post to all gateways as fast as they answer, from so many connections each.
+
+    Returns how many were accepted, and how many posted.
+    """
     ledger = load.Ledger()
     end = time.monotonic() + seconds
 
@@ -45,8 +48,9 @@ async def accepted_in(seconds: float, gateways: list[Service], token: str) -> tu
             if status == 429:
                 await asyncio.sleep(0.01)
 
-    async with load.session(gateways[0].port, token, 16) as one, load.session(gateways[1].port, token, 16) as other:
-        await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(16)))
+    sessions = [load.session(gateway.port, token, connections) for gateway in gateways]
+    async with sessions[0] as one, sessions[1] as other:
+        await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(connections)))
     assert {status for status, _ in ledger.refused} <= {429}
     return len(ledger.accepted), len(ledger.accepted) + len(ledger.refused)
 
@@ -59,6 +63,33 @@ async def test_two_gateways_keep_one_limit(pair: tuple[list[Service], RedisProce
 
     # The burst of 1,000 that a fresh client has, and then the rate; a slow machine may not come to post so many.
     assert min(posted, 5.5 * RATE) <= accepted <= 6.1 * RATE + 1000
+
+
+def fallen_back(gateway: Service) -> int:
+    """How often a gateway has begun to count for itself."""
+    return gateway.text().count("counting per process")
+
+
+async def test_more_requests_at_once_than_connections_to_redis_are_no_reason_to_count_alone(
+    pair: tuple[list[Service], RedisProcess, str],
+) -> None:
+    gateways, _, token = pair
+
+    await accepted_in(4, gateways, token, connections=200)
+
+    assert [fallen_back(gateway) for gateway in gateways] == [0, 0]
+
+
+async def test_a_restart_of_redis_is_got_over_at_once(pair: tuple[list[Service], RedisProcess, str]) -> None:
+    gateways, redis, token = pair
+    await accepted_in(1, gateways, token, connections=60)  # leaves that many connections, which the restart ends
+    before = [fallen_back(gateway) for gateway in gateways]
+    redis.kill()
+    redis.start()
+
+    await accepted_in(2, gateways, token, connections=60)
+
+    assert [fallen_back(gateway) for gateway in gateways] == before
 
 
 @pytest.mark.full
