@@ -41,13 +41,18 @@ class JsonRequestHandler(web.RequestHandler):
     the request, and log it.
     """
 
-    __slots__ = ("_sent_all",)
+    __slots__ = ("_sent_all", "_silence")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give a new connection some time for its first request; the library does so only for later ones."""
         self._sent_all = False
         super().connection_made(transport)
-        self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
+        self._silence = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the timer: it would keep every connection of the last half minute in memory."""
+        self._silence.cancel()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that has sent all it wants to send (`shutdown`, as `nc -N` does) still gets its answers.

@@ -1,0 +1,37 @@
+"""What a connection leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from gateway.http import JsonRequestHandler, JsonServer
+
+
+async def answer(_: BaseRequest) -> web.StreamResponse:
+    return web.Response(text="")
+
+
+def connections() -> int:
+    gc.collect()
+    return sum(isinstance(each, JsonRequestHandler) for each in gc.get_objects())
+
+
+async def test_a_closed_connection_leaves_nothing_in_memory() -> None:
+    runner = web.ServerRunner(JsonServer(answer))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection(*runner.addresses[0])
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+        await asyncio.sleep(0.1)
+        assert connections() == 0
+    finally:
+        await runner.cleanup()
