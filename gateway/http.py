@@ -121,8 +121,12 @@ class JsonServer(web.Server):
         return JsonRequestHandler(self, loop=self._loop, **self._options)  # type: ignore[arg-type]
 
 
-async def read_body(request: BaseRequest, limit: int) -> bytes:
-    """Return the request's body as sent, at most `limit` bytes of it.
+def _boundless(_: int) -> None:
+    """Small bodies are many, but bounded by the number of connections."""
+
+
+async def read_body(request: BaseRequest, limit: int, take: Callable[[int], None] = _boundless) -> bytes:
+    """Return the request's body as sent, at most `limit` bytes of it; `take` hears of each part's size.
 
     A client that asks (`Expect: 100-continue`) is told to go on only here, after all that can be refused without a
     body.  Raises `Rejected`: too large, too slow, or malformed (a broken chunk).
@@ -135,9 +139,11 @@ async def read_body(request: BaseRequest, limit: int) -> bytes:
         return b""
     try:
         if request.content.is_eof():  # all here already, as small bodies are
-            return _within(limit, request.content.read_nowait())
+            body = _within(limit, request.content.read_nowait())
+            take(len(body))
+            return body
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read_all(request.content, limit)
+            return await _read_all(request.content, limit, take)
     except TimeoutError:
         raise Rejected(Reason.SLOW_CLIENT) from None
     except (web.RequestPayloadError, HttpProcessingError):
@@ -163,7 +169,7 @@ def _within(limit: int, body: bytes) -> bytes:
     return body
 
 
-async def _read_all(content: StreamReader, limit: int) -> bytes:
+async def _read_all(content: StreamReader, limit: int, take: Callable[[int], None]) -> bytes:
     parts = []
     size = 0
     while not content.at_eof():
@@ -172,6 +178,7 @@ async def _read_all(content: StreamReader, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise too_large(limit)
+        take(len(part))
     return b"".join(parts)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,14 +22,19 @@ from gateway.http import check_declared_length, read_body
 from gateway.intake import Intake, Repeatable
 from gateway.items import MAX_BATCH_BYTES, BrokenItem, split
 from gateway.publish import Publisher
-from gateway.rate_limit import RateLimiter
+from gateway.rate_limit import Budget, RateLimiter
 from gateway.replies import Reason, Rejected, error_response
+from gateway.room import Room
 from gateway.validate import MAX_BODY_BYTES, parse_json
 from shared import metrics
 from shared.registry import Client
 
 #: Items of a batch that are validated in one go, before others get their turn: about half a millisecond.
 _SLICE: Final = 50
+#: Bytes of batches that were received, in part or whole, and not unpacked yet.
+_BODIES_BYTES: Final = 128 * 1024 * 1024
+#: Batches that are unpacked at the same time; each is several times its size meanwhile.
+_UNPACKING: Final = 4
 
 
 class Pageviews:
@@ -37,6 +44,8 @@ class Pageviews:
         self._intake = intake
         self._limiter = limiter
         self._publisher = publisher
+        self._bodies = Room(_BODIES_BYTES)
+        self._unpacking = asyncio.Semaphore(_UNPACKING)
 
     async def post_one(self, request: BaseRequest) -> web.Response:
         """Take one pageview: 202 once the broker has it on disk."""
@@ -44,9 +53,8 @@ class Pageviews:
         client = await self._intake.client_of(request)
         budget = await self._limiter.charge(client)
         try:
-            value = parse_json(decode(sent, request.headers.get("Content-Encoding"), MAX_BODY_BYTES))
-            repeatable = self._intake.repeatable(request)
-            packed = self._intake.pack(value, client, time.time_ns() // 1_000_000, repeatable)
+            packed = self._pack_one(request, sent, client)
+            del sent  # may wait for seconds now, together with thousands of others
             await self._publisher.submit([packed])
         except Rejected as rejected:
             rejected.headers.update(budget.headers())
@@ -58,19 +66,31 @@ class Pageviews:
         """Take a batch: 202 when at least one item is accepted, with an error for each that is not."""
         check_declared_length(request, MAX_BATCH_BYTES)
         client = await self._intake.client_of(request)
-        budget = await self._limiter.peek(client)  # an empty budget is refused before the body is read
-        try:
-            sent = await read_body(request, MAX_BATCH_BYTES)
-            items = split(decode(sent, request.headers.get("Content-Encoding"), MAX_BATCH_BYTES))
-            repeatable = self._intake.repeatable(request)
-        except Rejected as rejected:
-            rejected.headers.update(budget.headers())
-            raise
-        budget = await self._limiter.charge(client, len(items))  # whole or not at all
-        packed, errors = await self._pack_all(items, client, repeatable)
+        packed, errors, budget = await self._unpack(request, client)  # the body is gone while this waits
         accepted = await self._publish_all(packed, errors)
         metrics.ACCEPTED.inc(accepted)
         return _batch_response(accepted, errors, budget.headers())
+
+    def _pack_one(self, request: BaseRequest, sent: bytes, client: Client) -> bytes:
+        value = parse_json(decode(sent, request.headers.get("Content-Encoding"), MAX_BODY_BYTES))
+        repeatable = self._intake.repeatable(request)
+        return self._intake.pack(value, client, time.time_ns() // 1_000_000, repeatable)
+
+    async def _unpack(
+        self, request: BaseRequest, client: Client
+    ) -> tuple[list[tuple[int, bytes]], dict[int, Rejected], Budget]:
+        """Read a batch; returns (index, packed) of its good items, the others' errors, and what the client has left."""
+        budget = await self._limiter.peek(client)  # an empty budget is refused before the body is read
+        with self._bodies.share() as take:
+            with _telling(budget):
+                sent = await read_body(request, MAX_BATCH_BYTES, take)
+            async with self._unpacking:
+                with _telling(budget):
+                    items = split(decode(sent, request.headers.get("Content-Encoding"), MAX_BATCH_BYTES))
+                    repeatable = self._intake.repeatable(request)
+                budget = await self._limiter.charge(client, len(items))  # whole or not at all
+                packed, errors = await self._pack_all(items, client, repeatable)
+        return packed, errors, budget
 
     async def _pack_all(
         self, items: list[Any], client: Client, repeatable: Repeatable | None
@@ -107,6 +127,16 @@ class Pageviews:
             else:
                 accepted += len(unit)
         return accepted
+
+
+@contextmanager
+def _telling(budget: Budget) -> Iterator[None]:
+    """Add the client's budget to what is raised."""
+    try:
+        yield
+    except Rejected as rejected:
+        rejected.headers.update(budget.headers())
+        raise
 
 
 def _batch_response(accepted: int, errors: dict[int, Rejected], headers: dict[str, str]) -> web.Response:

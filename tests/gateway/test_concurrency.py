@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import resource
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +122,41 @@ def test_a_connection_that_never_sends_a_whole_head_is_closed(system: System) ->
     with socket.create_connection(("127.0.0.1", system.port), timeout=40) as connection:
         connection.sendall(b"POST /api/ingest/server/pageview HTTP/1.1\r\nHost: x\r\n")
         assert connection.recv(100) == b""
+
+
+def test_batches_that_never_end_are_bounded_and_keep_no_finished_one_out(system: System, tmp_path: Path) -> None:
+    most = 4 * 1024 * 1024
+    headers = f"Host: x\r\nX-API-Key: {system.token}\r\nContent-Length: {most}"
+    head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\n{headers}\r\n\r\n"
+    with services.service("gateway", {**system.env, "HITLINE_HTTP_PORT": "0"}, tmp_path / "gateway.log") as gateway:
+        services.wait_for(lambda: http.ready(gateway.admin_port))
+        connections = [socket.create_connection(("127.0.0.1", gateway.port), timeout=10) for _ in range(48)]
+        try:
+            for connection in connections:
+                with contextlib.suppress(OSError):  # those that were refused are closed
+                    connection.sendall(head.encode() + b" " * (most - 1))
+            refused = [answer_of(connection) for connection in connections[-8:]]
+            print(f"{gateway.resident_mib():.0f} MiB resident with 48 batches of 4 MiB begun")
+            assert gateway.resident_mib() < 300
+            for answer in refused:
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: 1\r\n" in answer
+                assert b"not taken: " in answer
+        finally:
+            for connection in connections:
+                connection.close()
+        body = [services.pageview(dnt=True)] * 10
+        services.wait_for(
+            lambda: http.request(gateway.port, path=http.BATCH_ENDPOINT, body=body, token=system.token).status == 202
+        )
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """Return what came back; one that was closed meanwhile may have a reset behind its answer."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(65536):
+            received += part
+            if b"}" in part:
+                break
+    return received
