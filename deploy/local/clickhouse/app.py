@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
 from multidict import MultiDict
 
-from deploy.local.clickhouse import execute, replies, request
+from deploy.local.clickhouse import blocks, execute, replies, request
 from deploy.local.clickhouse.encoding import check_size
 from deploy.local.clickhouse.engine import Connection, Engine, Result
 from deploy.local.clickhouse.errors import ClickHouseError
@@ -202,7 +202,9 @@ class Server:
     def _blocks(self, user: User, query: Query, work: execute.Work) -> Generator[Result, None, None]:
         self._settle(work)
         with self._connected(user, query) as connection:
-            yield from connection.stream(work.statement.sql, work.format, query.params)
+            found = connection.stream(work.statement.sql, work.format, query.params)
+            with closing(found):  # which cancels what still runs
+                yield from blocks.with_one_heading(found, work.format)
 
 
 __all__ = ["Limits", "Server"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,9 @@ class Connection:
         except RuntimeError as exception:
             raise from_engine(exception) from None
 
-    def stream(self, sql: str | bytes, fmt: str, params: Mapping[str, str] | None = None) -> Iterator[Result]:
+    def stream(
+        self, sql: str | bytes, fmt: str, params: Mapping[str, str] | None = None
+    ) -> Generator[Result, None, None]:
         """Run a SELECT and give its result block by block; closing the iterator early cancels the query."""
         try:
             handle = self._raw.send_query(sql, fmt, params=dict(params or {}))
@@ -61,6 +63,8 @@ class Connection:
                     block = _result(self._raw.streaming_fetch_result(handle))
                     if not block.result_rows:
                         ended = True
+                        if block.data:  # the heading of a result without rows
+                            yield block
                         return
                     yield block
             except RuntimeError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from deploy.local.clickhouse import blocks
 from deploy.local.clickhouse import statement as statements
 from deploy.local.clickhouse.encoding import decompress
 from deploy.local.clickhouse.engine import Connection, Engine, Result, identifier, memory_file
@@ -17,23 +18,16 @@ from deploy.local.clickhouse.statement import Statement
 from deploy.local.clickhouse.users import User
 
 _DEFAULT_FORMAT = "TabSeparated"
-# Formats whose blocks, one after the other, are the whole: chDB writes each block as if it were all.
-_STREAMED = frozenset(("native", "tabseparated", "tsv", "csv", "rowbinary", "jsoneachrow", "jsoncompacteachrow"))
 
 
 @dataclass(frozen=True)
 class Work:
-    """A statement with its data, ready to run."""
+    """A statement with its data, ready to run. `streams`: the result can be sent while the query runs."""
 
     statement: Statement
     data: list[memoryview]
     format: str
-
-    @property
-    def streams(self) -> bool:
-        """Whether the result can be sent while the query runs."""
-        rows = self.statement.kind in ("SELECT", "WITH") and b"TOTALS" not in self.statement.words
-        return rows and self.format.lower() in _STREAMED
+    streams: bool
 
 
 def prepare(query: Query, limit_bytes: int) -> Work:
@@ -53,7 +47,8 @@ def prepare(query: Query, limit_bytes: int) -> Work:
         rest = []
     else:
         rest[0] = rest[0][statement.data_start :]
-    return Work(statement, rest, statement.format or query.default_format or _DEFAULT_FORMAT)
+    fmt = statement.format or query.default_format or _DEFAULT_FORMAT
+    return Work(statement, rest, fmt, blocks.are_the_whole(statement, fmt, query.settings))
 
 
 @contextmanager

@@ -56,16 +56,30 @@ def read(query: bytes, default_insert_format: str = "Values") -> Statement:
     selects = False
     for token in tokens(query):
         found.append(token)
-        if token.depth or token.kind != "word" or found[0].text != b"INSERT":
+        if token.kind != "word" or found[0].text != b"INSERT":
             continue
-        selects = selects or token.text in _SOURCES
+        selects = selects or (token.text in _SOURCES and _begins_a_select(found))
+        if token.depth:
+            continue
         if len(found) < 3 or found[-2].text in _BEFORE_NAME:
             continue
         if token.text == b"VALUES" and not selects:
             return _insert(query, found[:-1], token.start, "Values", token.end)
         if token.text == b"FORMAT" and (not selects or _reads_input(found)):
             return _insert_with_format(query, found)
-    return _whole(query, found, default_insert_format)
+    return _whole(query, found, selects, default_insert_format)
+
+
+def _begins_a_select(found: list[Token]) -> bool:
+    """Whether the last token, in an insert, begins its SELECT: outside of brackets, or with nothing but them before.
+
+    `INSERT INTO t (SELECT 1)` and `INSERT INTO t (a) (SELECT 1)` do; `INSERT INTO FUNCTION f(view(SELECT 1))` does not.
+    """
+    at = len(found) - 1
+    while found[at - 1].text == b"(":
+        at -= 1
+    before = found[at - 2].text if at > 1 else b""
+    return found[at].depth == 0 and before != b"FUNCTION"
 
 
 def _reads_input(found: list[Token]) -> bool:
@@ -102,8 +116,8 @@ def _insert(query: bytes, found: list[Token], end: int, fmt: str, data_start: in
     return Statement("INSERT", without_hints(sql), None, fmt, data_start, words)
 
 
-def _whole(query: bytes, found: list[Token], default_insert_format: str) -> Statement:
-    """A statement without data in its text."""
+def _whole(query: bytes, found: list[Token], selects: bool, default_insert_format: str) -> Statement:
+    """A statement without data in its text; `selects`: an insert that takes its rows from a SELECT."""
     while found and found[-1].text == b";":
         query = query[: found.pop().start]
     if not found:
@@ -115,7 +129,7 @@ def _whole(query: bytes, found: list[Token], default_insert_format: str) -> Stat
     kind = next((token.text.decode() for token in found if token.kind == "word"), "")
     if not kind:  # the engine takes such a text for an empty one
         raise ClickHouseError(62, "Syntax error: failed at position 1")
-    if kind == "INSERT" and not _SOURCES & set(words):
+    if kind == "INSERT" and not selects:
         return _insert(query, found, len(query), default_insert_format, len(query))
     return Statement(kind, without_hints(with_query_ids(query, found, kind)), _format_clause(query, found), words=words)
 

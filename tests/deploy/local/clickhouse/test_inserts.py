@@ -90,8 +90,13 @@ def test_inserts_of_every_shape(http: Http, table: str) -> None:
     assert http("(7, 'url')", query="INSERT INTO t VALUES").ok
     assert http("INSERT INTO t VALUES ({n:UInt32}, {s:String})", param_n=8, param_s="p").ok
     assert http('{"a":9,"b":"d"}', query="INSERT INTO t", default_format="JSONEachRow").ok
+    assert http("WITH 10 AS n INSERT INTO t SELECT n, 'w'").ok
+    assert http("INSERT INTO t (SELECT 11, 's')").ok
+    assert http("INSERT INTO t (b, a) ((SELECT 's', 12))").ok
+    assert http("INSERT INTO t FROM (SELECT 13, 'f')").ok
     assert rows(http).splitlines() == [
         '1,"a;b"', '2,"xy"', '3,""', '4,"format"', '5,"v"', '6,"in"', '7,"url"', '8,"p"', '9,"d"',
+        '10,"w"', '11,"s"', '12,"s"', '13,"f"',
     ]  # fmt: skip
 
 

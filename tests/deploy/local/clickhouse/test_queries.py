@@ -133,6 +133,32 @@ def test_a_large_result_is_streamed(http: Http) -> None:
     assert http("SELECT 1").text == "1\n"
 
 
+STREAMED = """Native RowBinary CSV CSVWithNames CSVWithNamesAndTypes TSV TSVWithNames TSVWithNamesAndTypes TSVRaw
+JSONEachRow NDJSON JSONStringsEachRow JSONCompactEachRow JSONCompactStringsEachRow JSONCompactEachRowWithNames
+JSONCompactEachRowWithNamesAndTypes"""
+
+
+@pytest.mark.parametrize("name", STREAMED.split())
+def test_a_streamed_result_is_the_whole_one(http: Http, name: str) -> None:
+    for rows in (0, 200_000):
+        columns = r"""SELECT number AS `a\n"b`, 'x\n"y' AS c"""
+        sql = f"FROM numbers({rows}) {columns} ORDER BY number FORMAT {name}"
+        streamed, whole = http(sql), http(sql, wait_end_of_query=1)
+        assert streamed.content == whole.content
+        if rows:
+            assert streamed.headers.get("Transfer-Encoding") == "chunked"
+            assert "Transfer-Encoding" not in whole.headers
+
+
+def test_what_stands_around_all_rows_does_so_once(http: Http) -> None:
+    sql = "SELECT number FROM numbers(200000)"
+    listed = http(sql + " FORMAT JSONEachRow", output_format_json_array_of_rows=1)
+    assert len(listed.json()) == 200_000
+    listed = http(sql + " SETTINGS output_format_json_array_of_rows = 1 FORMAT JSONEachRow")
+    assert len(listed.json()) == 200_000
+    assert http(sql, extremes=1).text.endswith("\n199999\n\n0\n199999\n")
+
+
 def test_an_error_after_the_first_bytes_is_told_in_the_stream(http: Http, client: Any) -> None:
     sql = "SELECT throwIf(number = 3000000) AS a FROM numbers(5000000) SETTINGS max_threads = 1"
     with pytest.raises(requests.exceptions.ChunkedEncodingError):

@@ -17,6 +17,8 @@ from deploy.local.clickhouse.statement import read
         (b"INSERT INTO values VALUES (1)", "Values", b" (1)"),
         (b"INSERT INTO t -- FORMAT x\nFORMAT TSV\n1", "TSV", b"1"),
         (b"INSERT INTO t", "Values", b""),
+        (b"INSERT INTO FUNCTION f(view(SELECT 1)) FORMAT CSV\n1", "CSV", b"1"),
+        (b"INSERT INTO FUNCTION f(SELECT 1) FORMAT CSV\n1", "CSV", b"1"),
     ],
 )
 def test_an_inserts_data_are_found(text: bytes, fmt: str, data: bytes) -> None:
