@@ -108,19 +108,29 @@ class Server:
         body = bytearray()
         files: dict[str, bytes] = {}
         if http.content_type == "multipart/form-data":
-            async for part in await http.multipart():
-                if not isinstance(part, BodyPartReader) or not part.name:
-                    continue
-                data = bytes(await part.read())  # into memory: aiohttp's own way writes files to a disk
-                if part.filename is None:
-                    args.add(part.name, data.decode())
-                else:
-                    files[part.name] = data
+            try:
+                await self._read_form(http, args, files)
+            except ValueError:  # its text would repeat what was sent
+                raise ClickHouseError(36, "The multipart/form-data body can't be read") from None
         else:
             async for chunk in http.content.iter_any():
                 body += chunk
                 check_size(len(body), self._limits.body_bytes)
         return args, body, files
+
+    async def _read_form(self, http: web.Request, args: MultiDict[str], files: dict[str, bytes]) -> None:
+        """Adds a form's fields to both; ValueError for one that is malformed."""
+        size = 0
+        async for part in await http.multipart():
+            if not isinstance(part, BodyPartReader) or not part.name:
+                continue
+            data = bytes(await part.read())  # into memory: aiohttp's own way writes files to a disk
+            size += len(data)
+            check_size(size, self._limits.body_bytes)
+            if part.filename is None:
+                args.add(part.name, data.decode())
+            else:
+                files[part.name] = data
 
     async def _answer(self, http: web.Request, user: User, query: Query, entry: Entry) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
@@ -152,6 +162,8 @@ class Server:
         try:
             with execute.connected(self._engine, self._sessions, user, query) as connection:
                 yield connection
+        except ClickHouseError as exception:
+            raise user.named_in(exception) from None
         finally:
             with self._counting:
                 self._busy -= 1

@@ -70,7 +70,7 @@ STATUS_OF_CODE = {code: status for status, codes in _STATUS.items() for code in 
 
 _CODE = re.compile(r"Code:\s*(\d+)\.\s*DB::Exception:\s*", re.DOTALL)
 _REPEATED = re.compile(r"^(?:Code:\s*\d+\.\s*DB::Exception:\s*)+", re.DOTALL)
-_TRAILER = re.compile(r"(\s*\([A-Z][A-Z0-9_]+\))(?:\s*\(version [^)]*\))?(?:\.?\s*\([A-Z][A-Z0-9_]+\))?\s*$")
+_TRAILER = re.compile(r"\s*\(([A-Z][A-Z0-9_]+)\)(?:\s*\(version [^)]*\)|\.?\s*\([A-Z][A-Z0-9_]+\))*\s*$")
 
 
 class ClickHouseError(Exception):
@@ -91,7 +91,7 @@ class ClickHouseError(Exception):
 def from_engine(exception: BaseException) -> ClickHouseError:
     """Read an exception of chDB, whose text is ClickHouse's own without the version.
 
-    chDB wraps some texts twice (`Code: 115. DB::Exception: Code: 115. DB::Exception: ...`); one is kept.
+    chDB wraps some texts twice or thrice (`Code: 115. DB::Exception: Code: 115. DB::Exception: ...`); one is kept.
     """
     text = str(exception).strip()
     found = _CODE.search(text)
@@ -101,6 +101,6 @@ def from_engine(exception: BaseException) -> ClickHouseError:
     trailer = _TRAILER.search(message)
     name = None
     if trailer:
-        name = trailer.group(1).strip(" ()")
+        name = trailer.group(1)
         message = message[: trailer.start()]
     return ClickHouseError(int(found.group(1)), message, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 from dataclasses import dataclass
@@ -56,11 +57,16 @@ def headers(query_id: str, fmt: str, timezone: str) -> dict[str, str]:
     """The headers of every answer to a query that ran."""
     return {
         "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
-        "X-ClickHouse-Query-Id": query_id,
+        "X-ClickHouse-Query-Id": _in_a_line(query_id),
         "X-ClickHouse-Format": fmt,
         "X-ClickHouse-Timezone": timezone,
         "Content-Type": _CONTENT_TYPES.get(fmt.lower(), "text/plain; charset=UTF-8"),
     }
+
+
+def _in_a_line(text: str) -> str:
+    """What a header can hold of a client's text: no line breaks."""
+    return re.sub(r"[\x00-\x1f\x7f]", "_", text)
 
 
 def result(query: Query, fmt: str, timezone: str, got: Result) -> web.Response:
@@ -110,5 +116,5 @@ def error(exception: ClickHouseError, version: str, query_id: str | None = None)
         "Content-Type": "text/plain; charset=UTF-8",
     }
     if query_id:
-        fields["X-ClickHouse-Query-Id"] = query_id
+        fields["X-ClickHouse-Query-Id"] = _in_a_line(query_id)
     return web.Response(status=exception.status, text=exception.text(version), headers=fields)

@@ -157,13 +157,17 @@ def _seconds(value: str) -> float:
 def _credentials(args: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
     """User and password: of the headers X-ClickHouse-*, of Basic, or of the URL; only one way at a time."""
     basic = headers.get("Authorization", "")
-    if "X-ClickHouse-User" in headers or "X-ClickHouse-Key" in headers:
-        if basic:
-            raise ClickHouseError(
-                516,
-                "Invalid authentication: it is not allowed to use X-ClickHouse HTTP headers "
-                "and Authorization HTTP header simultaneously",
-            )
+    of_clickhouse = "X-ClickHouse-User" in headers or "X-ClickHouse-Key" in headers
+    ways = {
+        "X-ClickHouse HTTP headers": of_clickhouse,
+        "Authorization HTTP header": bool(basic),
+        "authentication via parameters": "user" in args or "password" in args,
+    }
+    if len(used := [way for way, is_used in ways.items() if is_used]) > 1:
+        raise ClickHouseError(
+            516, f"Invalid authentication: it is not allowed to use {used[0]} and {used[1]} simultaneously"
+        )
+    if of_clickhouse:
         return headers.get("X-ClickHouse-User", "default"), headers.get("X-ClickHouse-Key", "")
     if basic:
         scheme, _, encoded = basic.partition(" ")

@@ -21,6 +21,7 @@ from deploy.local.clickhouse.statement import Statement
 
 _CURRENT_USER = re.compile(r"\b(?:currentUser|current_user|user)\(\)", re.IGNORECASE)
 _GRANT_ROLE = re.compile(r"^\s*GRANT\s+(?!.*\bON\b)(.+?)\s*$", re.IGNORECASE | re.DOTALL)
+_ENGINE_USER = "default: "
 _PASSWORDS = ("no_password", "password", "password_sha256_hex", "password_double_sha1_hex")
 
 
@@ -59,6 +60,13 @@ class User:
             raise ClickHouseError(
                 497, f"{self.name}: Not enough privileges. It's necessary to have the grant KILL QUERY"
             )
+
+    def named_in(self, error: ClickHouseError) -> ClickHouseError:
+        """The engine's error with this user's name, where it has that of the only user it knows."""
+        if not error.message.startswith(_ENGINE_USER):
+            return error
+        message = f"{self.name}: {error.message.removeprefix(_ENGINE_USER)}"
+        return ClickHouseError(error.code, message, error.name, error.status)
 
     def put_on(self, connection: Connection, roles: tuple[str, ...] = ()) -> None:
         """Give a fresh connection this user's rights and profile, and nothing else."""

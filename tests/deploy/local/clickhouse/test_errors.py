@@ -29,6 +29,7 @@ def test_codes_and_statuses_are_the_servers(http: Http, sql: str, status: int, c
         assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
         assert answer.text.count("DB::Exception") == 1
         assert f"({name}) (version 26." in answer.text
+        assert answer.text.count(f"({name})") == answer.text.count("(version ") == 1
 
 
 def test_unknown_url_settings_and_databases(http: Http) -> None:
@@ -50,6 +51,27 @@ def test_odd_queries_do_not_end_the_process(http: Http) -> None:
     ):
         assert http(sql).status_code in (400, 404, 500), sql[:20]
     assert http("SELECT 1").text == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"no boundary"),
+        ("multipart/form-data; boundary=x", b"no part"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--x--'),
+    ],
+)
+def test_a_malformed_form_is_the_clients_error(http: Http, content_type: str, body: bytes) -> None:
+    answer = http(body, headers={"Content-Type": content_type})
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["X-ClickHouse-Exception-Code"] == "36"
+
+
+def test_a_query_id_with_a_line_break_makes_no_header(http: Http) -> None:
+    for sql in ("SELECT 1", "SELECT nothing"):
+        answer = http(sql, query_id="a\r\nX-Other: 1")
+        assert answer.headers["X-ClickHouse-Query-Id"] == "a__X-Other: 1"
+        assert "X-Other" not in answer.headers
 
 
 def test_a_memory_limit_is_an_error_not_an_end(http: Http) -> None:

@@ -86,11 +86,15 @@ def test_wrong_credentials_are_refused_in_the_servers_words(shop: Http) -> None:
         assert code(answer) == "516"
         assert "Authentication failed" in answer.text
     assert code(shop("SELECT 1", {**ADMIN, "Authorization": "Basic eDp5"})) == "516"
+    assert code(shop("SELECT 1", ADMIN, user="writer")) == "516"
+    assert code(shop("SELECT 1", {"Authorization": "Basic d3JpdGVyOg=="}, user="writer")) == "516"
     assert code(shop("SELECT 1", {"Authorization": "Bearer x"})) == "516"
 
 
 def test_grants_hold(shop: Http) -> None:
-    assert code(shop("SELECT * FROM shop.orders", WRITER)) == "497"
+    refused = shop("SELECT * FROM shop.orders", WRITER)
+    assert code(refused) == "497"
+    assert f"DB::Exception: {WRITER['X-ClickHouse-User']}: Not enough privileges" in refused.text
     assert shop("9,9\n", WRITER, query="INSERT INTO shop.orders FORMAT CSV").ok
     assert shop("SELECT count() FROM shop.orders", ADMIN).text == "3\n"
     assert code(shop("CREATE TABLE shop.x (a UInt8) ENGINE = Memory", WRITER)) == "497"
