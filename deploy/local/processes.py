@@ -105,9 +105,10 @@ def _gone(part: str, timeout_s: float, patient: bool = False) -> bool:
     return True
 
 
-def tail(log: Path, lines: int = 20) -> str:
-    """The last lines of a log file for an error message; empty when there is none."""
+def tail(log: Path, lines: int = 20, start: int = 0) -> str:
+    """The last lines of a log file from byte `start` on, for an error message; empty when there is none."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        text = log.read_bytes()[start:].decode(errors="replace")
     except OSError:
         return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import os
 import resource
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,9 +38,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)  # data and logs are this user's only
     directory = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / ".local"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
     try:
+        _make_ours(directory)
         with _only_one(directory / "lock"):
             return _run(Stack(directory, os.environ, say))
     except SetupError as error:
@@ -94,6 +94,28 @@ class _Signals:
         else:
             self.stopping = True
             raise _Stopped
+
+
+def _make_ours(directory: Path) -> None:
+    """Makes the directory, for this user only; SetupError where that is not possible."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"{directory} can't be made: {error.strerror}") from None
+    if os.geteuid():  # root may write everywhere
+        refuse_foreign(directory, os.geteuid())
+    directory.chmod(0o700)
+
+
+def refuse_foreign(directory: Path, user: int) -> None:
+    """SetupError for files of anybody but this user (an id), as one `sudo make run` leaves them."""
+    for path in (directory, *directory.glob("*"), *directory.glob("*/*")):
+        with contextlib.suppress(FileNotFoundError):
+            if (owner := path.lstat().st_uid) != user:
+                raise SetupError(
+                    f"{path} belongs to another user ({'root' if owner == 0 else owner}), who ran make run here too: "
+                    f"`sudo chown -R {user} {shlex.quote(str(directory))}` gives it back"
+                )
 
 
 @contextlib.contextmanager

@@ -43,11 +43,13 @@ class Service:
         self._death_signal = death_signal
         self._serves = serves
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     def spawn(self, env: Mapping[str, str]) -> None:
         """Starts it without waiting."""
         self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             self._process = processes.spawn(self._command, self._part, env, log, self._death_signal, cwd=ROOT)
 
     def wait_until_ready(self, timeout_s: float = 60) -> None:
@@ -70,8 +72,8 @@ class Service:
 
     @property
     def last_lines(self) -> str:
-        """The end of its log, and where the rest is."""
-        return f"The end of {self.log_file}:\n{processes.tail(self.log_file)}"
+        """The end of what it logged since its start, and where the rest is."""
+        return f"The end of {self.log_file}:\n{processes.tail(self.log_file, start=self._log_start)}"
 
     @property
     def pid(self) -> int:

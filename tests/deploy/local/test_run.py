@@ -18,6 +18,8 @@ import pytest
 from deploy.local import processes
 from deploy.local.broker import ensure_rabbitmq
 from deploy.local.environment import read_env
+from deploy.local.failure import SetupError
+from deploy.local.run import refuse_foreign
 
 PORTS = ("HITLINE_HTTP_PORT", "HITLINE_ADMIN_PORT", "HITLINE_WORKER_ADMIN_PORT", "HITLINE_CLICKHOUSE_PORT")
 PARTS = ("gateway", "worker", "clickhouse", "geo", "rabbitmq", "rabbitmq/epmd")
@@ -145,6 +147,27 @@ def test_a_part_that_dies_is_told_and_ends_the_rest(launcher: Launcher, director
     assert launcher.process.wait(90) == 1
     assert "worker died unexpectedly" in launcher.output()
     assert launcher.leftovers() == []
+
+
+def test_a_part_that_can_not_start_says_only_why(directory: Path) -> None:
+    log = directory / "logs" / "gateway.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("a line of an earlier start\n")
+    launcher = Launcher(directory, HITLINE_RATE_LIMIT="x")
+
+    assert launcher.process.wait(90) == 1
+    assert "HITLINE_RATE_LIMIT: is not a rate" in launcher.output()
+    assert "earlier start" not in launcher.output()
+    launcher.end()
+
+
+def test_files_that_sudo_make_run_left_are_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "with space").mkdir()
+    (tmp_path / "with space" / "env").touch()
+
+    refuse_foreign(tmp_path / "with space", os.geteuid())
+    with pytest.raises(SetupError, match=r"belongs to another user .* `sudo chown -R .* '.*/with space'`"):
+        refuse_foreign(tmp_path / "with space", os.geteuid() + 1)
 
 
 def test_nothing_outlives_a_killed_launcher_for_long(launcher: Launcher) -> None:
