@@ -47,8 +47,9 @@ def main() -> int:
 
 
 def say(line: str) -> None:
-    """Tells the user what goes on."""
-    print(f"hitline: {line}")
+    """Tells the user what goes on; a terminal that was closed keeps nothing from being stopped in order."""
+    with contextlib.suppress(OSError):
+        print(f"hitline: {line}")
 
 
 def _run(stack: Stack) -> int:

@@ -25,18 +25,23 @@ PORTS = ("HITLINE_HTTP_PORT", "HITLINE_ADMIN_PORT", "HITLINE_WORKER_ADMIN_PORT",
 PARTS = ("gateway", "worker", "clickhouse", "geo", "rabbitmq", "rabbitmq/epmd")
 
 
+def environment(directory: Path, **settings: str) -> dict[str, str]:
+    """The caller's without settings; free ports."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HITLINE_")}
+    # Named, so that no database is fetched; the worker does without.
+    chosen = {**dict.fromkeys(PORTS, "0"), "HITLINE_GEO_CITY_DB": str(directory / "none.mmdb"), **settings}
+    return inherited | chosen
+
+
 class Launcher:
     """One `make run` on a directory and free ports of its own."""
 
     def __init__(self, directory: Path, **settings: str) -> None:
         self.directory = directory
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HITLINE_")}
-        # Named, so that no database is fetched; the worker does without.
-        chosen = {**dict.fromkeys(PORTS, "0"), "HITLINE_GEO_CITY_DB": str(directory / "none.mmdb"), **settings}
         self._log = (directory.with_name(f"{directory.name}.out")).open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "deploy.local.run", str(directory)],
-            env=inherited | chosen,
+            env=environment(directory, **settings),
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -168,6 +173,24 @@ def test_files_that_sudo_make_run_left_are_named_with_the_remedy(tmp_path: Path)
     refuse_foreign(tmp_path / "with space", os.geteuid())
     with pytest.raises(SetupError, match=r"belongs to another user .* `sudo chown -R .* '.*/with space'`"):
         refuse_foreign(tmp_path / "with space", os.geteuid() + 1)
+
+
+def test_a_reader_that_goes_away_stops_it_in_order(directory: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.local.run", str(directory)],
+        env=environment(directory),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert "starting RabbitMQ" in process.stdout.readline()
+    process.stdout.close()
+
+    _, errors = process.communicate(timeout=120)
+    assert "Broken pipe" in errors
+    assert "Traceback" not in errors
+    assert "stopped" in (directory / "logs" / "gateway.log").read_text()
 
 
 def test_nothing_outlives_a_killed_launcher_for_long(launcher: Launcher) -> None:
