@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
@@ -27,6 +27,7 @@ from deploy.local.clickhouse.users import User, Users
 _SMALL_BYTES = 64 << 10
 _IDLE_CHECK_S = 5.0
 _SETTLE_S = 10.0
+_LOOK_FOR_CLIENT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,29 @@ class Server:
             work = execute.prepare(query, self._limits.body_bytes)
         user.may_run(work.statement)
         entry.unseen = work.statement.urgent or b"log_comment" in work.statement.sql.lower()
-        if work.streams and not query.wait_end:
-            return await self._stream(http, user, query, work)
-        threads = self._urgent if work.statement.urgent else self._threads
-        got = await loop.run_in_executor(threads, self._run, user, query, work)
-        return replies.result(query, work.format, self._engine.timezone, got)
+        async with self._ending_with_client(http, query.ends_with_client and work.statement.reads, entry):
+            if work.streams and not query.wait_end:
+                return await self._stream(http, user, query, work)
+            threads = self._urgent if work.statement.urgent else self._threads
+            got = await loop.run_in_executor(threads, self._run, user, query, work)
+            return replies.result(query, work.format, self._engine.timezone, got)
+
+    @asynccontextmanager
+    async def _ending_with_client(self, http: web.Request, wanted: bool, entry: Entry) -> AsyncIterator[None]:
+        """Cancels the query under way, if that is wanted, once its client has gone."""
+
+        async def watch() -> None:
+            while True:  # until it has ended: it may not even have begun
+                await asyncio.sleep(_LOOK_FOR_CLIENT_S)
+                if http.transport is None or http.transport.is_closing():
+                    await asyncio.to_thread(self._engine.kill, entry.tag)
+
+        watching = asyncio.create_task(watch()) if wanted else None
+        try:
+            yield
+        finally:
+            if watching:
+                watching.cancel()
 
     def _run(self, user: User, query: Query, work: execute.Work) -> Result:
         self._settle(work)

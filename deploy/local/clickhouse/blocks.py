@@ -48,7 +48,7 @@ _AROUND_ALL = ("output_format_json_array_of_rows", "extremes")
 
 def are_the_whole(statement: Statement, fmt: str, settings: Mapping[str, str]) -> bool:
     """Whether the statement's result in this format can be sent block by block; `settings`: the request's."""
-    if statement.kind not in ("SELECT", "WITH", "FROM") or {b"INSERT", b"TOTALS"} & set(statement.words):
+    if not statement.reads or b"TOTALS" in statement.words:
         return False
     if any(name in settings or name.encode() in statement.sql.lower() for name in _AROUND_ALL):
         return False

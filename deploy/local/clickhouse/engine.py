@@ -157,6 +157,14 @@ class Engine:
         rows = self._anchor.query("SELECT Settings['log_comment'] FROM system.processes", "JSONCompactEachRow").data
         return {json.loads(line)[0] for line in rows.splitlines()}
 
+    def kill(self, log_comment: str) -> None:
+        """Cancel the queries that carry it, without waiting for their ends; from any thread."""
+        connection = self.connect()
+        try:
+            connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote(log_comment)} ASYNC")
+        finally:
+            connection.close()
+
     def kill_all(self) -> None:
         """Cancel every query but this one, without waiting for their ends."""
         self._anchor.query("KILL QUERY WHERE query_id != queryID() ASYNC")

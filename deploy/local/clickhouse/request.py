@@ -83,6 +83,7 @@ class Query:
     close_session: bool = False
     roles: tuple[str, ...] = ()
     wait_end: bool = False
+    ends_with_client: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     external: tuple[External, ...] = ()
@@ -122,6 +123,7 @@ def read(
         close_session=_flag(args, "close_session"),
         roles=tuple(args.getall("role", ())),
         wait_end=_flag(args, "wait_end_of_query"),
+        ends_with_client=_flag(args, "cancel_http_readonly_queries_on_client_close"),
         settings=settings,
         params={name.removeprefix("param_"): value for name, value in args.items() if name.startswith("param_")},
         external=external,

@@ -38,6 +38,11 @@ class Statement:
         """Whether it has to get through when every connection is busy."""
         return self.kind == "KILL" or b"system.processes" in self.sql
 
+    @property
+    def reads(self) -> bool:
+        """Whether it is a SELECT: rows come back and nothing is changed."""
+        return self.kind in ("SELECT", "WITH", "FROM") and b"INSERT" not in self.words
+
     def sql_reading(self, path: str) -> bytes:
         """The insert, reading its data from a path."""
         return self.sql.replace(_SOURCE, path.encode(), 1)
@@ -150,9 +155,12 @@ def _format_clause(query: bytes, found: list[Token]) -> str | None:
 
 
 def _refuse_client_clauses(found: list[Token]) -> None:
-    """Refuse what a server never runs, and chDB would: it is a client as well."""
+    """Refuse what a server never runs, and chDB would, being a client as well; and what reaches beyond this process."""
     if len(found) > 1 and (found[0].text, found[1].text) == (b"EXECUTE", b"AS"):
         raise ClickHouseError(344, "IMPERSONATE feature is disabled")
+    if len(found) > 1 and found[0].text == b"SYSTEM" and found[1].text in (b"SHUTDOWN", b"KILL"):
+        # The engine would signal its whole process group: whoever started this server, too.
+        raise ClickHouseError(48, f"SYSTEM {found[1].text.decode()} is not implemented here: end the process")
     for token, following in pairwise(found):
         if token.kind != "word":
             continue

@@ -131,6 +131,16 @@ def test_a_client_that_leaves_a_stream_ends_its_query(http: Http) -> None:
     wait_for(lambda: http("SELECT 1", query_id="left").ok)
 
 
+def test_a_client_that_leaves_while_it_waits_ends_its_query_if_it_said_so(http: Http) -> None:
+    for wanted, name in ((0, "stays"), (1, "goes")):
+        settings = {"query_id": name, "cancel_http_readonly_queries_on_client_close": wanted, "max_threads": 1}
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            requests.post(http.process.url, params=settings, data=FOREVER, timeout=1)
+    wait_for(lambda: count(http, "goes") == 0)
+    assert count(http, "stays") == 1
+    http("KILL QUERY WHERE query_id = 'stays' SYNC")
+
+
 def test_a_stream_can_be_killed(http: Http) -> None:
     with requests.post(
         http.process.url, params={"query_id": "stream"}, data="SELECT * FROM system.numbers", stream=True, timeout=60

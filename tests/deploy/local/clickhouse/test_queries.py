@@ -175,6 +175,8 @@ def test_several_statements_and_client_clauses_are_refused(http: Http) -> None:
     assert http("SELECT * FROM Python(os)").headers["X-ClickHouse-Exception-Code"] == "46"
     assert http("SELECT * FROM missing -- { serverError 60 }").status_code == 404
     assert http("SELECT '-- { echo }' /* { */").text == "-- { echo }\n"
+    assert http("SYSTEM SHUTDOWN").headers["X-ClickHouse-Exception-Code"] == "48"
+    assert http("system kill").headers["X-ClickHouse-Exception-Code"] == "48"
     assert http("EXECUTE AS someone SELECT 1").headers["X-ClickHouse-Exception-Code"] == "344"
     assert http("SELECT 'a;b', 'INTO OUTFILE' -- ; SELECT").text == "a;b\tINTO OUTFILE\n"
 
