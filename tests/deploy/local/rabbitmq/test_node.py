@@ -1,5 +1,6 @@
 """The private node against the real RabbitMQ: its data, its processes, its ports."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -86,7 +87,8 @@ def listening_addresses(pids: set[int]) -> list[str]:
     sockets = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
-            sockets.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                sockets.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     return [line[1].partition(":")[0] for line in lines if line[3] == "0A" and line[9] in sockets]
 
