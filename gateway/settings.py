@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import limits
 from pydantic import AfterValidator, Field, PlainValidator
@@ -35,6 +36,18 @@ def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
         raise ValueError("holds something that is no network such as 10.0.0.0/8") from None
 
 
+def _storage(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("redis", "rediss", "redis+unix") and len(text) > len(parts.scheme) + 3
+        sound = sound and (parts.port is None or parts.port > 0)
+    except ValueError:  # no port number
+        sound = False
+    if text and not sound:
+        raise ValueError("must look like redis://host:6379/0")
+    return text
+
+
 class GatewaySettings(Settings):
     """What a gateway process needs to know."""
 
@@ -51,7 +64,7 @@ class GatewaySettings(Settings):
     #: The limit of API clients without one of their own.
     rate_limit: Annotated[str, AfterValidator(parse_rate)] = "5000/second"
     #: `redis://…` to share limits among gateways; empty: each process counts for itself.
-    rate_limit_storage: Annotated[str, Field(pattern=r"^(|(rediss?|redis\+unix)://.+)$")] = ""
+    rate_limit_storage: Annotated[str, AfterValidator(_storage)] = ""
     #: How long a publish may stay unconfirmed before its requests are answered 503 with an unknown fate.
     confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
     #: How long a stopping gateway waits for requests in flight.
