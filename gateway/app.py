@@ -18,7 +18,6 @@ from shared import metrics
 #: path → method → handler
 Routes = Mapping[str, Mapping[str, Handler]]
 
-_OTHER = "other"
 #: Refused before the body was read: what follows on the connection is not the next request.
 _UNREAD = (Reason.TOO_LARGE, Reason.SLOW_CLIENT, Reason.EXPECTATION)
 
@@ -39,7 +38,7 @@ class App:
         self._routes = routes
         # Looking a metric up by its labels costs more than counting; there are a few dozen combinations.
         self._count = lru_cache(maxsize=None)(metrics.REQUESTS.labels)
-        self._seconds = {path: metrics.REQUEST_SECONDS.labels(path) for path in (*routes, _OTHER)}
+        self._seconds = {path: metrics.REQUEST_SECONDS.labels(path) for path in (*routes, metrics.OTHER_ROUTE)}
         self.in_flight = 0
         #: Set by a stop: whoever still sends is answered, and told to connect anew (elsewhere) next time.
         self.stopping = False
@@ -60,7 +59,7 @@ class App:
             self.in_flight -= 1
         if self.stopping:
             response.force_close()
-        route = path if path in self._routes else _OTHER
+        route = path if path in self._routes else metrics.OTHER_ROUTE
         self._count(route, response.status).inc()
         self._seconds[route].observe(time.perf_counter() - began)
         return response

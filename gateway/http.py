@@ -100,6 +100,7 @@ class JsonRequestHandler(web.RequestHandler):
             raise ConnectionError("the answer was already begun")
         response = error_response(Rejected(reason))
         response.force_close()
+        metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
         return response
 
 

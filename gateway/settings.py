@@ -7,7 +7,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import limits
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from shared.settings import Port, QueueKeys, Secret, Settings, split_words
 
@@ -48,6 +48,12 @@ def _storage(text: str) -> str:
     return text
 
 
+def _outlasts_confirms(drain_s: float, info: ValidationInfo) -> float:
+    if drain_s <= info.data.get("confirm_seconds", 0.0):
+        raise ValueError("must be more than HITLINE_CONFIRM_SECONDS: a stop would cut off requests without an answer")
+    return drain_s
+
+
 class GatewaySettings(Settings):
     """What a gateway process needs to know."""
 
@@ -68,4 +74,4 @@ class GatewaySettings(Settings):
     #: How long a publish may stay unconfirmed before its requests are answered 503 with an unknown fate.
     confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
     #: How long a stopping gateway waits for requests in flight.
-    drain_seconds: Annotated[float, Field(gt=0)] = 30.0
+    drain_seconds: Annotated[float, Field(gt=0, validate_default=True), AfterValidator(_outlasts_confirms)] = 30.0

@@ -5,6 +5,8 @@ No label ever holds an address, a token or anything else a client sent.
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -12,6 +14,8 @@ _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 
 # ---- gateway -------------------------------------------------------------------------------------------------------
 
+#: The route of answers to unknown paths, and to requests that are no HTTP.
+OTHER_ROUTE: Final = "other"
 #: Answers by route and status: the rate of traffic, and of each kind of failure.
 REQUESTS = Counter("hitline_requests_total", "HTTP answers", ["route", "status"])
 #: From the request's head to its answer; at 202 this includes the broker's fsync.

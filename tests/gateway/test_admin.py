@@ -44,6 +44,15 @@ def test_answers_are_counted_by_route_status_and_reason(system: System) -> None:
     assert metric(system, 'hitline_requests_total{route="/api/ingest/server/pageview",status="400"}') >= 1
 
 
+def test_answers_to_what_is_no_http_are_counted_too(system: System) -> None:
+    line = 'hitline_requests_total{route="other",status="400"}'
+    before = metric(system, line)
+
+    assert http.raw(system.port, b"NO HTTP\r\n\r\n").status == 400
+
+    assert metric(system, line) == before + 1
+
+
 def test_failed_tokens_count_against_the_address_that_a_trusted_proxy_names(system: System, tmp_path: Path) -> None:
     env = {**system.env, "HITLINE_HTTP_PORT": "0", "HITLINE_TRUSTED_PROXIES": "127.0.0.0/8, 10.0.0.0/8"}
 

@@ -29,3 +29,14 @@ def test_a_storage_of_rate_limits_that_is_no_redis_address_is_named(url: str) ->
 def test_addresses_of_redis_are_taken_as_they_are(url: str) -> None:
     settings = load(GatewaySettings, {**NEEDED, "HITLINE_RATE_LIMIT_STORAGE": url})
     assert settings.rate_limit_storage == url
+
+
+@pytest.mark.parametrize("times", [{"CONFIRM_SECONDS": "60"}, {"DRAIN_SECONDS": "3"}, {"DRAIN_SECONDS": "5"}])
+def test_a_stop_must_outlast_the_wait_for_confirms(times: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="HITLINE_DRAIN_SECONDS: must be more than HITLINE_CONFIRM_SECONDS"):
+        load(GatewaySettings, {**NEEDED, **{f"HITLINE_{name}": value for name, value in times.items()}})
+
+
+def test_a_short_wait_for_confirms_allows_a_short_stop() -> None:
+    settings = load(GatewaySettings, {**NEEDED, "HITLINE_CONFIRM_SECONDS": "1", "HITLINE_DRAIN_SECONDS": "2"})
+    assert settings.drain_seconds == 2
