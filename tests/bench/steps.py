@@ -67,10 +67,11 @@ def make_up() -> Iterator[QueuedPageview]:
         return int(number * chance.random() ** 2)
 
     for _ in range(ROWS):
+        agent = one_of(560)
         yield pageview(
             visitor_ip=str(ip_address(0x51020000 + one_of(1_750) * 37)),
             url=f"https://example.com/articles/{one_of(1_500)}?page=2",
-            user_agent=f"Mozilla/5.0 (X11; Linux x86_64; rv:{one_of(560)}.0) Gecko/20100101 Firefox/{one_of(560)}.0",
+            user_agent=f"Mozilla/5.0 (X11; Linux x86_64; rv:{agent}.0) Gecko/20100101 Firefox/{agent}.0",
             referrer=f"https://host{one_of(800)}.example/path",
             language="en-us",
         )
