@@ -78,12 +78,12 @@ async def by_zone(clickhouse: ClickHouse, site_days: Sequence[SiteDay]) -> list[
     return [Days(zone, pageviews) for zone, pageviews in found.items()]
 
 
-async def computed(clickhouse: ClickHouse, site_ids: Sequence[UUID]) -> list[tuple[UUID, date]]:
-    """Return the days of these sites that rollups hold."""
+async def computed(clickhouse: ClickHouse, site_ids: Sequence[UUID] | None) -> list[tuple[UUID, date]]:
+    """Return the days of these sites, or of all, that rollups hold."""
     result = await clickhouse.query(
         "SELECT DISTINCT site_id, day FROM hitline.daily_raw"
-        " WHERE dimension = '' AND has({sites:Array(UUID)}, site_id)",
-        {"sites": [str(site_id) for site_id in site_ids]},
+        " WHERE dimension = '' AND ({all:Bool} OR has({sites:Array(UUID)}, site_id))",
+        {"all": site_ids is None, "sites": [str(site_id) for site_id in site_ids or ()]},
     )
     return [(site_id, day) for site_id, day in result.result_rows]
 

@@ -57,8 +57,8 @@ async def roll_up(clickhouse: ClickHouse, *, everything: bool = False) -> Summar
         "(stored_at >= {since:DateTime64(3, 'UTC')} OR has({moved:Array(UUID)}, site_id))",
         {"since": since, "moved": [str(site_id) for site_id in moved]},
     )
-    # Days that have no pageviews any more, or not in the site's new time zone.
-    gone = await days.computed(clickhouse, moved) if moved else []
+    # Days that have no pageviews any more, or not in the site's new time zone; those of a partition that was dropped.
+    gone = await days.computed(clickhouse, None if everything else moved) if everything or moved else []
     erasing = await _erasing(clickhouse)
     counted = {site_day for group in due for site_day in group.pageviews}
     due += await days.by_zone(clickhouse, sorted({*gone, *erasing} - counted))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from tests import services
+from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
 from tests.deploy.rollups.visits import SITES, Rollup, Stored
@@ -134,6 +134,22 @@ def test_a_site_that_moves_to_another_time_zone_gets_new_days(tables: ClickHouse
     visits.register(tables, moved, version=2)
     hitline("rollup")
     check(tables, stored, moved)
+
+
+def test_all_of_it_also_finds_days_whose_pageviews_were_taken_away_by_hand(
+    tables: ClickHouseProcess, hitline: Hitline
+) -> None:
+    """An operator drops a month's partition: nothing new is stored, so only --all can see it."""
+    visits.register(tables)
+    stored: Stored = {}
+    rows = visits.make(200, seed=12, first=datetime(2026, 3, 25, tzinfo=UTC), days=14, sites=visits.FEW)
+    visits.insert(tables, rows)
+    visits.store(stored, rows)
+    hitline("rollup")
+    parts.execute(tables, "ALTER TABLE hitline.pageviews_raw DROP PARTITION 202603")
+    erase(stored, [key for key, row in stored.items() if row["timestamp"] < "2026-04"])
+    hitline("rollup", "--all")
+    check(tables, stored)
 
 
 def test_two_runs_at_once_and_runs_beside_inserts(tables: ClickHouseProcess, hitline: Hitline) -> None:
