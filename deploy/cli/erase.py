@@ -14,6 +14,9 @@ from deploy.cli.support import CommandError, connected, load_settings, run
 from deploy.erasure import Erasure, NotErased
 
 _READ_SECONDS = 3600.0
+#: What ClickHouse's DateTime64 holds.
+_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
+_LAST = datetime(2299, 12, 31, tzinfo=UTC)
 
 
 class _Time(click.ParamType[datetime]):
@@ -27,7 +30,9 @@ class _Time(click.ParamType[datetime]):
             time = datetime.fromisoformat(str(value))
         except ValueError:
             self.fail(f"{value!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        time = time if time.tzinfo else time.replace(tzinfo=UTC)
+        # All there can be lies between them.
+        return _FIRST if time < _FIRST else _LAST if time > _LAST else time.astimezone(UTC)
 
 
 @click.command

@@ -35,6 +35,14 @@ def test_it_wants_to_know_what(hitline: Hitline) -> None:
     assert "there is no site" in hitline("erase", "--site", "none.example", "--yes", expect=1).stderr
 
 
+def test_times_may_lie_far_away(hitline: Hitline, rows: list[visits.Row]) -> None:
+    told = hitline("erase", "--from", "0001-01-01", "--to", "9999-12-31", "--dry-run").stdout
+    assert f"{len(rows)} pageviews" in told
+    assert "0 pageviews" in hitline("erase", "--from", "9998-01-01", "--dry-run").stdout
+    told = hitline("erase", "--from", "0001-01-01T00:00:00+14:00", "--to", "9999-12-31T23:59:59-14:00", "--dry-run")
+    assert f"{len(rows)} pageviews" in told.stdout
+
+
 def test_a_dry_run_and_a_no_change_nothing(
     hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row], tmp_path: Path
 ) -> None:
