@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, date, datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -56,7 +57,7 @@ def report(
     if as_json:
         print_json(tables.to_json(found))
     elif as_csv:
-        click.echo(tables.to_csv(found), nl=False)
+        click.echo(tables.to_csv(found).encode(), nl=False)  # UTF-8 in every locale: visitors choose the characters
     elif not html:
         _show(found)
 
@@ -138,5 +139,7 @@ def _show(found: Report) -> None:
 
     from deploy.report.terminal import show
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale that is not UTF-8 can't write all paths
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
     show(found, console)

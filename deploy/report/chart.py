@@ -74,10 +74,11 @@ def _dates(series: Sequence[Point], hourly: bool) -> list[str]:
     step = -(-len(series) // _LABELS)
     texts = []
     for number in range(0, len(series), step):
+        kind = "axis" if number // step % 2 == 0 else "axis second"  # left out where the page is narrow
         label = series[number].start.strftime("%H:00" if hourly else "%d %b" if len(series) < 400 else "%b %Y")
         anchor = "end" if number == len(series) - 1 and number else "middle"
         x = _x(number, len(series))
-        texts.append(f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{label}</text>')
+        texts.append(f'<text class="{kind}" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{label}</text>')
     return texts
 
 

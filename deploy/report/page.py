@@ -31,6 +31,7 @@ p.sub, footer { color: var(--soft); margin: 4px 0 24px; font-size: 13px; }
 .legend { display: flex; flex-wrap: wrap; gap: 18px; font-size: 13px; color: var(--soft); margin: 0 0 8px; }
 .legend i { display: inline-block; width: 18px; border-top: 3px solid; margin-right: 6px; vertical-align: middle; }
 svg { width: 100%; height: auto; display: block; }
+@media (max-width: 600px) { svg { overflow: visible; } svg .axis { font-size: 24px; } .second { display: none; } }
 .grid { stroke: var(--line); } .axis { fill: var(--soft); font-size: 12px; }
 path { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .area { fill: var(--views); opacity: .13; } .views { stroke: var(--views); } .sessions { stroke: var(--sessions); }

@@ -16,6 +16,8 @@ from deploy.report.figures import Point, Report, Top
 from deploy.report.words import figures, shown, subtitle, title
 
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+#: Where the locale has no such characters.
+_EIGHTHS_IN_ASCII: Final = " ..::||##"
 _CHART_ROWS: Final = 8
 _VALUE_WIDTH: Final = 34
 
@@ -25,25 +27,28 @@ def show(report: Report, console: Console) -> None:
     console.print(Text(title(report), style="bold"))
     console.print(Text(subtitle(report), style="dim"))
     console.print()
-    console.print(_totals(report))
+    console.print(_totals(report, console.options.ascii_only))
     if not report.totals.pageviews:
         console.print(Text("no pageviews in this period"))
         return
     unit = "hour" if report.hourly else "day"
-    console.print(Panel(_chart(report.series, console.width - 14), title=f"pageviews a {unit}", title_align="left"))
+    eighths = _EIGHTHS_IN_ASCII if console.options.ascii_only else _EIGHTHS
+    chart = _chart(report.series, console.width - 14, eighths)
+    console.print(Panel(chart, title=f"pageviews a {unit}", title_align="left"))
     console.print(Columns([_ranking(heading, tops) for heading, tops in report.tops.items() if tops], padding=(0, 3)))
 
 
-def _totals(report: Report) -> Columns:
+def _totals(report: Report, ascii_only: bool) -> Columns:
     cells = []
     for name, text, change, good in figures(report):
         style = "dim" if good is None else "green" if good else "red"
-        cells.append(Panel(Group(Text(text, style="bold"), Text(change or "nothing before", style=style)), title=name))
+        below = (change.replace("\u2212", "-") if ascii_only else change) or "nothing before"
+        cells.append(Panel(Group(Text(text, style="bold"), Text(below, style=style)), title=name))
     return Columns(cells, equal=True)
 
 
-def _chart(series: Sequence[Point], width: int) -> Group:
-    """Draw the pageviews as columns of eighths of a character."""
+def _chart(series: Sequence[Point], width: int, eighths: str) -> Group:
+    """Draw the pageviews as columns of `eighths` of a character."""
     points = _narrowed([point.pageviews for point in series], max(10, width))
     highest = max([*points, 1])
     wide = max(1, min(3, width // len(points)))
@@ -51,7 +56,7 @@ def _chart(series: Sequence[Point], width: int) -> Group:
     for row in range(_CHART_ROWS, 0, -1):
         filled = (min(8, max(0, round(value / highest * _CHART_ROWS * 8) - (row - 1) * 8)) for value in points)
         label = f"{highest:>9,.0f} " if row == _CHART_ROWS else " " * 8 + "0 " if row == 1 else " " * 10
-        lines.append(Text(label, style="dim") + Text("".join(_EIGHTHS[n] * wide for n in filled), style="cyan"))
+        lines.append(Text(label, style="dim") + Text("".join(eighths[n] * wide for n in filled), style="cyan"))
     first, last = series[0].start, series[-1].start
     gap = " " * max(1, len(points) * wide - 20)
     return Group(*lines, Text(" " * 10 + f"{first:%Y-%m-%d}{gap}{last:%Y-%m-%d}", style="dim"))

@@ -35,8 +35,10 @@ def change(value: float, before: float) -> str:
 
 
 def length(seconds: float) -> str:
-    """Return a duration such as `2 m 05 s`."""
+    """Return a duration such as `2 m 05 s` or `3 h 20 m`."""
     whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
     return f"{whole // 60} m {whole % 60:02} s" if whole >= 60 else f"{whole} s"
 
 
@@ -56,7 +58,12 @@ def subtitle(report: Report) -> str:
 
 def shown(value: str) -> str:
     """Return a value without what would steer a terminal: visitors choose paths and referrers."""
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs") else char for char in value)
+    return "".join("\ufffd" if _steers(char) else char for char in value)
+
+
+def _steers(char: str) -> bool:
+    # The two joiners steer nothing: Persian words and joined emoji are written with them.
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d"
 
 
 def as_dict(totals: Totals) -> dict[str, float]:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.report import chart
 from deploy.report.words import change, length, shown
+from tests import parts
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.report.conftest import NAME, SITE, Month
 from tests.deploy.rollups import visits
@@ -138,6 +142,18 @@ def test_the_terminal_shows_it_and_no_escape_of_a_visitor(hitline: Hitline, mont
     assert "Referrers" in text
 
 
+def test_a_locale_without_the_characters(month: Month, tables: ClickHouseProcess, tmp_path: Path) -> None:
+    """A path of a visitor's is still shown, the chart is drawn in ASCII, and CSV is UTF-8 all the same."""
+    environment = {**parts.make_env(tmp_path, tables), "PYTHONIOENCODING": "ascii"}
+    hitline = [sys.executable, "-c", "from deploy.cli import main; main()"]
+    command = [*hitline, "report", NAME, "--from", "2026-03-01", "--to", "2026-03-31"]
+    shown = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60).stdout.decode("ascii")
+    assert "##" in shown
+    assert "/b/?" in shown
+    table = subprocess.run([*command, "--csv"], env=environment, capture_output=True, check=True, timeout=60).stdout
+    assert "/b/ü" in table.decode("utf-8")
+
+
 def test_an_empty_period_and_an_unknown_site(hitline: Hitline, month: Month, tmp_path: Path) -> None:
     assert "no pageviews" in hitline("report", NAME, "--from", "2020-01-01", "--to", "2020-01-31").stdout
     hitline("report", NAME, "--from", "2020-01-01", "--to", "2020-01-01", "--html", str(tmp_path / "empty.html"))
@@ -152,6 +168,10 @@ def test_words() -> None:
     assert change(90, 100) == "\u221210.0 %"
     assert length(59.4) == "59 s"
     assert length(125) == "2 m 05 s"
+    assert length(3599.6) == "1 h 00 m"
+    assert length(90_300) == "25 h 05 m"
+    assert shown("a\u202eb\u2028c\nd") == "a\ufffdb\ufffdc\ufffdd"
+    assert shown("\u0645\u06cc\u200c\U0001f469\u200d\U0001f467") == "\u0645\u06cc\u200c\U0001f469\u200d\U0001f467"
     assert [chart.nice(n) for n in (1, 5, 13, 21, 33, 999, 1001)] == [4, 8, 20, 24, 40, 1200, 1200]
 
 
