@@ -43,6 +43,18 @@ class Statement:
         """Whether it is a SELECT: rows come back and nothing is changed."""
         return self.kind in ("SELECT", "WITH", "FROM") and b"INSERT" not in self.words
 
+    @property
+    def calls_file(self) -> bool:
+        """Whether it calls `file`: as a function of one value, the engine reads any file for any user.
+
+        A server (26.2, and 25.8.19) asks for READ ON FILE.
+        """
+        own = self.sql.replace(b"file('" + _SOURCE + b"'", b"")
+        return b"file" in own.lower() and any(
+            name.text.strip(b'`"').upper() == b"FILE" and bracket.text == b"("
+            for name, bracket in pairwise(tokens(own))
+        )
+
     def sql_reading(self, path: str) -> bytes:
         """The insert, reading its data from a path."""
         return self.sql.replace(_SOURCE, path.encode(), 1)

@@ -37,6 +37,7 @@ class User:
     profile: str = "default"
     settings: dict[str, str] = field(default_factory=dict)
     may_kill: bool = True
+    may_read_files: bool = True
 
     def knows(self, password: str) -> bool:
         """Whether this is the user's password, in constant time."""
@@ -59,6 +60,10 @@ class User:
         if statement.kind == "KILL" and not self.may_kill:
             raise ClickHouseError(
                 497, f"{self.name}: Not enough privileges. It's necessary to have the grant KILL QUERY"
+            )
+        if not self.may_read_files and statement.calls_file:
+            raise ClickHouseError(
+                497, f"{self.name}: Not enough privileges. It's necessary to have the grant READ ON FILE"
             )
 
     def named_in(self, error: ClickHouseError) -> ClickHouseError:
@@ -144,6 +149,10 @@ def _user(element: ET.Element, root: ET.Element) -> User:
     if kind == "password" and not secret:
         kind = "no_password"
     grants = _grants(element)
+
+    def granted(what: str) -> bool:
+        return not grants or any(what in grant.upper() or " ALL " in grant.upper() for grant in grants)
+
     profile = (element.findtext("profile") or "default").strip()
     return User(
         name=name,
@@ -153,7 +162,8 @@ def _user(element: ET.Element, root: ET.Element) -> User:
         granted_roles=tuple(role for grant in grants for role in _roles_in(grant)),
         profile=profile,
         settings=_profile_settings(root, profile),
-        may_kill=not grants or any("KILL QUERY" in grant.upper() or " ALL " in grant.upper() for grant in grants),
+        may_kill=granted("KILL QUERY"),
+        may_read_files=granted("FILE"),
     )
 
 

@@ -104,6 +104,21 @@ def test_grants_hold(shop: Http) -> None:
     assert code(shop("SELECT 1", ANALYST, role="user_default")) == "512"
 
 
+def test_the_function_file_needs_a_grant_as_on_a_server(shop: Http) -> None:
+    """The engine itself lets every user read every file with it."""
+    assert shop("SELECT file('/dev/null')", ADMIN).ok
+    for sql in (
+        "SELECT file('/dev/null')",
+        "SELECT length(FILE /* */ ('/dev/null'))",
+        "WITH '/dev/null' AS name SELECT `file`(materialize(name))",
+        "INSERT INTO shop.orders SELECT 1, length(file('/dev/null'))",
+        "EXPLAIN SYNTAX SELECT file('/dev/null')",
+    ):
+        assert code(shop(sql, WRITER)) == "497", sql
+        assert code(shop(sql, ANALYST)) == "497", sql
+    assert shop("SELECT 'file(' AS file", ANALYST).text == "file(\n"
+
+
 def test_row_filters_hold(shop: Http) -> None:
     assert shop("SELECT n FROM shop.orders", ANALYST).text == "1\n"
     assert shop("SELECT n FROM shop.orders WHERE site != 1", ANALYST).text == ""
