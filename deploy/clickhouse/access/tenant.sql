@@ -5,7 +5,9 @@
 
 CREATE ROLE IF NOT EXISTS hitline_tenant_TENANT SETTINGS PROFILE hitline_analyst;
 GRANT SELECT ON hitline.* TO hitline_tenant_TENANT;
-ALTER QUOTA hitline_analyst TO hitline_analyst, hitline_tenant_TENANT;
+CREATE QUOTA OR REPLACE hitline_tenant_TENANT KEYED BY user_name
+    FOR INTERVAL 1 hour MAX queries = 10000, errors = 1000, execution_time = 3600
+    TO hitline_tenant_TENANT;
 
 CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT
     ON hitline.pageviews_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw

@@ -10,6 +10,7 @@ import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -163,6 +164,14 @@ def test_an_analyst_reads_hitline_and_nothing_else(server: Server) -> None:
         "SELECT * FROM hitline_control.sites",
         "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
         "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT file('/etc/hostname')",
+        "SELECT * FROM mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')",
+        "SELECT * FROM executable('ls', 'CSV', 'a String')",
+        "CREATE TEMPORARY TABLE mine (a UInt8)",
+        "CREATE FUNCTION mine AS x -> x",
+        "SYSTEM STOP MERGES hitline.pageviews_raw",
+        "SELECT * FROM system.users",
+        "SELECT * FROM system.row_policies",
         "SELECT * FROM remote('127.0.0.1', 'hitline_control.clients')",
         "INSERT INTO hitline.pageviews_raw (path) VALUES ('/')",
         "INSERT INTO FUNCTION url('http://127.0.0.1:1/', 'CSV', 'a String') SELECT 'x'",
@@ -194,6 +203,12 @@ def test_a_tenant_sees_its_own_sites_in_every_view(server: Server) -> None:
         assert server(tenant, f"SELECT DISTINCT site_id FROM hitline.{view}") == MINE, view
         assert server(tenant, f"SELECT count() FROM hitline.{view} WHERE site_id = '{OTHER}'") == "0"
         assert server("hitline_analyst", f"SELECT uniqExact(site_id) FROM hitline.{view}") == str(len(visits.SITES))
+    for source in ("merge('hitline', '_raw$')", "view(SELECT * FROM hitline.pageviews_raw)"):
+        assert server(tenant, f"SELECT DISTINCT site_id FROM {source} WHERE site_id != '{UUID(int=0)}'") == MINE, source
+    assert server(tenant, "SELECT * FROM mergeTreeIndex('hitline', 'pageviews_raw')") == DENIED
+    # A row that is filtered away is not evaluated either: an error would tell of it.
+    for table in ("pageviews", "pageviews_raw", "daily", "hourly"):
+        assert server(tenant, f"SELECT throwIf(site_id != '{MINE}') FROM hitline.{table} FORMAT Null") == "", table
     assert server(tenant, "SELECT count() FROM hitline.outcomes") == "0"
     assert server(tenant, "SELECT count() FROM hitline.sites WHERE name = 'added.example'") == "0"
     assert server(tenant, f"SELECT count() FROM hitline.freshness WHERE site_id != '{MINE}'") == "0"
@@ -243,6 +258,17 @@ def test_every_table_that_holds_sites_has_a_tenant_filter(server: Server) -> Non
     for table in tables.split():
         assert f"hitline.{table}" in policies
         assert f"<{table}>" in xml
+
+
+def test_each_tenant_has_a_quota_of_its_own() -> None:
+    """A list of tenants in a shared one would be replaced by the next tenant's."""
+    text = " ".join((ACCESS / "tenant.sql").read_text().split())
+    assert "ALTER QUOTA" not in text
+    limits = r"FOR INTERVAL 1 hour MAX queries = 10000, errors = 1000, execution_time = 3600 TO "
+    assert re.search(
+        rf"CREATE QUOTA OR REPLACE hitline_tenant_TENANT KEYED BY user_name {limits}hitline_tenant_TENANT;", text
+    )
+    assert re.search(limits, " ".join((ACCESS / "roles.sql").read_text().split()))
 
 
 def test_the_servers_own_logs_are_bounded() -> None:
