@@ -1,8 +1,8 @@
 """What analysts' questions cost: the twenty queries of docs/analysts.md on a generated year of pageviews.
 
-`python -m tests.bench.analysts [--pageviews N] [--path DIRECTORY]` prints bytes a row before and after tuning, what
-exactness costs (the view `pageviews` against the bare table, fresh and merged), the time of the rollups, and each query
-on pageviews and on rollups.  Times are the best of three, in milliseconds, over HTTP.
+`python -m tests.bench.analysts [--pageviews N] [--only PART] [--path DIRECTORY]` prints what exactness costs (the view
+`pageviews` against the bare table, fresh and merged), bytes a row and each query before and after tuning, the time of
+the rollups, and each query on pageviews and on rollups.  Times are the best of three, in milliseconds, over HTTP.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,11 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups.run import Summary, roll_up
 from shared.clickhouse import ClickHouse
 from tests import documents, parts
-from tests.bench.analysts import generate
+from tests.bench.analysts import generate, untuned
 
 ROUNDS = 3
-#: As the table was before it was tuned: LZ4, named since the default depends on server and part; no index on sessions.
-UNTUNED = (
-    "CREATE TABLE hitline.untuned AS hitline.pageviews_raw ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(timestamp)"
-    " ORDER BY (site_id, timestamp, session_id, page_id) SETTINGS default_compression_codec = 'LZ4'"
-)
+#: One in the middle by size: 0.5 % of the pageviews, the largest has a fifth.
+MIDDLE_SITE = 50
 PERIODS = (("a month", "2025-10-01", "2025-10-31"), ("the year", "2025-01-01", "2025-12-31"))
 
 
@@ -42,7 +40,8 @@ class Bench:
         self.parameters: dict[str, str] = {}
 
     def __call__(self, sql: str) -> str:
-        url = f"{self.process.url}/?{urllib.parse.urlencode(self.parameters)}"
+        # Without what a repetition of the very same query is spared by.
+        url = f"{self.process.url}/?{urllib.parse.urlencode({**self.parameters, 'use_query_condition_cache': 0})}"
         try:
             with urllib.request.urlopen(urllib.request.Request(url, data=sql.encode()), timeout=3600) as answer:
                 return answer.read().decode().strip()
@@ -58,10 +57,10 @@ class Bench:
             times.append((time.perf_counter() - began) * 1000)
         return min(times), answer
 
-    def choose(self, first: str, last: str) -> None:
-        """Fill in the queries' parameters: the largest site and a period."""
-        largest = generate.site_id("0")
-        found = self(f"SELECT site_id, timezone FROM hitline_control.sites WHERE site_id = {largest}")
+    def choose(self, first: str, last: str, number: int = 0) -> None:
+        """Fill in the queries' parameters: a site, without a number the largest, and a period."""
+        wanted = generate.site_id(str(number))
+        found = self(f"SELECT site_id, timezone FROM hitline_control.sites WHERE site_id = {wanted}")
         site, zone = found.split("\t")
         given = {"site": site, "zone": zone, "from": first, "to": last}
         self.parameters = {f"param_{name}": value for name, value in given.items()}
@@ -82,13 +81,15 @@ def fill(bench: Bench, pageviews: int) -> None:
         f"INSERT INTO hitline.pageviews_raw ({generate.COLUMNS}) SELECT {generate.COLUMNS} FROM hitline.pageviews_raw"
         " WHERE cityHash64(page_id) % 100 = 0 SETTINGS max_partitions_per_insert_block = 0"
     )
+    bench(generate.OUTCOMES)
     print(f"{rows:,} pageviews on {generate.SITES} sites generated in {seconds:.0f} s, then 1 % of them once more")
 
 
-def bytes_a_row(bench: Bench, *tables: str) -> float:
-    """Return the size on disk of tables, by the number of pageviews."""
-    names = ", ".join(f"'{table}'" for table in tables)
-    size = bench(f"SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table IN ({names})")
+def bytes_a_row(bench: Bench, table: str, database: str = "hitline") -> float:
+    """Return the size on disk of a table, by the number of pageviews."""
+    size = bench(
+        f"SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = '{database}' AND table = '{table}'"
+    )
     return int(size) / int(bench("SELECT count() FROM hitline.pageviews"))
 
 
@@ -107,24 +108,25 @@ def exactness(bench: Bench, when: str) -> None:
 
 
 def tuning(bench: Bench) -> None:
-    """Print bytes a row and the queries' times on the table as it was."""
-    bench(UNTUNED)
-    bench("ALTER TABLE hitline.untuned DROP INDEX session_id")
-    for month in range(1, 13):
-        bench(
-            f"INSERT INTO hitline.untuned ({generate.COLUMNS}) SELECT {generate.COLUMNS}"
-            f" FROM hitline.pageviews_raw FINAL WHERE toYYYYMM(timestamp) = {202500 + month}"
-        )
-    bench("OPTIMIZE TABLE hitline.untuned FINAL")
-    before, after = bytes_a_row(bench, "untuned"), bytes_a_row(bench, "pageviews_raw")
+    """Print bytes a row and each query's time on the untuned schema and on the tuned one, both merged."""
+    untuned.fill(bench)
+    before, after = bytes_a_row(bench, "pageviews_raw", "untuned"), bytes_a_row(bench, "pageviews_raw")
     print(f"bytes a row: before tuning {before:.1f}, after {after:.1f}")
-    for name, first, last in PERIODS:
-        bench.choose(first, last)
-        asked = [query.sql for query in documents.queries() if "hitline.pageviews\n" in query.sql]
-        now = sum(bench.ms(sql)[0] for sql in asked)
-        earlier = sum(bench.ms(sql.replace("hitline.pageviews\n", "hitline.untuned FINAL\n"))[0] for sql in asked)
-        print(f"  {len(asked)} queries over {name}: before tuning {earlier:,.0f} ms, after {now:,.0f} ms")
-    bench("DROP TABLE hitline.untuned SYNC")
+    rows: list[list[Any]] = []
+    for query in documents.queries():
+        row: list[Any] = [f"{query.number:2}. {query.title}"]
+        for (_, first, last), site in ((PERIODS[0], 0), (PERIODS[1], 0), (PERIODS[1], MIDDLE_SITE)):
+            bench.choose(first, last, site)
+            earlier, earlier_answer = bench.ms(untuned.instead(query.sql))
+            now, answer = bench.ms(query.sql)
+            if answer != earlier_answer:
+                raise SystemExit(f"query {query.number}: the untuned schema answers something else")
+            row += [earlier, now]
+        rows.append(row)
+    rows.append(["all twenty", *(sum(times) for times in list(zip(*rows, strict=True))[1:])])
+    columns = ("month before", "after", "year before", "after", "middle site", "after")
+    show("ms, largest site a month, a year; a middle one", columns, rows)
+    untuned.drop(bench)
 
 
 def rollups(bench: Bench) -> None:
@@ -151,7 +153,7 @@ def queries(bench: Bench) -> None:
     """Print the table of queries."""
     rows: list[list[Any]] = []
     for query in documents.queries():
-        row: list[Any] = [f"{query.number:2}. {query.title}"[:52]]
+        row: list[Any] = [f"{query.number:2}. {query.title}"]
         for _, first, last in PERIODS:
             bench.choose(first, last)
             exact, answer = bench.ms(query.sql)
@@ -160,29 +162,39 @@ def queries(bench: Bench) -> None:
                 raise SystemExit(f"query {query.number}: rollups and pageviews differ")
             row += [exact, rolled]
         rows.append(row)
-    print(f"{'ms, largest site':52}{'month':>10}{'rollup':>10}{'year':>10}{'rollup':>10}")
+    show("ms, largest site", ("month", "rollup", "year", "rollup"), rows)
+
+
+def show(heading: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table of times."""
+    print(f"{heading:52}" + "".join(f"{column:>13}" for column in columns))
     for name, *times in rows:
-        print(f"{name:52}" + "".join(f"{'-' if ms is None else f'{ms:,.0f}':>10}" for ms in times))
+        print(f"{name[:52]:52}" + "".join(f"{'-' if ms is None else f'{ms:,.0f}':>13}" for ms in times))
 
 
 def main() -> None:
-    """Run all of it."""
+    """Run all of it, or a part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pageviews", type=int, default=2_000_000)
+    parser.add_argument("--only", choices=("exactness", "tuning", "rollups"), help="this part of it")
     parser.add_argument("--path", type=Path, help="keep the data in this new directory")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, ClickHouseProcess(given.path or Path(directory)) as process:
         bench = Bench(process)
         print(f"ClickHouse {bench('SELECT version()')} embedded, {os.cpu_count()} cores, {platform.machine()}")
         fill(bench, given.pageviews)
-        print("what exactness costs:")
-        exactness(bench, "fresh")
+        if given.only in (None, "exactness"):
+            print("what exactness costs:")
+            exactness(bench, "fresh")
         bench("SYSTEM START MERGES hitline.pageviews_raw")
         bench("OPTIMIZE TABLE hitline.pageviews_raw FINAL")
-        exactness(bench, "merged")
-        tuning(bench)
-        rollups(bench)
-        queries(bench)
+        if given.only in (None, "exactness"):
+            exactness(bench, "merged")
+        if given.only in (None, "tuning"):
+            tuning(bench)
+        if given.only in (None, "rollups"):
+            rollups(bench)
+            queries(bench)
 
 
 if __name__ == "__main__":

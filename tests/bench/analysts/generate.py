@@ -100,6 +100,18 @@ COLUMNS: Final = (
     " device, is_bot, language, country, region, city, provider, asn, asn_org, screen_width, screen_height,"
     " viewport_width, viewport_height, client_id, batch_id, position, stored_at"
 )
+#: The statement that counts them all as stored, a row a message as workers write it.
+OUTCOMES: Final = """
+    INSERT INTO hitline.outcomes_raw (batch_id, minutes, sites, clients, outcomes, counts)
+    SELECT batch_id, groupArray(minute), groupArray(site_id), groupArray(client_id), groupArray('stored'), groupArray(n)
+    FROM
+    (
+        SELECT batch_id, toStartOfMinute(received_at) AS minute, site_id, client_id, count() AS n
+        FROM hitline.pageviews_raw FINAL GROUP BY ALL
+    )
+    GROUP BY batch_id
+    SETTINGS max_partitions_per_insert_block = 0
+"""
 #: A number from 0 to 1 (neither included) for a session and a purpose.
 _CHANCE: Final = "WITH (x, purpose) -> ((cityHash64(x, purpose) + 1.) / 18446744073709551618.) AS u"
 
