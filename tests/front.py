@@ -12,11 +12,11 @@ from tests import parts
 
 
 class Front:
-    """Passes on to ClickHouse what it is asked; once `instead` is set, that answers inserts."""
+    """Passes on to ClickHouse what it is asked; once `instead` is set, that answers inserts (or returns None)."""
 
     def __init__(self, url: str) -> None:
         self._target = url
-        self.instead: Callable[[web.Request], web.Response] | None = None
+        self.instead: Callable[[web.Request, bytes], web.Response | None] | None = None
         self.answered = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -24,8 +24,10 @@ class Front:
         if request.path == "/maintenance":
             return web.Response(text="<html>Back soon</html>")
         if self.instead and "insert_deduplication_token" in request.query:
-            self.answered += 1
-            return self.instead(request)
+            answer_instead = self.instead(request, body)
+            if answer_instead is not None:
+                self.answered += 1
+                return answer_instead
         headers = {name: value for name, value in request.headers.items() if name in ("Content-Encoding", "User-Agent")}
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,

@@ -32,6 +32,8 @@ POISON_CODES: Final = {
     691: "UNKNOWN_ELEMENT_OF_ENUM",
 }
 
+_MEMORY_LIMIT_EXCEEDED: Final = 241
+
 
 def poison_cause(error: Exception) -> str | None:
     """Return the name of a cause that lies in the rows, or None for one to be retried."""
@@ -41,6 +43,14 @@ def poison_cause(error: Exception) -> str | None:
     if failure is None or failure.code is None:
         return None
     return POISON_CODES.get(failure.code)
+
+
+def is_too_large(error: Exception) -> bool:
+    """Tell whether an insert may have failed for its size, by ClickHouse's memory limit or a proxy's on bodies."""
+    failure = failure_of(error)
+    if failure is None:
+        return False
+    return failure.code == _MEMORY_LIMIT_EXCEEDED or (failure.code is None and "HTTP status 413" in str(error))
 
 
 def kind_of(error: Exception) -> str:

@@ -22,7 +22,7 @@ from typing import Final
 from shared import metrics
 from shared.clickhouse import ClickHouse
 from worker.batch import Placed, token_of
-from worker.failures import kind_of, poison_cause
+from worker.failures import is_too_large, kind_of, poison_cause
 from worker.find import QUERY_PREFIX, Finder
 from worker.poison import PoisonGuard
 from worker.retry import Retry
@@ -31,6 +31,10 @@ from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 log = logging.getLogger(__name__)
 
 _KILL_S: Final = 5.0
+#: An insert that failed so often for its size is tried in halves, but not in ever smaller ones: a server that lacks
+#: memory for all it does would be given thousands of tiny inserts.
+_PATIENCE: Final = 3
+_FEWEST_ROWS: Final = 100
 
 _SETTINGS: Final = {
     # A replayed decade is hundreds of monthly partitions in one batch.
@@ -68,7 +72,8 @@ class Inserter:
         """Insert all of `rows` and return those that ClickHouse refuses for what they are.
 
         `span`: earliest and latest pageview time among them in milliseconds; `again`: some of them may have been
-        inserted before.  Returns only when every other row is stored; errors that do not lie in the rows are retried.
+        inserted before.  Returns only when every other row is stored; errors that do not lie in the rows are retried,
+        those for the insert's size in halves.
         """
         missing = list(rows)
         attempt = 0
@@ -86,6 +91,8 @@ class Inserter:
                 if cause is not None:
                     return await self._bisect(missing, span, cause, again=again)
                 attempt += 1
+                if attempt >= _PATIENCE and len(missing) > _FEWEST_ROWS and is_too_large(error):
+                    return await self._in_halves(missing, span, again=True)
             else:
                 self._retry.succeeded()
                 if swallowed or not again:  # the token was new
@@ -102,6 +109,9 @@ class Inserter:
             # Here already, so that a batch of nothing but poison does not take thousands of inserts to tell.
             await self._guard.admit()
             return [PoisonRow(rows[0], cause)]
+        return await self._in_halves(rows, span, again=again)
+
+    async def _in_halves(self, rows: Sequence[Placed], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
         middle = len(rows) // 2
         halves = rows[:middle], rows[middle:]
         return [refused for half in halves for refused in await self.insert(half, span, again=again)]

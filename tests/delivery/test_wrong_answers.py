@@ -16,10 +16,10 @@ from tests.front import Front, running
 from tests.services import System
 
 ANSWERS = {
-    "back soon": lambda _: web.Response(text="<html>Back soon</html>", content_type="text/html"),
-    "nothing": lambda _: web.Response(status=HTTPStatus.NO_CONTENT),
-    "elsewhere": lambda _: web.Response(status=HTTPStatus.FOUND, headers={"Location": "/maintenance"}),
-    "bad gateway": lambda _: web.Response(status=HTTPStatus.BAD_GATEWAY, text="<html>Bad gateway</html>"),
+    "back soon": lambda *_: web.Response(text="<html>Back soon</html>", content_type="text/html"),
+    "nothing": lambda *_: web.Response(status=HTTPStatus.NO_CONTENT),
+    "elsewhere": lambda *_: web.Response(status=HTTPStatus.FOUND, headers={"Location": "/maintenance"}),
+    "bad gateway": lambda *_: web.Response(status=HTTPStatus.BAD_GATEWAY, text="<html>Bad gateway</html>"),
 }
 
 
@@ -35,5 +35,20 @@ async def test_what_a_proxy_answers_is_not_taken_for_a_stored_row(bare: System, 
         await asyncio.to_thread(services.wait_for, lambda: front.answered >= 2, 15)
         front.instead = None
         await faults.assert_exact(bare, ledger, 30)
+        assert await parts.depth(bare.broker.amqp_url, queue.DEAD_QUEUE) == 0
+        await asyncio.to_thread(worker.stop)
+
+
+async def test_an_insert_that_a_proxy_finds_too_large_goes_in_parts(bare: System) -> None:
+    def within_20_kb(_: web.Request, body: bytes) -> web.Response | None:
+        return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE) if len(body) > 20_000 else None
+
+    front, ledger = Front(bare.clickhouse.url), Ledger()
+    front.instead = within_20_kb
+    async with running(front) as url:
+        await faults.post_batches(bare, faults.make_pageviews(1_000), ledger)
+        worker = await asyncio.to_thread(bare.add_worker, clickhouse_url=url)
+        await faults.assert_exact(bare, ledger, 60)
+        assert front.answered >= 3
         assert await parts.depth(bare.broker.amqp_url, queue.DEAD_QUEUE) == 0
         await asyncio.to_thread(worker.stop)

@@ -86,7 +86,7 @@ async def test_an_insert_repeated_under_its_token_is_stored_once(
 async def test_an_insert_whose_connection_is_closed_is_not_repeated_by_the_client(
     clickhouse: ClickHouseProcess,
 ) -> None:
-    def hang_up(request: web.Request) -> web.Response:
+    def hang_up(request: web.Request, _: bytes) -> web.Response:
         assert request.transport is not None
         request.transport.close()
         return web.Response()
