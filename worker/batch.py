@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from worker.judge import Judged
+from worker.outcome_rows import key_of
 from worker.row import Row
 
 #: A batch is full at this many bytes of opened messages, whatever the number of its rows: sealed ones tell little,
@@ -41,14 +44,32 @@ class Batch:
         #: Monotonic time of the first message.
         self.started = started
         self.judged: list[Judged] = []
+        #: Full for another reason than its size.
+        self.closed = False
+        self._parts: defaultdict[uuid.UUID, set[int]] = defaultdict(set)
         self.rows = 0
         self.bytes = 0
 
     def add(self, judged: Judged) -> None:
-        """Add a message."""
+        """Add a message that does not overlap."""
+        if judged.seen_before:
+            key = key_of(judged)
+            self._parts[key.batch_id].add(key.part)
         self.judged.append(judged)
         self.rows += len(judged.rows)
         self.bytes += judged.size
+
+    def overlaps(self, judged: Judged) -> bool:
+        """Tell whether another delivery of the same pageviews is in the batch.
+
+        One dead letter written twice, say, and both replayed; or one that is replayed while the message that it came
+        from is delivered again.  What becomes of the first must be stored and counted before the other is looked up.
+        """
+        if not judged.seen_before:
+            return False
+        key = key_of(judged)
+        parts = self._parts.get(key.batch_id, set())
+        return key.part in parts or 0 in parts or (key.part == 0 and bool(parts))
 
     def span(self) -> tuple[int, int]:
         """Return the earliest and latest pageview time of the batch, in milliseconds."""

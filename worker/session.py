@@ -77,6 +77,7 @@ class Session:
                 await self._turn()
         finally:
             stopping.cancel()
+            metrics.ROWS_WAITING.set(0)
             await self._give_up()
 
     async def _turn(self) -> None:
@@ -116,6 +117,9 @@ class Session:
             if judged is None:
                 self._leave_to_others()
                 return
+            if self._batch is not None and self._batch.overlaps(judged):
+                self._batch.closed = True
+                return
             self._inbox.popleft()
             metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
             self._prefetch.saw(len(judged.ends), len(message.body))
@@ -137,7 +141,7 @@ class Session:
 
     def _full(self) -> bool:
         batch = self._batch
-        return batch is not None and (batch.rows >= self._flush_rows or batch.bytes >= FLUSH_BYTES)
+        return batch is not None and (batch.closed or batch.rows >= self._flush_rows or batch.bytes >= FLUSH_BYTES)
 
     def _due(self, batch: Batch) -> bool:
         exhausted = self._held >= self._prefetch.count and not self._inbox

@@ -29,7 +29,6 @@ class BatchWriter:
             await self._leave_out_stored(seen_before)
             earlier = await self._finder.counted(seen_before)
             _leave_out_replayed(seen_before, earlier)
-        _leave_out_twins(batch.judged)
         if rows := batch.placed():
             refused = await self._inserter.insert(rows, batch.span(), again=bool(seen_before))
             self._mark_poison(batch.judged, refused)
@@ -77,15 +76,3 @@ def _leave_out_replayed(seen_before: Sequence[Judged], earlier: Earlier) -> None
                 judged.rows.pop(position, None)
                 judged.ends[position] = end
         judged.poison = [poison for poison in judged.poison if (batch_id, poison.position) not in earlier.replayed]
-
-
-def _leave_out_twins(batch: Sequence[Judged]) -> None:
-    """Insert a pageview once that is in a batch twice: one dead letter written twice, say, and both replayed."""
-    seen: set[tuple[bytes, int]] = set()
-    for judged in batch:
-        if judged.headers is None or not judged.seen_before:
-            continue
-        batch_id = judged.headers.batch_id.bytes
-        for position in [position for position in judged.rows if (batch_id, position) in seen]:
-            del judged.rows[position]
-        seen.update((batch_id, position) for position in judged.rows)
