@@ -100,15 +100,17 @@ class Gravedigger:
 
     async def _until_confirmed(self, letters: Sequence[aio_pika.Message]) -> None:
         pause_s = _FIRST_PAUSE_S
-        while letters := await self._publish(letters):
-            # The queue is full or not there.  What it has in it already is safe, and so is what we hold.
-            if pause_s == _FIRST_PAUSE_S:
-                metrics.PAUSED.labels("dead_letters").set(1)
-                log.error("paused: the broker does not take dead letters; is %s full or missing?", queue.DEAD_QUEUE)
-            await self._close()
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        metrics.PAUSED.labels("dead_letters").set(0)
+        try:
+            while letters := await self._publish(letters):
+                # The queue is full or not there.  What it has in it already is safe, and so is what we hold.
+                if pause_s == _FIRST_PAUSE_S:
+                    metrics.PAUSED.labels("dead_letters").set(1)
+                    log.error("paused: the broker does not take dead letters; is %s full or missing?", queue.DEAD_QUEUE)
+                await self._close()
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        finally:  # given up, too: others may take the messages
+            metrics.PAUSED.labels("dead_letters").set(0)
 
     async def _publish(self, letters: Sequence[aio_pika.Message]) -> list[aio_pika.Message]:
         """Publish side by side and return what was not confirmed; raises what a lost connection raises."""

@@ -44,10 +44,12 @@ class PoisonGuard:
 
         One larger than what is left goes through, and those behind it wait for longer: no message is too large.
         """
-        while not self._take(pageviews):
-            self._set_paused(True)
-            await asyncio.sleep(_POLL_S)
-        self._set_paused(False)
+        try:
+            while not self._take(pageviews):
+                self._set_paused(True)
+                await asyncio.sleep(_POLL_S)
+        finally:  # cancelled, too: the batch is given up, and others may take its messages
+            self._set_paused(False)
 
     def _take(self, pageviews: int) -> bool:
         now = self._clock()

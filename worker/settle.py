@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -48,12 +49,10 @@ class Settler:
 
     async def _end(self, batch: Sequence[Judged]) -> None:
         await self._acknowledge(batch)
-        good = 0
-        for judged in batch:
-            for end, count in judged.counts().items():
-                metrics.OUTCOMES.labels(end.outcome).inc(count)
-                good += count if end.outcome is not Outcome.DEAD_LETTERED else 0
-        self._guard.saw_good(good)
+        counts = Counter(end.outcome for judged in batch for end in judged.ends.values())
+        for outcome, count in counts.items():
+            metrics.OUTCOMES.labels(outcome).inc(count)
+        self._guard.saw_good(counts.total() - counts[Outcome.DEAD_LETTERED])
 
     async def _acknowledge(self, batch: Sequence[Judged]) -> None:
         """Acknowledge all at once up to the first message that is not settled, and what is behind it one by one.

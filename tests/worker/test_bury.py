@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 
-from shared import queue
+from deploy.local.rabbitmq import RabbitMQNode
+from shared import metrics, queue
 from shared.message import MAX_PAGEVIEWS
 from shared.seal import Opener, Sealer
+from tests import parts
 from tests.worker.test_poison import Clock
 from worker.bury import Gravedigger, Reasons
 from worker.judge import Judged, open_message
-from worker.poison import BURST
+from worker.poison import BURST, PoisonGuard
 from worker.settle import _in_groups
 
 KEY = b"k" * 32
@@ -50,19 +53,40 @@ def test_a_reason_is_told_once_and_again_after_a_quiet_minute(caplog: pytest.Log
     assert len(caplog.records) == 3
 
 
-async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(
+    queues: RabbitMQNode, caplog: pytest.LogCaptureFixture
+) -> None:
     admitted: list[int] = []
 
-    async def admit(pageviews: int) -> None:
-        admitted.append(pageviews)
+    class Counting(PoisonGuard):
+        async def admit(self, pageviews: int = 1) -> None:
+            admitted.append(pageviews)
 
-    guard: Any = SimpleNamespace(admit=admit)
-    connection = AsyncMock()
-    await Gravedigger(connection, Sealer((KEY,)), guard).bury([unopenable(100), unopenable(1)])
+    async with gravedigger(queues, Counting()) as digger:
+        await digger.bury([unopenable(100), unopenable(1)])
     assert admitted == [100, 1]
-    exchange = connection.channel.return_value.get_exchange.return_value
-    assert [call.args[1] for call in exchange.publish.await_args_list] == [queue.DEAD] * 2
+    assert await parts.depth(queues.amqp_url, queue.DEAD_QUEUE) == 2
     assert len([record for record in caplog.records if "hitline dead list" in record.message]) == 1
+
+
+async def test_a_pause_ends_when_the_batch_is_given_up(queues: RabbitMQNode, caplog: pytest.LogCaptureFixture) -> None:
+    queues.ctl("set_policy", "none", f"^{queue.DEAD_QUEUE}$", '{"max-length": 0}', "--apply-to", "queues")
+    try:
+        async with gravedigger(queues, PoisonGuard()) as digger:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3):
+                    await digger.bury([unopenable(1) for _ in range(20)])
+    finally:
+        queues.ctl("clear_policy", "none")
+    assert "paused: the broker does not take dead letters" in caplog.text
+    assert metrics.PAUSED.labels("dead_letters")._value.get() == 0
+
+
+@asynccontextmanager
+async def gravedigger(broker: RabbitMQNode, guard: PoisonGuard) -> AsyncIterator[Gravedigger]:
+    connection = await queue.connect([broker.amqp_url], "hitline tests")
+    async with connection:
+        yield Gravedigger(connection, Sealer((KEY,)), guard)
 
 
 def test_a_large_message_is_set_aside_by_itself() -> None:

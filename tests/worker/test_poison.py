@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from shared import metrics
 from worker.poison import BURST, PER_GOOD, PER_MINUTE, PoisonGuard
 
 
@@ -56,3 +57,10 @@ async def test_messages_count_for_their_pageviews_and_none_is_too_large() -> Non
     assert await admitted(guard, 1) == 0
     clock.now += (200 + 1) / PER_MINUTE * 60
     assert await admitted(guard, 2) == 1
+
+
+async def test_a_pause_ends_when_its_batch_is_given_up() -> None:
+    guard = PoisonGuard(Clock())
+    await guard.admit(round(BURST))
+    assert await admitted(guard, 1) == 0
+    assert metrics.PAUSED.labels("poison")._value.get() == 0
