@@ -9,15 +9,18 @@ import click
 
 from deploy import control
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
+from deploy.cli.site_change import change
+from deploy.cli.site_claims import check_timezone, heirs_of, keepers_of, owner_of, site_by_name
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run, warn
 from deploy.retention import MAX_RETENTION_DAYS
-from shared.clickhouse import ClickHouse
-from shared.hostnames import parents
 
 
 @click.group
 def site() -> None:
-    """Add, list and remove sites."""
+    """Add, list, change and remove sites."""
+
+
+site.add_command(change)
 
 
 @site.command
@@ -44,7 +47,7 @@ def add(host: str, aliases: tuple[str, ...], timezone: str, retention_days: int,
 
 async def _add(url: str, new: control.Site) -> None:
     async with connected(url) as clickhouse:
-        await _check_timezone(clickhouse, new.timezone)
+        await check_timezone(clickhouse, new.timezone)
         others = await control.sites_named(clickhouse, new.hostnames)
         _refuse_known(new, others)
         await control.put(clickhouse, new)
@@ -56,32 +59,19 @@ async def _add(url: str, new: control.Site) -> None:
         except CommandError:
             await control.remove(clickhouse, new)
             raise
-    for hostname in new.hostnames:
-        if keeper := _owner(older, hostname):
-            warn(f"hostname {hostname} stays with site {keeper.name}, which is older")
-
-
-async def _check_timezone(clickhouse: ClickHouse, name: str) -> None:
-    """Ask ClickHouse, which is where analysts will use it."""
-    known = await clickhouse.query(
-        "SELECT count() FROM system.time_zones WHERE time_zone = {name:String}", {"name": name}
-    )
-    if not known.result_rows[0][0]:
-        raise CommandError(f"{name!r} is no time zone; one looks like Europe/Berlin")
+        keepers = await keepers_of(clickhouse, new, new.hostnames)
+    for hostname, keeper in keepers.items():
+        warn(f"hostname {hostname} stays with site {keeper}, which is older")
 
 
 def _refuse_known(new: control.Site, others: Sequence[control.Site]) -> None:
     """Raise where a site of this name exists, or where another's hostname is this site's very name."""
-    owner = _owner(others, new.name)
+    owner = owner_of(others, new.name)
     if owner is None:
         return
     if owner.name == new.name:
         raise CommandError(f"site {new.name} exists already, with {', '.join(owner.hostnames)}")
     raise CommandError(f"{new.name} is a hostname of site {owner.name}, which keeps it: remove that site first")
-
-
-def _owner(sites: Sequence[control.Site], hostname: str) -> control.Site | None:
-    return next((site for site in sites if hostname in (site.name, *site.hostnames)), None)
 
 
 @site.command("list")
@@ -117,25 +107,11 @@ def remove(host: str) -> None:
 async def _remove(url: str, name: str) -> dict[str, str]:
     """Remove a site; returns the hostnames that other sites get by it, with those sites' names."""
     async with connected(url) as clickhouse:
-        found = await control.sites_named(clickhouse, [name])
-        named = [site for site in found if site.name == name]
-        if not named and found:
-            raise CommandError(f"{name} is a hostname of site {found[0].name}: remove it by that name")
-        if not named:
-            raise CommandError(f"there is no site {name}: see `hitline site list`")
+        first = await site_by_name(clickhouse, name)
+        named = [site for site in await control.sites_named(clickhouse, [name]) if site.name == first.name]
         for each in named:
             await control.remove(clickhouse, each)
-        hostnames = [hostname for each in named for hostname in each.hostnames]
-        claims = {
-            hostname: [hostname, *(f"*.{parent}" for parent in parents(hostname.removeprefix("*.")))]
-            for hostname in hostnames
-        }
-        left = await control.sites_named(clickhouse, [claim for each in claims.values() for claim in each])
-    heirs = {
-        hostname: next((heir.name for claim in each if (heir := _owner(left, claim))), "")
-        for hostname, each in claims.items()
-    }
-    return {hostname: heir for hostname, heir in heirs.items() if heir}
+        return await heirs_of(clickhouse, [hostname for each in named for hostname in each.hostnames])
 
 
 def _days(site: control.Site) -> str:

@@ -47,7 +47,7 @@ class Knowledge:
 
     @property
     def problems(self) -> dict[str, str]:
-        """What is missing or refused, by name: for `hitline doctor` and the start's log."""
+        """What is missing or refused, by name: for the start's log."""
         return {
             **{f"geo_{name}": problem for name, problem in self.geo.problems.items()},
             **{f"spam {name}": problem for name, problem in self.spam.problems.items()},

@@ -137,3 +137,44 @@ def test_removing_a_site_names_those_that_its_hostnames_fall_to(hitline: Hitline
     assert "hostname shop.example.com now falls to site example.com" in told
     assert "hostname shop.example now falls to site example.com" in told
     assert hitline("site", "remove", "example.com").stderr == ""
+
+
+def test_a_change_keeps_the_id_and_what_is_not_named(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "old.example", "--timezone", "Europe/Berlin")
+    (before,) = sites(hitline)
+    told = hitline("site", "change", "example.com", "--hostname", "WWW.New.example", "--without", "old.example")
+    hitline("site", "change", "www.example.com", "--retention-days", "90")
+    assert told.stdout == "site example.com: example.com, new.example; Europe/Berlin; kept: as the instance\n"
+    assert sites(hitline) == [before | {"hostnames": ["example.com", "new.example"], "retention_days": 90}]
+    hitline("site", "change", "example.com", "--timezone", "UTC")
+    assert sites(hitline)[0]["timezone"] == "UTC"
+
+
+def test_a_change_that_can_not_be_is_an_error_and_changes_nothing(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "example.org")
+    before = sites(hitline)
+    for options, message in (
+        (["--without", "example.com"], "is the site's name"),
+        (["--without", "example.net"], "is no hostname of site example.com"),
+        (["--timezone", "Mars/Base"], "is no time zone"),
+        (["--hostname", "no host"], "is not a valid"),
+    ):
+        assert message in hitline("site", "change", "example.com", *options, expect=1).stderr
+    assert "say what" in hitline("site", "change", "example.com", expect=1).stderr
+    assert (
+        "is a hostname of site example.com"
+        in hitline("site", "change", "example.org", "--timezone", "UTC", expect=1).stderr
+    )
+    assert sites(hitline) == before
+
+
+def test_a_change_tells_who_keeps_and_who_gets_a_hostname(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com", "--hostname", "*.example.com")
+    hitline("site", "add", "example.org", "--hostname", "shop.example.com")
+    assert (
+        "now falls to site example.com"
+        in hitline("site", "change", "example.org", "--without", "shop.example.com").stderr
+    )
+    assert (
+        "stays with site example.com" in hitline("site", "change", "example.org", "--hostname", "*.example.com").stderr
+    )
