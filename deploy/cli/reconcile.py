@@ -5,15 +5,23 @@ What it can prove, and what not, is told in docs/operations.md.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from deploy.cli.support import CommandError, connected, load_settings, print_json, run
 
+if TYPE_CHECKING:
+    from shared.clickhouse import ClickHouse
+
+#: How long rows that are stored may wait to be counted before it is said that they are not.
+_COUNTED_S: Final = 15.0
+_POLL_S: Final = 0.5
 _METRIC: Final = re.compile(r"^hitline_accepted_pageviews_total (\S+)$", re.MULTILINE)
 _TIME: Final = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d"])
 _ENDS: Final = """
@@ -50,7 +58,7 @@ def reconcile(
     """Check that every accepted pageview has come to one end; exit 1 when one has not."""
     where = {"first": first.replace(tzinfo=UTC), "last": last.replace(tzinfo=UTC), "site": site, "client": client}
     told = run(_figures(where))
-    if gateways:
+    if gateways:  # asked last, so that no pageview has ended that is not in what they accepted
         accepted = (accepted or 0) + sum(map(_scrape, gateways))
     ended = told["stored"] + told["dead_lettered"] + sum(told["dropped"].values())
     told |= {"ended": ended, "accepted": accepted, "repeats": told["stored"] - told["pageviews"]}
@@ -66,13 +74,24 @@ async def _figures(where: dict[str, Any]) -> dict[str, Any]:
     from deploy.depths import depths
 
     settings = load_settings()
-    # Against the stream: what goes on meanwhile is accepted without an end yet, or counted without its row here, but
-    # never the other way round.
-    async with connected(settings.clickhouse_url) as clickhouse:
-        ((pageviews,),) = (await clickhouse.query(_ROWS + _WHOSE, where)).result_rows
-        (ends,) = (await clickhouse.query(_ENDS + _WHOSE, where)).result_rows
     waiting = await depths(settings.amqp_url)
+    async with connected(settings.clickhouse_url) as clickhouse:
+        pageviews, ends = await _counted(clickhouse, where)
     return {"stored": ends[0], "dead_lettered": ends[1], "dropped": ends[2], "pageviews": pageviews, "queues": waiting}
+
+
+async def _counted(clickhouse: ClickHouse, where: dict[str, Any]) -> tuple[int, Sequence[Any]]:
+    """Return how many rows there are, and their ends, as they are once workers have counted what they stored.
+
+    Rows are stored before they are counted, so they are read first, and a batch between the two is waited for.
+    """
+    ((pageviews,),) = (await clickhouse.query(_ROWS + _WHOSE, where)).result_rows
+    deadline = time.monotonic() + _COUNTED_S
+    while True:
+        (ends,) = (await clickhouse.query(_ENDS + _WHOSE, where)).result_rows
+        if ends[0] >= pageviews or time.monotonic() > deadline:
+            return pageviews, ends
+        await asyncio.sleep(_POLL_S)
 
 
 def _scrape(url: str) -> int:

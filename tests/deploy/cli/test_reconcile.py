@@ -7,6 +7,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from deploy.cli import reconcile
 from deploy.cli.support import CommandError
@@ -29,3 +30,21 @@ def test_a_gateways_address_alone_means_its_metrics(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(urllib.request, "urlopen", answer)
     assert [reconcile._scrape(f"http://h:1{path}") for path in ("", "/", "/metrics")] == [3, 3, 3]
     assert asked == ["http://h:1/metrics"] * 3
+
+
+def test_gateways_are_asked_last_since_pageviews_go_on_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def figures(_: Any) -> dict[str, Any]:
+        asked.append("ClickHouse")
+        return {"stored": 3, "dead_lettered": 0, "dropped": {}, "pageviews": 3, "queues": {}}
+
+    def scrape(_: str) -> int:
+        asked.append("gateway")
+        return 3
+
+    monkeypatch.setattr(reconcile, "_figures", figures)
+    monkeypatch.setattr(reconcile, "_scrape", scrape)
+    told = CliRunner().invoke(reconcile.reconcile, ["--gateway", "http://h:1"])
+    assert told.exit_code == 0, told.output
+    assert asked == ["ClickHouse", "gateway"]
