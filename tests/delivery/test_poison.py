@@ -108,28 +108,6 @@ async def test_two_letters_of_one_pageview_are_replayed_as_one(refusing: System)
     assert worker.running
 
 
-async def test_a_letter_replayed_beside_the_message_it_came_from_counts_once(refusing: System) -> None:
-    """A worker was killed between a dead letter and its acknowledgement, and the letter replayed in the meantime."""
-    poisoned = KINDS["refused by ClickHouse"].make()
-    amqp_url = refusing.broker.amqp_url
-    worker = refusing.add_worker()
-    await poison_kinds.publish(amqp_url, [poisoned])
-    listed(refusing, 1)
-    await asyncio.to_thread(worker.stop)
-    await poison_kinds.publish(amqp_url, [poisoned])
-    await deliver_in_vain(amqp_url)
-    parts.execute(refusing.clickhouse, "ALTER TABLE hitline.pageviews_raw DROP CONSTRAINT good")
-    with start_replay(refusing) as replaying:
-        await asyncio.to_thread(services.wait_for, lambda: in_queue(amqp_url) == 2)
-
-        await asyncio.to_thread(refusing.add_worker, flush_seconds="2")
-
-        await wait_for_outcomes(refusing, {"stored": 2})
-        assert await asyncio.to_thread(replaying.wait, 30) == 0
-    assert (services.count(refusing.clickhouse), faults.doubled(refusing)) == (2, 0)
-    assert listed(refusing, 0) == []
-
-
 @pytest.mark.full
 async def test_much_poison_pauses_and_the_good_goes_on_before_it(bare: System) -> None:
     ledger = Ledger()
@@ -196,10 +174,6 @@ def start_replay(system: System) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=system.env, cwd=Path(__file__).parents[2])
 
 
-def in_queue(amqp_url: str) -> int:
-    return parts.run_apart(lambda: parts.depth(amqp_url, queue.QUEUE))
-
-
 def dead(system: System, *arguments: str) -> str:
     return services.hitline(system.env, "dead", *arguments).stdout
 
@@ -232,10 +206,3 @@ async def copy_dead_letter(amqp_url: str) -> None:
         exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
         await exchange.publish(letter, queue.DEAD)
         await letter.nack()
-
-
-async def deliver_in_vain(amqp_url: str) -> None:
-    """Have the broker deliver a message to someone who goes away: the next delivery is marked as another one."""
-    connection = await queue.connect([amqp_url], "hitline tests")
-    async with connection:
-        await (await (await connection.channel()).get_queue(queue.QUEUE, ensure=False)).get()

@@ -22,6 +22,14 @@ ANSWERS = {
     "bad gateway": lambda *_: web.Response(status=HTTPStatus.BAD_GATEWAY, text="<html>Bad gateway</html>"),
 }
 
+MEMORY = "Code: 241. DB::Exception: Memory limit (for query) exceeded. (MEMORY_LIMIT_EXCEEDED)"
+TOO_LARGE = {
+    "for a proxy": lambda: web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text="<h1>413</h1>"),
+    "for ClickHouse's memory": lambda: web.Response(
+        status=HTTPStatus.INTERNAL_SERVER_ERROR, text=MEMORY, headers={"X-ClickHouse-Exception-Code": "241"}
+    ),
+}
+
 
 @pytest.mark.parametrize("instead", ANSWERS)
 async def test_what_a_proxy_answers_is_not_taken_for_a_stored_row(bare: System, instead: str) -> None:
@@ -39,9 +47,10 @@ async def test_what_a_proxy_answers_is_not_taken_for_a_stored_row(bare: System, 
         await asyncio.to_thread(worker.stop)
 
 
-async def test_an_insert_that_a_proxy_finds_too_large_goes_in_parts(bare: System) -> None:
+@pytest.mark.parametrize("whose", TOO_LARGE)
+async def test_an_insert_that_is_too_large_for_good_goes_in_parts(bare: System, whose: str) -> None:
     def within_20_kb(_: web.Request, body: bytes) -> web.Response | None:
-        return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE) if len(body) > 20_000 else None
+        return TOO_LARGE[whose]() if len(body) > 20_000 else None
 
     front, ledger = Front(bare.clickhouse.url), Ledger()
     front.instead = within_20_kb
@@ -49,6 +58,7 @@ async def test_an_insert_that_a_proxy_finds_too_large_goes_in_parts(bare: System
         await faults.post_batches(bare, faults.make_pageviews(1_000), ledger)
         worker = await asyncio.to_thread(bare.add_worker, clickhouse_url=url)
         await faults.assert_exact(bare, ledger, 60)
-        assert front.answered >= 3
+        assert front.answered >= 3, "nothing was too large"
+        assert faults.doubled(bare) == 0
         assert await parts.depth(bare.broker.amqp_url, queue.DEAD_QUEUE) == 0
         await asyncio.to_thread(worker.stop)

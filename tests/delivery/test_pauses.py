@@ -1,0 +1,55 @@
+"""What a worker tells of its pauses ends with the session that made them: others may have its messages by then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import aio_pika
+import pytest
+
+from shared import queue
+from tests import parts, services
+from tests.delivery import faults, poison_kinds
+from tests.delivery.faults import Ledger
+from tests.services import Service, System
+
+
+@pytest.fixture
+def crowded(bare: System) -> Iterator[System]:
+    """A system whose dead-letter queue takes one message."""
+    bare.broker.ctl("set_policy", "tiny", "^hitline.dead$", '{"max-length": 1}', "--apply-to", "queues")
+    yield bare
+    bare.broker.ctl("clear_policy", "tiny")
+
+
+async def test_a_pause_for_much_poison_ends_with_its_session(bare: System) -> None:
+    worker = bare.add_worker()
+    await poison_kinds.publish(bare.broker.amqp_url, [large_foreign() for _ in range(4)])
+    await prove_told_no_longer(bare, worker, "hitline_paused", '{reason="poison"}')
+
+
+async def test_a_pause_for_a_full_dead_letter_queue_ends_with_its_session(crowded: System) -> None:
+    worker = crowded.add_worker()
+    await poison_kinds.publish(crowded.broker.amqp_url, [poison_kinds.foreign() for _ in range(100)])
+    await prove_told_no_longer(crowded, worker, "hitline_paused", '{reason="dead_letters"}')
+
+
+async def test_rows_wait_no_longer_than_their_session(bare: System) -> None:
+    worker = bare.add_worker(flush_seconds="60")
+    await faults.post_batches(bare, faults.make_pageviews(10), Ledger())
+    await prove_told_no_longer(bare, worker, "hitline_rows_waiting")
+
+
+async def prove_told_no_longer(system: System, worker: Service, name: str, labels: str = "") -> None:
+    """Wait until the worker tells of it, take its messages away, and expect it to tell of it no more."""
+    await asyncio.to_thread(services.wait_for, lambda: faults.metric(worker, name, labels) > 0)
+    await parts.delete_queue(system.broker.amqp_url, queue.QUEUE)
+    await asyncio.to_thread(services.wait_for, lambda: worker.text().count("connecting anew") >= 2)
+    assert faults.metric(worker, name, labels) == 0
+
+
+def large_foreign() -> aio_pika.Message:
+    message = poison_kinds.foreign()
+    message.headers["pageviews"] = 500
+    return message
