@@ -27,7 +27,7 @@ def refusing(bare: System) -> Iterator[System]:
 
 
 @pytest.mark.parametrize("letter_first", [False, True])
-@pytest.mark.parametrize("mended", [True, False])
+@pytest.mark.parametrize("mended", [True, pytest.param(False, marks=pytest.mark.full)])
 async def test_a_replay_beside_its_message_counts_once(refusing: System, mended: bool, letter_first: bool) -> None:
     worker = refusing.add_worker()
     message = KINDS["refused by ClickHouse"].make()

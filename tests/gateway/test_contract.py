@@ -288,16 +288,6 @@ def test_many_wrong_tokens_from_one_address_are_429_and_a_valid_one_from_there_i
     assert system.post(dnt=True).status == 202
 
 
-def test_a_hostname_that_a_site_gets_and_gives_up_counts_within_5_seconds(system: System) -> None:
-    def status() -> int:
-        return system.post(url="https://later.example/", dnt=True).status
-
-    assert status() == 404
-    for option, expected in (("--hostname", 202), ("--without", 404)):
-        services.hitline(system.env, "site", "change", "example.com", option, "later.example")
-        services.wait_for(lambda expected=expected: status() == expected, 5)
-
-
 def test_a_revoked_token_is_401_within_5_seconds(system: System) -> None:
     token = services.add_client(system.env, "revoked", "example.com")
     services.wait_for(lambda: system.post(dnt=True, token=token).status == 202, 5)

@@ -134,3 +134,13 @@ def test_a_repeated_pageview_is_one_row_and_the_same_page_at_another_time_anothe
         assert system.post(timestamp=f"2026-02-01T00:00:0{second}Z", **ids).status == 202
     where = f"page_id = '{ids['page_id']}'"
     services.wait_for(lambda: services.count(system.clickhouse, "pageviews", where) == 2)
+
+
+def test_a_hostname_that_a_site_gets_and_gives_up_counts_within_5_seconds(system: System) -> None:
+    def status() -> int:
+        return system.post(url="https://later.example/", dnt=True).status
+
+    assert status() == 404
+    for option, expected in (("--hostname", 202), ("--without", 404)):
+        services.hitline(system.env, "site", "change", "example.com", option, "later.example")
+        services.wait_for(lambda expected=expected: status() == expected, 5)

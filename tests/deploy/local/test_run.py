@@ -175,6 +175,7 @@ def test_files_that_sudo_make_run_left_are_named_with_the_remedy(tmp_path: Path)
         refuse_foreign(tmp_path / "with space", os.geteuid() + 1)
 
 
+@pytest.mark.full
 def test_a_reader_that_goes_away_stops_it_in_order(directory: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "deploy.local.run", str(directory)],
