@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploy.local.rabbitmq import RabbitMQNode
-from shared import metrics, queue
+from shared import queue
 from shared.message import MAX_PAGEVIEWS
 from shared.seal import Opener, Sealer
 from tests import parts
@@ -67,19 +66,6 @@ async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(
     assert admitted == [100, 1]
     assert await parts.depth(queues.amqp_url, queue.DEAD_QUEUE) == 2
     assert len([record for record in caplog.records if "hitline dead list" in record.message]) == 1
-
-
-async def test_a_pause_ends_when_the_batch_is_given_up(queues: RabbitMQNode, caplog: pytest.LogCaptureFixture) -> None:
-    queues.ctl("set_policy", "none", f"^{queue.DEAD_QUEUE}$", '{"max-length": 0}', "--apply-to", "queues")
-    try:
-        async with gravedigger(queues, PoisonGuard()) as digger:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(3):
-                    await digger.bury([unopenable(1) for _ in range(20)])
-    finally:
-        queues.ctl("clear_policy", "none")
-    assert "paused: the broker does not take dead letters" in caplog.text
-    assert metrics.PAUSED.labels("dead_letters")._value.get() == 0
 
 
 @asynccontextmanager
