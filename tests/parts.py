@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deploy.clickhouse import migrations
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
+from deploy.schema import migrations
 from shared import queue
 from shared.clickhouse import ClickHouse
 

@@ -1,4 +1,4 @@
-"""What became of a message's pageviews, as a row of `outcomes_raw` (deploy/clickhouse/0002_outcomes.sql and 0004)."""
+"""What became of a message's pageviews, as a row of `outcomes_raw` (deploy/schema/0002_outcomes.sql and 0004)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
-from deploy.dead_letters import DeadQueue, Letter, opened, wanted
+from deploy.queue.dead_letters import DeadQueue, Letter, opened, wanted
 from shared.pageview import QueuedPageview, Unparseable
 from shared.seal import Opener, Unopenable
 from shared.settings import QueueKeys, Settings, load
@@ -129,7 +129,7 @@ def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, 
 
 async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> tuple[list[dict[str, str]], set[str]]:
     """Return what became of each, and the ids of all that were meant, twins included."""
-    from deploy.replays import ends_of, server_version
+    from deploy.queue.replays import ends_of, server_version
 
     means = wanted(ids, reason)
     settings = load_settings()

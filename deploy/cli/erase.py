@@ -8,10 +8,10 @@ from uuid import UUID
 
 import click
 
-from deploy import erasure
 from deploy.cli.sites import stored_sites
 from deploy.cli.support import CommandError, connected, load_settings, run
-from deploy.erasure import Erasure, NotErased
+from deploy.erasure import erasure
+from deploy.erasure.erasure import Erasure, NotErased
 
 _READ_SECONDS = 3600.0
 #: What ClickHouse's DateTime64 holds.

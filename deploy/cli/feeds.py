@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy.cli.support import CommandError, load_settings
-from worker.lookups.feeds import FEEDS, BusyError, update_feeds
+from worker.lookups.updates.feeds import FEEDS, BusyError, update_feeds
 
 
 @click.group

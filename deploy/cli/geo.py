@@ -14,11 +14,11 @@ import click
 from pydantic import SecretStr
 
 from deploy.cli.support import CommandError, warn
-from deploy.geo_sources import DBIP_URL, MAXMIND_URL, Licence, Source, sources
 from shared import logs
+from shared.download import DownloadError, OutOfReachError
 from shared.settings import Settings, load
-from worker.lookups.download import DownloadError, OutOfReachError
 from worker.lookups.geo_file import BadDatabase, open_database
+from worker.lookups.updates.geo_sources import DBIP_URL, MAXMIND_URL, Licence, Source, sources
 
 _KINDS: Final = ("city", "asn")
 _OLD_DAYS: Final = 90

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import click
 
 from deploy.cli.support import CommandError, connected, load_settings, run, warn
-from deploy.clickhouse import migrations
-from deploy.clickhouse.migrations import Migration, MigrationError
+from deploy.schema import migrations
+from deploy.schema.migrations import Migration, MigrationError
 from shared.clickhouse import ClickHouse
 
 #: A statement on a large table may take its time.
@@ -70,8 +70,8 @@ def _report(left: Sequence[Migration], show_sql: bool) -> None:
 
 
 async def _migrate_broker(urls: Sequence[str], look_only: bool) -> int:
-    from deploy import topology
-    from deploy.broker import connect
+    from deploy.queue import topology
+    from deploy.queue.connection import connect
 
     connection = await connect(urls, "hitline migrate")
     async with connection:

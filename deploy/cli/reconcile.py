@@ -71,7 +71,7 @@ def reconcile(
 
 
 async def _figures(where: dict[str, Any]) -> dict[str, Any]:
-    from deploy.depths import depths
+    from deploy.queue.depths import depths
 
     settings = load_settings()
     waiting = await depths(settings.amqp_url)

@@ -9,9 +9,9 @@ from typing import Annotated
 import click
 from pydantic import Field
 
-from deploy import erasure, retention
 from deploy.cli.support import CommandError, as_click_error, as_text, connected, run, warn
-from deploy.retention import MAX_RETENTION_DAYS
+from deploy.erasure import erasure, retention
+from deploy.erasure.retention import MAX_RETENTION_DAYS
 from deploy.rollups.run import Summary, roll_up
 from shared import logs
 from shared.clickhouse import ClickHouse

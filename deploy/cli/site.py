@@ -12,7 +12,7 @@ from deploy.cli.hostnames import parse_hostname, parse_hostnames
 from deploy.cli.site_change import change
 from deploy.cli.site_claims import check_timezone, heirs_of, keepers_of, owner_of, site_by_name
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run, warn
-from deploy.retention import MAX_RETENTION_DAYS
+from deploy.erasure.retention import MAX_RETENTION_DAYS
 
 
 @click.group

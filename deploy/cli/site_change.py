@@ -12,7 +12,7 @@ from deploy import control
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
 from deploy.cli.site_claims import check_timezone, heirs_of, keepers_of, site_by_name
 from deploy.cli.support import CommandError, connected, load_settings, run, warn
-from deploy.retention import MAX_RETENTION_DAYS
+from deploy.erasure.retention import MAX_RETENTION_DAYS
 
 
 class Changes(NamedTuple):

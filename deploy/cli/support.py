@@ -43,7 +43,7 @@ def as_click_error(error: Exception) -> click.ClickException:
 def _of_the_broker(error: Exception) -> CommandError | None:
     from aio_pika.exceptions import AMQPError  # only where something went wrong: help must be quick
 
-    from deploy import broker
+    from deploy.queue import connection as broker
 
     if isinstance(error, broker.BrokerError):
         return CommandError(str(error))

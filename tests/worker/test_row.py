@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import deploy.clickhouse
+import deploy.schema
 from tests.worker.test_pipeline import ANY, knowledge, registry, steps  # noqa: F401
 from tests.worker.things import NOW_MS, SITE, pageview
 from worker.lookups.geo_records import NOWHERE
@@ -26,7 +26,7 @@ def placed(rows):
 
 
 def test_columns_are_those_of_the_table_in_its_order():
-    sql = (Path(deploy.clickhouse.__path__[0]) / "0001_pageviews.sql").read_text()
+    sql = (Path(deploy.schema.__path__[0]) / "0001_pageviews.sql").read_text()
     table = sql[sql.index("hitline.pageviews_raw\n(") : sql.index("INDEX batch_id")]
     declared = re.findall(r"^    (\w+) +(\w+(?:\([^)]*\))?)", table, re.MULTILINE)
     assert declared[-1][0] == "stored_at"

@@ -6,10 +6,10 @@ import logging
 
 from worker.lookups.agents import Agents
 from worker.lookups.exclusions import Exclusions
-from worker.lookups.feed_timer import FeedTimer
 from worker.lookups.geo import Geo
 from worker.lookups.registry import Registry
 from worker.lookups.spam import Spam
+from worker.lookups.updates.feed_timer import FeedTimer
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)

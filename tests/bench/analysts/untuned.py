@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from deploy.clickhouse import migrations
+from deploy.schema import migrations
 from tests.bench.analysts import generate
 
 _VIEW: Final = re.compile(r"CREATE VIEW IF NOT EXISTS hitline\.(pageviews|sessions|sessions_between)\b")

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.cli import main
-from deploy.erasure import Erasure
+from deploy.erasure.erasure import Erasure
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups import days, run
 from shared.clickhouse import ClickHouse

@@ -3,7 +3,7 @@ from __future__ import annotations
 from click.testing import CliRunner
 
 from deploy.cli.feeds import feeds
-from tests.worker.lookups.test_feeds import DROP, server  # noqa: F401
+from tests.worker.lookups.updates.test_feeds import DROP, server  # noqa: F401
 
 
 def run(server, tmp_path):  # noqa: F811

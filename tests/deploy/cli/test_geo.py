@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from deploy import geo_sources
 from deploy.cli import geo as command
-from deploy.geo_sources import Licence, sources
-from tests.worker.lookups.test_feeds import server  # noqa: F401
+from tests.worker.lookups.updates.test_feeds import server  # noqa: F401
 from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
 from worker.lookups.geo_file import open_database
+from worker.lookups.updates import geo_sources
+from worker.lookups.updates.geo_sources import Licence, sources
 
 OUT_OF_REACH = "http://127.0.0.1:9"
 

@@ -11,10 +11,10 @@ from threading import Thread
 
 import pytest
 
-from worker.lookups import download
-from worker.lookups.download import DownloadError, OutOfReachError, fetch
-from worker.lookups.feed_timer import FeedTimer
-from worker.lookups.feeds import FEEDS, BusyError, Feed, update_feeds
+from shared import download
+from shared.download import DownloadError, OutOfReachError, fetch
+from worker.lookups.updates.feed_timer import FeedTimer
+from worker.lookups.updates.feeds import FEEDS, BusyError, Feed, update_feeds
 
 DROP = b'{"cidr":"192.0.2.0/24","sblid":"SBL1"}\n{"cidr":"198.51.100.0/24"}\n{"type":"metadata","records":2}\n'
 DROP6 = b'{"cidr":"2001:db8::/32","sblid":"SBL1"}\n{"type":"metadata","records":1}\n'

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from deploy import erasure
-from deploy.erasure import Erasure
+from deploy.erasure import erasure
+from deploy.erasure.erasure import Erasure
 from shared.clickhouse import ClickHouse
 
 #: A hundred years.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.clickhouse import migrations
-from deploy.clickhouse.migrations import Migration, MigrationError
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.schema import migrations
+from deploy.schema.migrations import Migration, MigrationError
 from shared.clickhouse import ClickHouse
 from tests.parts import execute
 

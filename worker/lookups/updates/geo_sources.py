@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Protocol
 
-from worker.lookups.download import DownloadError, fetch
+from shared.download import DownloadError, fetch
 
 #: https://dev.maxmind.com/geoip/updating-databases/#directly-downloading-databases
 MAXMIND_URL: Final = "https://download.maxmind.com/geoip/databases"

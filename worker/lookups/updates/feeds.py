@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from worker.lookups.download import DownloadError, Fetched, fetch
+from shared.download import DownloadError, Fetched, fetch
 from worker.lookups.spam_files import BadList, SpamList, parse_list, read_list
 
 _LIMIT_BYTES: Final = 16 << 20

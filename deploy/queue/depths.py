@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploy import broker
+from deploy.queue.connection import connect
 from shared import queue
 
 
 async def depths(urls: Sequence[str]) -> dict[str, int]:
     """Return the number of ready messages by queue; those that a worker holds are not among them."""
-    connection = await broker.connect(urls, "hitline command")
+    connection = await connect(urls, "hitline command")
     found = {}
     async with connection:
         channel = await connection.channel()

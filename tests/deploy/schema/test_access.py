@@ -14,8 +14,8 @@ from uuid import UUID
 
 import pytest
 
-from deploy.clickhouse import migrations
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.schema import migrations
 from tests import parts
 from tests.deploy.cli.conftest import runner_with
 from tests.deploy.rollups import visits

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from deploy.clickhouse import migrations
-from deploy.clickhouse.migrations import Migration
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.schema import migrations
+from deploy.schema.migrations import Migration
 from shared.clickhouse import ClickHouse
 from tests import parts
 from tests.deploy.rollups import visits

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from worker.lookups.feeds import FEEDS, BusyError, Feed, update_feeds
+from worker.lookups.updates.feeds import FEEDS, BusyError, Feed, update_feeds
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from deploy import broker
+from deploy.queue.connection import connect
 from shared import dead_letters, queue
 from shared.message import MAX_PAGEVIEWS, open_body, read_headers
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
@@ -143,7 +143,7 @@ class DeadQueue:
 @asynccontextmanager
 async def opened(urls: tuple[str, ...], name: str) -> AsyncIterator[DeadQueue]:
     """Give the dead-letter queue; at the end the broker has put back whatever was not ended."""
-    connection = await broker.connect(urls, name)
+    connection = await connect(urls, name)
     async with connection:
         yield DeadQueue(await connection.channel(publisher_confirms=True, on_return_raises=True))
 
