@@ -1,11 +1,12 @@
 # Every target sees to the virtual environment first, which costs nothing once it is there.
 
-.PHONY: help run test test-full bench lint clean venv
+.PHONY: help run test test-quick test-full bench lint clean venv
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        everything on this machine: RabbitMQ, ClickHouse, gateway, worker, and a curl to paste"
 	@echo "make test       the suite, against a real broker and a real ClickHouse engine that it starts itself"
+	@echo "make test-quick the tests that start no process, in half a minute"
 	@echo "make test-full  the suite and the long proofs"
 	@echo "make bench      the benchmarks: ratios on this machine"
 	@echo "make lint       ruff and mypy"
@@ -19,6 +20,9 @@ run: venv
 
 test: venv
 	.venv/bin/pytest -m "not full"
+
+test-quick: venv
+	.venv/bin/pytest -q -m "not full and not processes"
 
 test-full: venv
 	.venv/bin/pytest

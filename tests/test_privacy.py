@@ -13,6 +13,8 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from tests import http, parts, services
 from tests.services import System, pageview
 
+pytestmark = pytest.mark.processes
+
 V4 = "203.119.77.213"
 V6 = "2001:db8:a5a5:77d5:1234:5678:9abc:def1"
 SECRET = "hl_a-wrong-token-that-must-be-in-no-file"

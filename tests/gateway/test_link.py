@@ -7,6 +7,7 @@ import contextlib
 import time
 from pathlib import Path
 
+import pytest
 from aio_pika.abc import AbstractConnection
 
 from deploy.local.broker import ensure_rabbitmq
@@ -23,6 +24,7 @@ class _Broken(Link):
         raise ConnectionResetError
 
 
+@pytest.mark.processes
 def test_a_connection_that_ends_in_an_error_is_trouble_at_once(tmp_path: Path) -> None:
     ensure_rabbitmq()
     broker = RabbitMQNode(tmp_path / "rabbitmq")

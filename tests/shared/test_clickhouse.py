@@ -123,6 +123,7 @@ async def test_values_that_fit_no_column_are_no_failure_of_clickhouse(client: Cl
     assert "1000" not in explain(raised.value, client.address)
 
 
+@pytest.mark.processes
 async def test_a_client_is_made_while_clickhouse_is_away_and_connects_once_it_is_there(tmp_path: Path) -> None:
     engine = ClickHouseProcess(tmp_path)
     engine.start()

@@ -44,6 +44,7 @@ def test_json_is_one_object_a_line() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.processes
 def test_libraries_that_quote_input_are_silent(log_format: str) -> None:
     code = (
         "import logging; from shared import logs\n"

@@ -17,6 +17,7 @@ from tests.deploy.cli.conftest import runner_with
 _HEAVY = ("clickhouse_connect", "aio_pika", "aiohttp", "pydantic", "worker", "gateway", "chdb")
 
 
+@pytest.mark.processes
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom deploy.cli import main\n"
@@ -28,6 +29,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert [name for name in COMMANDS if f"  {name} " not in shown] == []
 
 
+@pytest.mark.processes
 def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
     code = "from deploy.cli import main; main(['frobnicate'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -59,6 +61,7 @@ def test_a_mistake_is_no_bug(tmp_path: Path) -> None:
     assert "run `hitline migrate`" in as_click_error(ChannelNotFoundEntity("no queue")).message
 
 
+@pytest.mark.processes
 def test_nobody_reading_on_ends_it_quietly() -> None:
     code = "from deploy.cli import main, LazyGroup, click\nclick.Group.invoke = lambda *_: (_ for _ in ()).throw(BrokenPipeError(32, ''))\nmain(['site'])"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -29,6 +29,7 @@ def hitline(bare: ClickHouseProcess, tmp_path: Path) -> Hitline:
     return runner_with(parts.make_env(tmp_path / "state", bare))
 
 
+@pytest.mark.processes
 def test_everything_is_applied_once_and_recorded(hitline: Hitline, bare: ClickHouseProcess) -> None:
     assert "0001_pageviews.sql is to be applied" in hitline("migrate", "--no-broker", "--dry-run").stdout
     assert "CREATE TABLE" in hitline("migrate", "--no-broker", "--dry-run").stdout
@@ -40,6 +41,7 @@ def test_everything_is_applied_once_and_recorded(hitline: Hitline, bare: ClickHo
     assert counts.strip() in ("1", "true")
 
 
+@pytest.mark.processes
 def test_two_at_once_do_each_other_no_harm(bare: ClickHouseProcess) -> None:
     threads = [threading.Thread(target=lambda: parts.run_apart(lambda: parts.apply_schema(bare.url))) for _ in range(3)]
     for thread in threads:
@@ -49,6 +51,7 @@ def test_two_at_once_do_each_other_no_harm(bare: ClickHouseProcess) -> None:
     assert parts.execute(bare, "SELECT count() FROM hitline.pageviews").strip() == "0"
 
 
+@pytest.mark.processes
 def test_a_command_before_migrate_says_to_run_it(hitline: Hitline) -> None:
     for command in (("site", "list"), ("site", "add", "a.example"), ("client", "list"), ("exclude", "list")):
         assert "run `hitline migrate`" in hitline(*command, expect=1).stderr
@@ -65,6 +68,7 @@ def test_a_malformed_setting_is_named(tmp_path: Path) -> None:
     assert "HITLINE_CLICKHOUSE_URL" in hitline("site", "list", expect=1).stderr
 
 
+@pytest.mark.processes
 def test_a_user_with_a_password_can_change_the_registry(tmp_path: Path) -> None:
     config = tmp_path / "users.xml"
     sha256 = hashlib.sha256(b"p@ss/word:1").hexdigest()

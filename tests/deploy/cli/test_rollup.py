@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from deploy.local.clickhouse.process import ClickHouseProcess
 from tests import parts, services
 from tests.deploy.rollups import visits
@@ -13,6 +15,7 @@ from tests.deploy.rollups import visits
 ROOT = Path(services.__file__).parent.parent
 
 
+@pytest.mark.processes
 def test_it_goes_on_and_takes_up_again_after_an_outage(tmp_path: Path) -> None:
     with ClickHouseProcess(tmp_path / "data") as clickhouse:
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))

@@ -2,6 +2,8 @@ import base64
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from deploy.local.environment import Ports, of_caller, read_env, settings, write_env
 
 PORTS = Ports(8080, 9080, 9081, 8123)
@@ -12,6 +14,7 @@ AWKWARD = {
 }
 
 
+@pytest.mark.processes
 def test_the_env_file_gives_a_shell_exactly_what_was_written(tmp_path: Path) -> None:
     file = tmp_path / "env"
     write_env(file, AWKWARD)

@@ -21,6 +21,8 @@ from deploy.local.environment import read_env
 from deploy.local.failure import SetupError
 from deploy.local.run import refuse_foreign
 
+pytestmark = pytest.mark.processes
+
 PORTS = ("HITLINE_HTTP_PORT", "HITLINE_ADMIN_PORT", "HITLINE_WORKER_ADMIN_PORT", "HITLINE_CLICKHOUSE_PORT")
 PARTS = ("gateway", "worker", "clickhouse", "geo", "rabbitmq", "rabbitmq/epmd")
 

@@ -13,6 +13,8 @@ from shared.clickhouse import ClickHouse
 from tests import parts
 from tests.deploy.rollups import visits
 
+pytestmark = pytest.mark.processes
+
 FILES = migrations.read()
 SCHEMA = (
     "SELECT database, name, create_table_query FROM system.tables WHERE database IN ('hitline', 'hitline_control')"

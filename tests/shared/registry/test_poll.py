@@ -208,6 +208,7 @@ async def test_a_refresh_sees_what_was_written_before_it_was_called(poller: Poll
     await under_way
 
 
+@pytest.mark.processes
 async def test_a_lost_control_database_leaves_the_registry_in_use(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

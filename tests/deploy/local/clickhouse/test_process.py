@@ -82,6 +82,7 @@ def test_sigterm_does_not_wait_for_ever(start: Start) -> None:
         assert time.monotonic() - began < 10
 
 
+@pytest.mark.processes
 def test_a_taken_port_is_one_line_with_the_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -99,12 +100,14 @@ def test_a_directory_in_use_is_one_line(start: Start) -> None:
     assert Http(process)("SELECT 1").text == "1\n"
 
 
+@pytest.mark.processes
 def test_only_loopback(tmp_path: Path) -> None:
     ended = run("--path", str(tmp_path), "--port", "0", "--host", "0.0.0.0")
     assert ended.returncode == 2
     assert "this machine only" in ended.stderr
 
 
+@pytest.mark.processes
 def test_a_failed_start_tells_why(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RuntimeError, match="is taken"):
         ClickHouseProcess(tmp_path, port=taken.getsockname()[1]).start()
@@ -121,6 +124,7 @@ def test_a_malformed_request_is_not_repeated_on_stderr(start: Start) -> None:
     assert "secret" not in process.last_lines(1000)
 
 
+@pytest.mark.processes
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
         "import pathlib, os, sys; from deploy.local.clickhouse.process import ClickHouseProcess;"

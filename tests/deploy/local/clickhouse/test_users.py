@@ -12,6 +12,8 @@ import pytest
 from deploy.local.clickhouse.process import ClickHouseProcess
 from tests.deploy.local.clickhouse.conftest import Http
 
+pytestmark = pytest.mark.processes
+
 CONFIG = f"""
 <clickhouse>
   <users>

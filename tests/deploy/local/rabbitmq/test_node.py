@@ -16,6 +16,8 @@ from deploy.local.broker import ensure_rabbitmq, why_unusable
 from deploy.local.ports import is_taken
 from deploy.local.rabbitmq import RabbitMQNode
 
+pytestmark = pytest.mark.processes
+
 BODY = b"kept by a durable queue"
 
 
