@@ -20,7 +20,7 @@ from shared.pageview import QueuedPageview
 from shared.registry import Replica, Site
 from shared.registry.changes import Changes, ExclusionChange, SiteChange
 from shared.settings import QueueKeys
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 from worker.pipeline import Drop, build_steps, process, watched
 from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
@@ -62,7 +62,7 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
             # Ids that are missing are nil here, since any would do.
             ids = (checked.session_id or _NIL, checked.page_id or _NIL)
             pageview = to_queued(checked, _NIL, time.time_ns() // 1_000_000, *ids)
-            return _take_steps(pageview, Knowledge(settings, replica))
+            return _take_steps(pageview, Lookups(settings, replica))
         finally:
             replica.close()
 
@@ -87,12 +87,12 @@ def _us(moment: datetime | None) -> int:
     return int(moment.timestamp() * 1_000_000) if moment else 0
 
 
-def _take_steps(pageview: QueuedPageview, knowledge: Knowledge) -> dict[str, Any]:
+def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
-    listening = watched(build_steps(knowledge), lambda name, answer: steps.append(_told(name, answer)))
+    listening = watched(build_steps(lookups), lambda name, answer: steps.append(_told(name, answer)))
     result = process(pageview, listening)
     # Most have no ISP database: that is no problem.
-    problems = {name: text for name, text in knowledge.problems.items() if name != "geo_isp" or "missing" not in text}
+    problems = {name: text for name, text in lookups.problems.items() if name != "geo_isp" or "missing" not in text}
     if isinstance(result, Drop):
         return {"outcome": str(result.reason), "rule": result.rule, "steps": steps, "problems": problems}
     return {"outcome": "stored", "steps": steps, "problems": problems, "row": _columns(result)}

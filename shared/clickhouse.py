@@ -4,7 +4,7 @@ Processes start while ClickHouse is away, so nothing connects at import or const
 (1.12) repeats by itself, read from its source: a connect that timed out, once, nothing was sent; a statement whose
 connection was closed by the server, once, when it only reads.  It would repeat an *insert*, too, and is kept from it:
 such an insert may have been executed, and whether a token keeps it from being stored twice, or swallows it, is only
-known by looking (worker/insert.py).
+known by looking (worker/store/insert.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from shared.registry import Site
 from worker.drop import Drop
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import Location
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 from worker.row import Row
 from worker.steps.drop_dnt import drop_dnt
 from worker.steps.drop_excluded import drop_excluded
@@ -67,19 +67,19 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     return Row(pageview, site, location, agent, referrer, page, language)
 
 
-def build_steps(knowledge: Knowledge, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
+def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
     """Bind the steps to what they look up; `now_ms` is the clock that retention goes by."""
     return Steps(
-        put_site=partial(put_site, knowledge.registry),
-        drop_too_old=partial(drop_too_old, knowledge.retention_days, now_ms),
+        put_site=partial(put_site, lookups.registry),
+        drop_too_old=partial(drop_too_old, lookups.retention_days, now_ms),
         drop_dnt=drop_dnt,
-        put_location=partial(put_location, knowledge.geo),
+        put_location=partial(put_location, lookups.geo),
         put_page=put_page,
-        drop_excluded=partial(drop_excluded, knowledge.exclusions),
-        drop_spam_network=partial(drop_spam_network, knowledge.spam),
+        drop_excluded=partial(drop_excluded, lookups.exclusions),
+        drop_spam_network=partial(drop_spam_network, lookups.spam),
         put_referrer=put_referrer,
-        drop_spam_referrer=partial(drop_spam_referrer, knowledge.spam),
-        put_agent=partial(put_agent, knowledge.agents),
+        drop_spam_referrer=partial(drop_spam_referrer, lookups.spam),
+        put_agent=partial(put_agent, lookups.agents),
         put_language=put_language,
     )
 

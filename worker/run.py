@@ -19,19 +19,20 @@ from shared.clickhouse import ClickHouse
 from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Opener, Sealer
-from worker.bury import Gravedigger
-from worker.find import Finder
-from worker.gate import Gate
-from worker.insert import Inserter
-from worker.judge import Judged, NotNow, judge, open_message
-from worker.lookups.knowledge import Knowledge
+from worker.consume.consumer import ChannelLost, Consumer
+from worker.consume.process import CannotProcessNow, judge, open_message
+from worker.consume.registry_gate import RegistryGate
+from worker.dead_letters.limiter import DeadLetterLimiter
+from worker.dead_letters.publisher import DeadLetterPublisher
+from worker.delivery import ProcessedMessage
+from worker.lookups.lookups import Lookups
 from worker.pipeline import build_steps
-from worker.poison import PoisonGuard
-from worker.retry import Retry
-from worker.session import ChannelLost, Session
 from worker.settings import WorkerSettings
-from worker.settle import Settler
-from worker.write import BatchWriter
+from worker.store.insert import Inserter
+from worker.store.lookup import DuplicateLookup
+from worker.store.retry import Retry
+from worker.store.settle import MessageSettler
+from worker.store.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,10 @@ class Worker:
         # A connection of its own: a server that is gone without a word must not keep it waiting as long as an insert.
         self._control = ClickHouse(settings.clickhouse_url, "hitline worker registry", read_s=_REGISTRY_S)
         self._poller = Poller(self._registry, self._control)
-        self._knowledge = Knowledge(settings, self._registry)
-        self._gate = Gate(self._registry, self._poller, self._knowledge)
-        self._guard = PoisonGuard()
-        self._steps = build_steps(self._knowledge)
+        self._lookups = Lookups(settings, self._registry)
+        self._gate = RegistryGate(self._registry, self._poller, self._lookups)
+        self._limiter = DeadLetterLimiter()
+        self._steps = build_steps(self._lookups)
         self._opener = Opener(settings.queue_keys)
         self._sealer = Sealer(settings.queue_keys)
         self._connected = False
@@ -63,7 +64,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
-        for name, problem in self._knowledge.problems.items():
+        for name, problem in self._lookups.problems.items():
             log.warning("%s: %s", name, problem)
         async with background(self._admin, stop, self._poller.run(), self._gate.run()):
             log.info("admin port %d", self._admin.port)
@@ -107,28 +108,28 @@ class Worker:
     async def _one_session(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
         channel = await connection.channel(publisher_confirms=False)
         retry = Retry()
-        finder = Finder(self._clickhouse, retry)
-        inserter = Inserter(self._clickhouse, retry, finder, self._guard)
-        gravedigger = Gravedigger(connection, self._sealer, self._guard)
-        writer = BatchWriter(finder, inserter, Settler(self._clickhouse, retry, gravedigger, self._guard))
+        duplicates = DuplicateLookup(self._clickhouse, retry)
+        inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter)
+        publisher = DeadLetterPublisher(connection, self._sealer, self._limiter)
+        writer = BatchWriter(duplicates, inserter, MessageSettler(self._clickhouse, retry, publisher, self._limiter))
         settings = self._settings
-        session = Session(channel, self, inserter, writer, settings.flush_rows, settings.flush_seconds)
+        session = Consumer(channel, self, inserter, writer, settings.flush_rows, settings.flush_seconds)
         log.info("broker: connected, taking pageviews")
         await session.run(stop)
 
-    def judge(self, message: Any, when_ready: Callable[[], None]) -> Judged | None:
+    def judge(self, message: Any, when_ready: Callable[[], None]) -> ProcessedMessage | None:
         """See `session.Judge`; a message that can't be opened needs no registry and holds nothing up."""
         opened = open_message(message, self._opener)
-        if isinstance(opened, Judged):
+        if isinstance(opened, ProcessedMessage):
             return opened
         if self._gate.passes(opened.headers.registry_version):
             try:
-                judged = judge(opened, self._steps)
-            except NotNow as error:
+                processed = judge(opened, self._steps)
+            except CannotProcessNow as error:
                 log.debug("not now: %s", error)
             else:
                 self._gate.passed()
-                return judged
+                return processed
         self._gate.ask(when_ready)
         return None
 

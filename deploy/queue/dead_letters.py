@@ -20,8 +20,7 @@ from shared import dead_letters, queue
 from shared.message import MAX_PAGEVIEWS, open_body, read_headers
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
 from shared.seal import Opener
-from worker.judge import Judged
-from worker.outcome_rows import RowKey, key_of
+from worker.delivery import MessageKey, key_of
 
 _GET_SECONDS: Final = 10.0
 
@@ -63,12 +62,12 @@ class Letter:
         return count if type(count) is int and 0 < count <= MAX_PAGEVIEWS else 1
 
     @property
-    def key(self) -> RowKey:
+    def key(self) -> MessageKey:
         """Under which its replay is counted in `outcomes_raw`."""
-        return key_of(Judged(self.message, None))
+        return key_of(self.message, None)
 
     @property
-    def twin(self) -> tuple[RowKey, bytes]:
+    def twin(self) -> tuple[MessageKey, bytes]:
         """What is the same in two letters of one pageview or message (a worker that was killed wrote one twice)."""
         single = self.message.headers.get("repeated") is True
         return self.key, b"" if single else self.message.body

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shared.clickhouse import ClickHouse
 
-#: Batch id and part, see `worker.outcome_rows.RowKey`.
+#: Batch id and part, see `worker.delivery.MessageKey`.
 Key = tuple[UUID, int]
 _POLL_S: Final = 0.3
 _IDS: Final = 4_000

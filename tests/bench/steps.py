@@ -30,7 +30,7 @@ from clickhouse_connect.driver.transform import NativeTransform
 from shared.pageview import QueuedPageview
 from shared.registry import Exclusion
 from tests.worker.things import NOW_MS, SITE, FakeRegistry, pageview, write_database
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 from worker.pipeline import Row, Steps, build_steps, process
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 from worker.settings import WorkerSettings
@@ -77,8 +77,8 @@ def make_up() -> Iterator[QueuedPageview]:
         )
 
 
-def know(directory: Path, rules: int) -> Knowledge:
-    """Build knowledge with `rules` of each kind of exclusion and spam, none of which matches the stream."""
+def know(directory: Path, rules: int) -> Lookups:
+    """Build lookups with `rules` of each kind of exclusion and spam, none of which matches the stream."""
     (directory / "geo").mkdir(parents=True)
     (directory / "feeds").mkdir()
     records = {f"{first}.0.0.0/8": {"country": {"iso_code": "ZZ"}} for first in (*range(11, 100), *range(128, 224))}
@@ -89,7 +89,7 @@ def know(directory: Path, rules: int) -> Knowledge:
     registry = FakeRegistry(rules=list(exclusions(networks)))
     registry.find_site = lru_cache(maxsize=50_000)(registry.find_site)  # as the real one does
     settings = WorkerSettings(queue_keys=("A" * 43 + "=",), state_dir=directory, retention_days=36_500)
-    return Knowledge(settings, registry)
+    return Lookups(settings, registry)
 
 
 def exclusions(networks: Sequence[str]) -> Iterator[Exclusion]:
@@ -135,9 +135,9 @@ def measure(steps: Steps, pageviews: Sequence[QueuedPageview]) -> dict[str, floa
         found[name] = best(lambda step=step, given=given: [step(*one) for one in given], len(given))
     sets = iter([fresh(pageviews) for _ in range(ROUNDS)])
     found["pipeline, caches full"] = best(lambda: [process(p, steps) for p in next(sets)], len(pageviews))
-    placed = [(row, b"b" * 16, position) for position, row in enumerate(rows)]
-    found["columns"] = best(lambda: to_columns(placed), len(rows))
-    found["serialisation"] = best(lambda: serialise(to_columns(placed)), len(rows)) - found["columns"]
+    positioned_rows = [(row, b"b" * 16, position) for position, row in enumerate(rows)]
+    found["columns"] = best(lambda: to_columns(positioned_rows), len(rows))
+    found["serialisation"] = best(lambda: serialise(to_columns(positioned_rows)), len(rows)) - found["columns"]
     found["all of it, caches full"] = found["pipeline, caches full"] + found["columns"] + found["serialisation"]
     return found
 
@@ -161,11 +161,11 @@ def main() -> None:
     for rules in RULES:
         with tempfile.TemporaryDirectory() as directory:
             began = time.process_time()
-            knowledge = know(Path(directory) / "state", rules)
+            lookups = know(Path(directory) / "state", rules)
             loaded_s = time.process_time() - began
             gc.collect()
             gc.freeze()  # as the worker does once it has started
-            found[rules] = measure(build_steps(knowledge, lambda: NOW_MS), pageviews)
+            found[rules] = measure(build_steps(lookups, lambda: NOW_MS), pageviews)
             found[rules]["loading everything, seconds"] = loaded_s
     print(
         f"{len(pageviews):,} pageviews of {log.name if log else 'a made-up stream'}, Python {platform.python_version()}"

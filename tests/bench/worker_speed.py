@@ -18,11 +18,11 @@ from tests import parts, services
 from tests.bench import requests
 from tests.bench.table import Table
 from tests.services import System
-from worker.batch import Placed, token_of
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 from worker.pipeline import build_steps, process
 from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
+from worker.store.batch import PositionedRow, deduplication_token
 
 PAGEVIEWS = 400_000
 ROWS = 20_000
@@ -96,12 +96,14 @@ async def insert_alone(system: System, queued: list[QueuedPageview]) -> float:
     """Return the rows a second of inserting columns that are ready."""
     clickhouse = ClickHouse(system.clickhouse.url, "hitline bench")
     rows = await make_rows(system, queued, clickhouse)
-    blocks = [[Placed(row, uuid.uuid4().bytes, 0) for row in rows[at : at + ROWS]] for at in range(0, len(rows), ROWS)]
+    blocks = [
+        [PositionedRow(row, uuid.uuid4().bytes, 0) for row in rows[at : at + ROWS]] for at in range(0, len(rows), ROWS)
+    ]
     columns = [to_columns(block) for block in blocks]
     began = time.perf_counter()
     for block, ready in zip(blocks, columns, strict=True):
         await clickhouse.insert(
-            "hitline.pageviews_raw", COLUMNS, ready, token=token_of(block), column_type_names=COLUMN_TYPES,
+            "hitline.pageviews_raw", COLUMNS, ready, token=deduplication_token(block), column_type_names=COLUMN_TYPES,
             column_oriented=True,
         )  # fmt: skip
     seconds = time.perf_counter() - began
@@ -114,7 +116,7 @@ async def make_rows(system: System, queued: list[QueuedPageview], clickhouse: Cl
     registry = Replica(state, "bench")
     await Poller(registry, clickhouse).refresh()
     settings = WorkerSettings(queue_keys="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", state_dir=state)  # type: ignore[arg-type]
-    steps = build_steps(Knowledge(settings, registry))
+    steps = build_steps(Lookups(settings, registry))
     rows = [process(each, steps) for each in queued]
     registry.close()
     return [row for row in rows if isinstance(row, Row)]

@@ -16,7 +16,7 @@ from shared.outcomes import Outcome
 from tests.bench.steps import read_log
 from tests.worker.test_pipeline import made_settings
 from tests.worker.things import SITE, FakeRegistry
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 from worker.pipeline import Drop, build_steps, process
 
 LINE = '{} - - [17/May/2015:10:05:03 +0000] "GET {} HTTP/1.1" 200 9 "{}" "{}"\n'
@@ -72,7 +72,7 @@ def test_dropped_lines_are_those_counted_another_way(tmp_path):
     registry.exclude("cidr", "66.249.0.0/16")
     registry.exclude("user_agent", "ahrefsbot")
     registry.exclude("path", "/images", SITE)
-    steps = build_steps(Knowledge(made_settings(tmp_path), registry))
+    steps = build_steps(Lookups(made_settings(tmp_path), registry))
     ends = Counter()
     for pageview in read_log(log):
         end = process(pageview, steps)

@@ -18,7 +18,7 @@ from tests.worker.things import (
     pageview,
     write_database,
 )
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 from worker.pipeline import Drop, Row, Steps, build_steps, process, watched
 from worker.settings import WorkerSettings
 
@@ -36,14 +36,14 @@ def registry() -> FakeRegistry:
 
 
 @pytest.fixture(scope="module")
-def knowledge(registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
+def lookups(registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory) -> Lookups:
     state = tmp_path_factory.mktemp("state")
     (state / "geo").mkdir()
     (state / "feeds").mkdir()
     write_database(state / "geo" / "city.mmdb", CITY_RECORDS)
     write_database(state / "geo" / "asn.mmdb", ASN_RECORDS, "ASN")
     (state / "feeds" / "list.txt").write_text("192.0.2.0/24 ; SBL1\nspam.example\n")
-    return Knowledge(made_settings(state, retention_days=3650), registry)
+    return Lookups(made_settings(state, retention_days=3650), registry)
 
 
 def made_settings(state: Path, **more: object) -> WorkerSettings:
@@ -51,8 +51,8 @@ def made_settings(state: Path, **more: object) -> WorkerSettings:
 
 
 @pytest.fixture(scope="module")
-def steps(knowledge: Knowledge) -> Steps:
-    return build_steps(knowledge, lambda: NOW_MS)
+def steps(lookups: Lookups) -> Steps:
+    return build_steps(lookups, lambda: NOW_MS)
 
 
 DROPPED = {
@@ -123,28 +123,28 @@ def test_steps_can_be_watched_without_another_outcome(steps):
 
 def test_changes_take_effect_at_a_refresh(tmp_path):
     registry = FakeRegistry()
-    knowledge = Knowledge(made_settings(tmp_path), registry)
-    steps = build_steps(knowledge, lambda: NOW_MS)
+    lookups = Lookups(made_settings(tmp_path), registry)
+    steps = build_steps(lookups, lambda: NOW_MS)
     assert process(pageview(), steps).location.country == ""
     (tmp_path / "geo").mkdir()
     write_database(tmp_path / "geo" / "city.mmdb", CITY_RECORDS)
-    knowledge.refresh()
+    lookups.refresh()
     assert process(pageview(), steps).location.country == "GB"
     registry.exclude("country", "GB")
-    knowledge.refresh()
+    lookups.refresh()
     assert process(pageview(), steps).reason == Outcome.EXCLUDED_COUNTRY
-    assert set(knowledge.problems) == {"geo_asn"}
+    assert set(lookups.problems) == {"geo_asn"}
 
 
 def test_a_refresh_raises_nothing(tmp_path):
     registry = FakeRegistry()
-    knowledge = Knowledge(made_settings(tmp_path), registry)
+    lookups = Lookups(made_settings(tmp_path), registry)
     registry.generation = 7
     registry.rules = None  # as when it was closed
-    knowledge.refresh()
+    lookups.refresh()
     registry.rules = []
-    knowledge.refresh()
-    assert knowledge.exclusions.problems == {}
+    lookups.refresh()
+    assert lookups.exclusions.problems == {}
 
 
 def texts(size=40):

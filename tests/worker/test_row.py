@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import deploy.schema
-from tests.worker.test_pipeline import ANY, knowledge, registry, steps  # noqa: F401
+from tests.worker.test_pipeline import ANY, lookups, registry, steps  # noqa: F401
 from tests.worker.things import NOW_MS, SITE, pageview
 from worker.lookups.geo_records import NOWHERE
 from worker.pipeline import Row, process
@@ -21,7 +21,7 @@ BATCH = uuid.uuid4()
 QR = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
 
 
-def placed(rows):
+def positioned_rows(rows):
     return [(row, BATCH.bytes, position) for position, row in enumerate(rows)]
 
 
@@ -38,7 +38,7 @@ def test_no_rows_are_empty_columns():
 
 
 def test_no_column_holds_the_visitor_s_address(steps):  # noqa: F811
-    columns = to_columns(placed([process(pageview(visitor_ip="81.2.69.99"), steps)]))
+    columns = to_columns(positioned_rows([process(pageview(visitor_ip="81.2.69.99"), steps)]))
     assert len(columns) == len(COLUMNS)
     assert "81.2.69" not in repr(columns)
 
@@ -46,7 +46,7 @@ def test_no_column_holds_the_visitor_s_address(steps):  # noqa: F811
 def test_numbers_out_of_range_are_bounded(steps):  # noqa: F811
     good = process(pageview(), steps)
     odd = process(pageview(screen_width=-1, screen_height=70_000, timestamp_ms=2**63, received_ms=-(2**62)), steps)
-    columns = dict(zip(COLUMNS, to_columns(placed([good, odd])), strict=True))
+    columns = dict(zip(COLUMNS, to_columns(positioned_rows([good, odd])), strict=True))
     assert list(columns["screen_width"]) == [1920, 0]
     assert list(columns["screen_height"]) == [1080, 65_535]
     assert columns["timestamp"][1] < 2**63 // 1000
@@ -63,7 +63,7 @@ def client(tables):
 def insert(client, rows):
     client.insert(
         "hitline.pageviews_raw",
-        to_columns(placed(rows)),
+        to_columns(positioned_rows(rows)),
         column_names=COLUMNS,
         column_type_names=COLUMN_TYPES,
         column_oriented=True,

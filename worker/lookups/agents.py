@@ -14,9 +14,9 @@ from ua_parser import OS, Domain, UserAgent
 from ua_parser.regex import Resolver
 from ua_parser_builtins.matchers import MATCHERS
 
+from worker.lengths import USER_AGENT
 from worker.lookups.bots import Bots, names_nothing
 from worker.lookups.devices import device_class
-from worker.steps.lengths import USER_AGENT
 
 _CACHED_AGENTS: Final = 16_384
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from worker.lengths import USER_AGENT
 from worker.lookups.countries import COUNTRIES
 from worker.lookups.networks import parse_network
 from worker.lookups.paths import comparable, escaped
-from worker.steps.lengths import USER_AGENT
 
 _LONGEST_PATH: Final = 1_024
 

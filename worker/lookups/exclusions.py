@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from shared.metrics import LOOKUP_STALE
 from shared.outcomes import Outcome
 from shared.registry import Exclusion, Site
+from worker.lengths import CACHED_LENGTH
 from worker.lookups.addresses import parse_address
 from worker.lookups.exclusion_rules import KINDS, parse_rule
 from worker.lookups.networks import Networks, parse_network
 from worker.lookups.paths import Prefixes
 from worker.lookups.registry import Registry
 from worker.lookups.substrings import Substrings
-from worker.steps.lengths import CACHED_LENGTH
 
 log = logging.getLogger(__name__)
 

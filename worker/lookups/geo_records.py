@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from geoip2.models import ISP, City
 from geoip2.records import PlaceRecord
 
-from worker.steps.lengths import PLACE
+from worker.lengths import PLACE
 
 #: A record as the database has it: names and values of whatever type.
 Record = Mapping[str, Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from shared.pageview import QueuedPageview
 from shared.registry import Site
 from worker.drop import Drop
+from worker.lengths import USER_AGENT
 from worker.lookups.exclusions import Exclusions, Subject
 from worker.lookups.geo_records import Location
-from worker.steps.lengths import USER_AGENT
 from worker.steps.put_page import Page
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shared.pageview import QueuedPageview
+from worker.lengths import USER_AGENT, cut
 from worker.lookups.agents import Agent, Agents
-from worker.steps.lengths import USER_AGENT, cut
 
 
 def put_agent(agents: Agents, pageview: QueuedPageview) -> Agent:

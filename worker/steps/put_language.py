@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from shared.metrics import TRUNCATED
 from shared.pageview import QueuedPageview
-from worker.steps.lengths import CACHED_LENGTH, LANGUAGE
+from worker.lengths import CACHED_LENGTH, LANGUAGE
 
 #: RFC 5646 section 2.1, loosely: subtags of 1 to 8 letters or digits, the first of letters only.
 _TAG: Final = re.compile(r"(?:[A-Za-z]{2,8}|[IXix](?=-))(?:-[A-Za-z0-9]{1,8})*")

@@ -9,8 +9,8 @@ from urllib.parse import unquote_plus
 from uuid import UUID
 
 from shared.pageview import QueuedPageview
+from worker.lengths import CACHED_LENGTH, PATH, QUERY, UTM, cut, cut_encoded
 from worker.lookups.paths import comparable
-from worker.steps.lengths import CACHED_LENGTH, PATH, QUERY, UTM, cut, cut_encoded
 
 
 class Page(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from shared.hostnames import BadHostname, normalise
 from shared.pageview import QueuedPageview
-from worker.steps.lengths import CACHED_LENGTH, REFERRER, cut_encoded
+from worker.lengths import CACHED_LENGTH, REFERRER, cut_encoded
 
 
 class Referrer(NamedTuple):

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.things import pageview
+from worker.lengths import USER_AGENT
 from worker.lookups.agents import Agents
 from worker.lookups.devices import CLASSES
-from worker.steps.lengths import USER_AGENT
 from worker.steps.put_agent import put_agent
 
 AGENTS = Agents()

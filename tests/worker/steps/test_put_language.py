@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.things import pageview
-from worker.steps.lengths import LANGUAGE
+from worker.lengths import LANGUAGE
 from worker.steps.put_language import parse_language, put_language
 
 

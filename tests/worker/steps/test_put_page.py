@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.things import pageview
-from worker.steps.lengths import PATH, QUERY, UTM
+from worker.lengths import PATH, QUERY, UTM
 from worker.steps.put_page import parse_page, put_page
 
 ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"

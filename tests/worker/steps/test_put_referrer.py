@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shared.hostnames import normalise
 from tests.worker.things import pageview
-from worker.steps.lengths import REFERRER
+from worker.lengths import REFERRER
 from worker.steps.put_referrer import parse_referrer, put_referrer
 
 

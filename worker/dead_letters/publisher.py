@@ -20,9 +20,8 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 from shared import dead_letters, message, metrics, properties, queue
 from shared.pageview import join, pack_item
 from shared.seal import Sealer
-from worker import outcome_rows
-from worker.judge import Judged, Poison, accepted_at
-from worker.poison import PoisonGuard
+from worker.dead_letters.limiter import DeadLetterLimiter
+from worker.delivery import Poison, ProcessedMessage, accepted_at, part_headers
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ _LONGEST_PAUSE_S: Final = 10.0
 _QUIET_S: Final = 60.0
 
 
-class Reasons:
+class ReasonLog:
     """Tells each kind of reason once in the log, and again when it comes back after a quiet minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,53 +48,53 @@ class Reasons:
         self._last_s[reason] = now
 
 
-class Gravedigger:
+class DeadLetterPublisher:
     """Puts what is poison into the dead-letter queue, for as long as it takes; cancelling is the way out."""
 
-    def __init__(self, connection: AbstractConnection, sealer: Sealer, guard: PoisonGuard) -> None:
+    def __init__(self, connection: AbstractConnection, sealer: Sealer, limiter: DeadLetterLimiter) -> None:
         self._connection = connection
         self._sealer = sealer
-        self._guard = guard
-        self._reasons = Reasons()
+        self._limiter = limiter
+        self._reasons = ReasonLog()
         self._channel: AbstractChannel | None = None
         self._worker = socket.gethostname()
 
-    async def bury(self, batch: Sequence[Judged]) -> None:
+    async def publish(self, batch: Sequence[ProcessedMessage]) -> None:
         """Set aside all that is poison in some messages; returns once each of it is confirmed."""
         letters = []
-        for judged in batch:
-            for poison in judged.poison:
+        for processed in batch:
+            for poison in processed.poison:
                 self._reasons.met(poison.reason)
                 if not poison.admitted:
-                    await self._guard.admit(1 if poison.position is not None else judged.poisoned)
-                letters.append(self._letter(judged, poison))
+                    await self._limiter.admit(1 if poison.position is not None else processed.poisoned)
+                letters.append(self._letter(processed, poison))
         await self._until_confirmed(letters)
-        for judged in batch:
-            for poison in judged.poison:
+        for processed in batch:
+            for poison in processed.poison:
                 metrics.DEAD_LETTERS.labels(poison.reason.partition(":")[0]).inc()
 
-    def _letter(self, judged: Judged, poison: Poison) -> aio_pika.Message:
+    def _letter(self, processed: ProcessedMessage, poison: Poison) -> aio_pika.Message:
         """Make a dead letter; an unopenable message goes as it came, which is sealed."""
-        epitaph: dict[str, str | int] = {
+        death: dict[str, str | int] = {
             dead_letters.REASON: poison.reason,
             dead_letters.DIED_AT: datetime.now(UTC).isoformat(timespec="milliseconds"),
             dead_letters.WORKER: self._worker,
             dead_letters.LETTER_ID: str(uuid.uuid4()),
         }
-        if poison.position is None or judged.headers is None:
+        if poison.position is None or processed.headers is None:
             return aio_pika.Message(
-                judged.message.body,
+                processed.message.body,
                 # aiormq would make one up, and nothing would tell that a replay is of the same message.
-                message_id=judged.message.message_id or str(outcome_rows.key_of(judged).batch_id),
+                message_id=processed.message.message_id or str(processed.key.batch_id),
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                content_type=judged.message.content_type,
-                type=judged.message.type,
-                timestamp=accepted_at(judged.message),
-                headers={**properties.portable(judged.message.headers), **epitaph},
+                content_type=processed.message.content_type,
+                type=processed.message.type,
+                timestamp=accepted_at(processed.message),
+                headers={**properties.portable(processed.message.headers), **death},
             )
-        headers = outcome_rows.part_headers(judged.headers, poison.position)
-        letter = message.build(headers, join([pack_item(poison.item)]), self._sealer, epitaph)
-        letter.timestamp = judged.message.timestamp  # outcomes go by the day on which it was accepted
+        headers = part_headers(processed.headers, poison.position)
+        letter = message.build(headers, join([pack_item(poison.item)]), self._sealer, death)
+        letter.timestamp = processed.message.timestamp  # outcomes go by the day on which it was accepted
         return letter
 
     async def _until_confirmed(self, letters: Sequence[aio_pika.Message]) -> None:

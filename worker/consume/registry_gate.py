@@ -10,7 +10,7 @@ from typing import Final
 from shared import metrics
 from shared.registry import Replica
 from shared.registry.poll import Poller
-from worker.lookups.knowledge import Knowledge
+from worker.lookups.lookups import Lookups
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +22,16 @@ _PAUSE_S: Final = 1.0
 _QUIET_S: Final = 3.0
 
 
-class Gate:
+class RegistryGate:
     """Compares messages' registry version with what this worker knows, and fetches what is missing.
 
     A change is known once it is in the replica and the rules in it are compiled.
     """
 
-    def __init__(self, registry: Replica, poller: Poller, knowledge: Knowledge) -> None:
+    def __init__(self, registry: Replica, poller: Poller, lookups: Lookups) -> None:
         self._registry = registry
         self._poller = poller
-        self._knowledge = knowledge
+        self._lookups = lookups
         self._known = 0
         self._compiling = asyncio.Lock()
         self._asking: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class Gate:
     async def _compile(self) -> None:
         async with self._compiling:
             version = self._registry.version
-            await asyncio.to_thread(self._knowledge.refresh)
+            await asyncio.to_thread(self._lookups.refresh)
             self._known = version
 
     async def run(self) -> None:

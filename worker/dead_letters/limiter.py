@@ -26,7 +26,7 @@ PER_GOOD: Final = 0.05
 _POLL_S: Final = 0.5
 
 
-class PoisonGuard:
+class DeadLetterLimiter:
     """Allows a worker to write dead letters, or keeps it waiting."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

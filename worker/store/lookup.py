@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any, Final
 
 from shared.clickhouse import ClickHouse
-from worker import outcome_rows
-from worker.judge import Judged
-from worker.outcome_rows import Earlier
-from worker.retry import Retry
+from worker.delivery import ProcessedMessage
+from worker.store import outcomes
+from worker.store.outcomes import Earlier
+from worker.store.retry import Retry
 
 #: Query ids of all inserts begin so; `system.processes` tells by them which are running.
 QUERY_PREFIX: Final = "hitline-insert-"
@@ -28,17 +28,17 @@ _MARGIN: Final = timedelta(seconds=1)
 Found = dict[tuple[bytes, int], bytes]
 
 
-class Finder:
+class DuplicateLookup:
     """Looks up; retries for ever, within the life of its caller's task."""
 
     def __init__(self, clickhouse: ClickHouse, retry: Retry) -> None:
         self._clickhouse = clickhouse
         self._retry = retry
 
-    async def stored_of(self, judged: Sequence[Judged]) -> Found:
+    async def stored_of(self, processed: Sequence[ProcessedMessage]) -> Found:
         """Return which pageviews of these messages are stored, wherever they came from."""
-        spans = [each.span for each in judged if each.span is not None]
-        ids = {each.headers.batch_id.bytes for each in judged if each.headers is not None and each.span is not None}
+        spans = [each.span for each in processed if each.span is not None]
+        ids = {each.headers.batch_id.bytes for each in processed if each.headers is not None and each.span is not None}
         if not spans:
             return {}
         return await self.stored(ids, (min(first for first, _ in spans), max(last for _, last in spans)))
@@ -64,18 +64,18 @@ class Finder:
         )
         return {(batch_id.bytes, position): site_id.bytes for batch_id, position, site_id in result.result_rows}
 
-    async def counted(self, judged: Sequence[Judged]) -> Earlier:
+    async def counted(self, processed: Sequence[ProcessedMessage]) -> Earlier:
         """Return what outcomes say already of these messages."""
-        keys = [outcome_rows.key_of(each) for each in judged]
+        keys = [each.key for each in processed]
         days = {"days": sorted({key.day for key in keys})}
         rows: list[Sequence[Any]] = []
         for ids in _quoted({key.batch_id for key in keys}):
             rows += await self._retry.forever(partial(self._counted_once, ids, days))
-        return outcome_rows.read_earlier(rows)
+        return outcomes.read_earlier(rows)
 
     async def _counted_once(self, ids: str, days: dict[str, list[date]]) -> Sequence[Sequence[Any]]:
         result = await self._clickhouse.query(
-            f"SELECT {outcome_rows.EARLIER_COLUMNS} FROM hitline.outcomes_raw FINAL"  # noqa: S608 - as above
+            f"SELECT {outcomes.EARLIER_COLUMNS} FROM hitline.outcomes_raw FINAL"  # noqa: S608 - as above
             f" WHERE day IN {{days:Array(Date)}} AND batch_id IN ({ids})",
             days,
         )

@@ -13,16 +13,17 @@ from shared import queue
 from shared.message import MAX_PAGEVIEWS
 from shared.seal import Opener, Sealer
 from tests import parts
-from tests.worker.test_poison import Clock
-from worker.bury import Gravedigger, Reasons
-from worker.judge import Judged, open_message
-from worker.poison import BURST, PoisonGuard
-from worker.settle import _in_groups
+from tests.worker.dead_letters.test_limiter import Clock
+from worker.consume.process import open_message
+from worker.dead_letters.limiter import BURST, DeadLetterLimiter
+from worker.dead_letters.publisher import DeadLetterPublisher, ReasonLog
+from worker.delivery import ProcessedMessage
+from worker.store.settle import _in_groups
 
 KEY = b"k" * 32
 
 
-def unopenable(pageviews: int) -> Judged:
+def unopenable(pageviews: int) -> ProcessedMessage:
     message = SimpleNamespace(
         headers={"pageviews": pageviews},
         timestamp=None,
@@ -32,14 +33,14 @@ def unopenable(pageviews: int) -> Judged:
         type=None,
         redelivered=False,
     )
-    judged = open_message(message, Opener((KEY,)))
-    assert isinstance(judged, Judged)
-    return judged
+    processed = open_message(message, Opener((KEY,)))
+    assert isinstance(processed, ProcessedMessage)
+    return processed
 
 
 def test_a_reason_is_told_once_and_again_after_a_quiet_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    reasons = Reasons(clock)
+    reasons = ReasonLog(clock)
     for seconds in (0, 59, 59):
         clock.now += seconds
         reasons.met("key 12ab is not in HITLINE_QUEUE_KEYS")
@@ -57,26 +58,26 @@ async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(
 ) -> None:
     admitted: list[int] = []
 
-    class Counting(PoisonGuard):
+    class Counting(DeadLetterLimiter):
         async def admit(self, pageviews: int = 1) -> None:
             admitted.append(pageviews)
 
-    async with gravedigger(queues, Counting()) as digger:
-        await digger.bury([unopenable(100), unopenable(1)])
+    async with publisher(queues, Counting()) as digger:
+        await digger.publish([unopenable(100), unopenable(1)])
     assert admitted == [100, 1]
     assert await parts.depth(queues.amqp_url, queue.DEAD_QUEUE) == 2
     assert len([record for record in caplog.records if "hitline dead list" in record.message]) == 1
 
 
 @asynccontextmanager
-async def gravedigger(broker: RabbitMQNode, guard: PoisonGuard) -> AsyncIterator[Gravedigger]:
+async def publisher(broker: RabbitMQNode, guard: DeadLetterLimiter) -> AsyncIterator[DeadLetterPublisher]:
     connection = await queue.connect([broker.amqp_url], "hitline tests")
     async with connection:
-        yield Gravedigger(connection, Sealer((KEY,)), guard)
+        yield DeadLetterPublisher(connection, Sealer((KEY,)), guard)
 
 
 def test_a_large_message_is_set_aside_by_itself() -> None:
     sizes = [20, 30, 1, MAX_PAGEVIEWS, MAX_PAGEVIEWS, 1]
-    groups = [[judged.poisoned for judged in group] for group in _in_groups([unopenable(size) for size in sizes])]
+    groups = [[processed.poisoned for processed in group] for group in _in_groups([unopenable(size) for size in sizes])]
     assert groups == [[20, 30], [1], [MAX_PAGEVIEWS], [MAX_PAGEVIEWS], [1]]
     assert MAX_PAGEVIEWS < BURST  # one alone never pauses

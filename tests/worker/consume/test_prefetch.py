@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.prefetch import FIRST, LARGEST, MAX_SEALED_BYTES, Prefetch
+from worker.consume.prefetch import FIRST, LARGEST, MAX_SEALED_BYTES, Prefetch
 
 
 def after(pageviews: int, sealed_bytes: int) -> int:

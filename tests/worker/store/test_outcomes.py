@@ -10,21 +10,23 @@ from typing import Any
 
 from shared.message import Headers
 from shared.outcomes import Outcome
-from worker.judge import End, Judged
-from worker.outcome_rows import NOTHING_EARLIER, Earlier, outcome_row, read_earlier
-from worker.write import _leave_out_replayed
+from worker.delivery import PageviewOutcome, ProcessedMessage
+from worker.store.outcomes import NOTHING_EARLIER, Earlier, outcome_row, read_earlier
+from worker.store.write import _leave_out_replayed
 
 BATCH = uuid.UUID(int=7)
 MINUTE = 1_780_000_020
-STORED = End(MINUTE, b"s" * 16, b"c" * 16, Outcome.STORED)
-DEAD = End(MINUTE, bytes(16), b"c" * 16, Outcome.DEAD_LETTERED)
+STORED = PageviewOutcome(MINUTE, b"s" * 16, b"c" * 16, Outcome.STORED)
+DEAD = PageviewOutcome(MINUTE, bytes(16), b"c" * 16, Outcome.DEAD_LETTERED)
 
 
-def judged(ends: list[End], *, part_of: int | None = None) -> Judged:
+def processed(ends: list[PageviewOutcome], *, part_of: int | None = None) -> ProcessedMessage:
     """A message with these ends, or the replay of the pageview at position `part_of`."""
     message = SimpleNamespace(timestamp=datetime(2026, 5, 28, tzinfo=UTC), headers={}, redelivered=True, body=b"")
     first, repeated = (0, False) if part_of is None else (part_of, True)
-    return Judged(message, Headers(BATCH, len(ends), 0, first, repeated), ends=dict(enumerate(ends, first)))
+    return ProcessedMessage(
+        message, Headers(BATCH, len(ends), 0, first, repeated), outcomes=dict(enumerate(ends, first))
+    )
 
 
 class Table:
@@ -42,7 +44,7 @@ class Table:
             for row in self.rows.values()
         )  # fmt: skip
 
-    def put(self, delivery: Judged, earlier: Earlier | None = None) -> None:
+    def put(self, delivery: ProcessedMessage, earlier: Earlier | None = None) -> None:
         earlier = self.earlier() if earlier is None else earlier
         _leave_out_replayed([delivery], earlier)
         row = outcome_row(delivery, earlier)
@@ -58,34 +60,34 @@ class Table:
 
 def test_a_replayed_pageview_is_taken_back_from_the_dead() -> None:
     table = Table()
-    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
+    table.put(processed([STORED, DEAD]), NOTHING_EARLIER)
     assert table.totals() == {"stored": 1, "dead_lettered": 1}
-    table.put(judged([STORED], part_of=1))
-    table.put(judged([STORED], part_of=1))  # a second letter of it
+    table.put(processed([STORED], part_of=1))
+    table.put(processed([STORED], part_of=1))  # a second letter of it
     assert table.totals() == {"stored": 2}
 
 
 def test_one_that_dies_again_and_again_is_dead_once() -> None:
     table = Table()
-    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
+    table.put(processed([STORED, DEAD]), NOTHING_EARLIER)
     for other in (DEAD, DEAD._replace(client_id=b"d" * 16), DEAD):
-        table.put(judged([other], part_of=1))
+        table.put(processed([other], part_of=1))
         assert table.totals() == {"stored": 1, "dead_lettered": 1}
-    table.put(judged([STORED], part_of=1))
+    table.put(processed([STORED], part_of=1))
     assert table.totals() == {"stored": 2}
 
 
 def test_a_message_that_comes_again_after_a_replay_leaves_it_alone() -> None:
     table = Table()
-    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
-    table.put(judged([STORED], part_of=1))
-    table.put(judged([STORED, STORED]))
+    table.put(processed([STORED, DEAD]), NOTHING_EARLIER)
+    table.put(processed([STORED], part_of=1))
+    table.put(processed([STORED, STORED]))
     assert table.totals() == {"stored": 2}
 
 
 def test_a_letter_whose_message_came_to_another_end_later_counts_nothing() -> None:
     table = Table()
-    table.put(judged([STORED, DEAD]), NOTHING_EARLIER)
-    table.put(judged([STORED, STORED]))  # a worker with the right key
-    table.put(judged([STORED], part_of=1))
+    table.put(processed([STORED, DEAD]), NOTHING_EARLIER)
+    table.put(processed([STORED, STORED]))  # a worker with the right key
+    table.put(processed([STORED], part_of=1))
     assert table.totals() == {"stored": 2}

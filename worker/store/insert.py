@@ -21,12 +21,12 @@ from typing import Final
 
 from shared import metrics
 from shared.clickhouse import ClickHouse
-from worker.batch import Placed, token_of
-from worker.failures import is_too_large, kind_of, poison_cause
-from worker.find import QUERY_PREFIX, Finder
-from worker.poison import PoisonGuard
-from worker.retry import Retry
+from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
+from worker.store.batch import PositionedRow, deduplication_token
+from worker.store.errors import is_too_large, kind_of, poison_cause
+from worker.store.lookup import QUERY_PREFIX, DuplicateLookup
+from worker.store.retry import Retry
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _SETTINGS: Final = {
 class PoisonRow(Exception):
     """ClickHouse refuses this one row for a listed cause."""
 
-    def __init__(self, row: Placed, cause: str) -> None:
+    def __init__(self, row: PositionedRow, cause: str) -> None:
         super().__init__(cause)
         self.row = row
         self.cause = cause
@@ -59,16 +59,18 @@ class PoisonRow(Exception):
 class Inserter:
     """Inserts rows; retries for ever, within the life of its caller's task."""
 
-    def __init__(self, clickhouse: ClickHouse, retry: Retry, finder: Finder, guard: PoisonGuard) -> None:
+    def __init__(
+        self, clickhouse: ClickHouse, retry: Retry, duplicates: DuplicateLookup, limiter: DeadLetterLimiter
+    ) -> None:
         self._clickhouse = clickhouse
         self._retry = retry
-        self._finder = finder
-        self._guard = guard
+        self._duplicates = duplicates
+        self._limiter = limiter
         self._running: str | None = None
         # In every query id, so that an operator can tell whose insert is running.
         self._name = f"{QUERY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
 
-    async def insert(self, rows: Sequence[Placed], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
+    async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
         """Insert all of `rows` and return those that ClickHouse refuses for what they are.
 
         `span`: earliest and latest pageview time among them in milliseconds; `again`: some of them may have been
@@ -80,8 +82,8 @@ class Inserter:
         swallowed = False
         while missing:
             try:
-                await self._insert_once(missing, uuid.uuid4().hex if swallowed else token_of(missing))
-            except Exception as error:  # noqa: BLE001 - judged by the table in failures.py
+                await self._insert_once(missing, uuid.uuid4().hex if swallowed else deduplication_token(missing))
+            except Exception as error:  # noqa: BLE001 - processed by the table in failures.py
                 cause = poison_cause(error)
                 if cause is None:
                     again = True
@@ -101,22 +103,22 @@ class Inserter:
         return []
 
     async def _bisect(
-        self, rows: Sequence[Placed], span: tuple[int, int], cause: str, *, again: bool
+        self, rows: Sequence[PositionedRow], span: tuple[int, int], cause: str, *, again: bool
     ) -> list[PoisonRow]:
         if not rows:
             return []
         if len(rows) == 1:
             # Here already, so that a batch of nothing but poison does not take thousands of inserts to tell.
-            await self._guard.admit()
+            await self._limiter.admit()
             return [PoisonRow(rows[0], cause)]
         return await self._in_halves(rows, span, again=again)
 
-    async def _in_halves(self, rows: Sequence[Placed], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
+    async def _in_halves(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
         middle = len(rows) // 2
         halves = rows[:middle], rows[middle:]
         return [refused for half in halves for refused in await self.insert(half, span, again=again)]
 
-    async def _insert_once(self, rows: Sequence[Placed], token: str) -> None:
+    async def _insert_once(self, rows: Sequence[PositionedRow], token: str) -> None:
         began = time.perf_counter()
         query_id = f"{self._name}{uuid.uuid4()}"
         self._running = query_id
@@ -139,12 +141,14 @@ class Inserter:
         metrics.INSERT_ROWS.observe(len(rows))
         metrics.INSERT_SECONDS.observe(time.perf_counter() - began)
 
-    async def _missing(self, rows: Sequence[Placed], span: tuple[int, int], *, wait: bool = True) -> list[Placed]:
-        found = await self._finder.stored({row.batch_id for row in rows}, span, wait=wait)
+    async def _missing(
+        self, rows: Sequence[PositionedRow], span: tuple[int, int], *, wait: bool = True
+    ) -> list[PositionedRow]:
+        found = await self._duplicates.stored({row.batch_id for row in rows}, span, wait=wait)
         return [row for row in rows if (row.batch_id, row.position) not in found]
 
     async def kill_running(self) -> None:
-        """End the insert under way, if any: its batch is given up and its messages will come again."""
+        """PageviewOutcome the insert under way, if any: its batch is given up and its messages will come again."""
         query_id, self._running = self._running, None
         if query_id is None:
             return

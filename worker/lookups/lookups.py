@@ -15,7 +15,7 @@ from worker.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 
-class Knowledge:
+class Lookups:
     """The registry, geo databases, spam lists and exclusions that the steps ask.
 
     Building it loads every file (a second or so); `refresh` takes up what changed since.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from shared import metrics
-from worker.failures import kind_of
+from worker.store.errors import kind_of
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

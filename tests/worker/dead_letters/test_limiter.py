@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from shared import metrics
-from worker.poison import BURST, PER_GOOD, PER_MINUTE, PoisonGuard
+from worker.dead_letters.limiter import BURST, PER_GOOD, PER_MINUTE, DeadLetterLimiter
 
 
 class Clock:
@@ -18,11 +18,11 @@ class Clock:
         return self.now
 
 
-async def admitted(guard: PoisonGuard, most: int) -> int:
+async def admitted(limiter: DeadLetterLimiter, most: int) -> int:
     for count in range(most):
         try:
             async with asyncio.timeout(0.01):
-                await guard.admit()
+                await limiter.admit()
         except TimeoutError:
             return count
     return most
@@ -30,19 +30,19 @@ async def admitted(guard: PoisonGuard, most: int) -> int:
 
 async def test_a_burst_is_admitted_and_then_some_a_minute() -> None:
     clock = Clock()
-    guard = PoisonGuard(clock)
-    assert await admitted(guard, 2_000) == BURST
+    limiter = DeadLetterLimiter(clock)
+    assert await admitted(limiter, 2_000) == BURST
     clock.now += 60
-    assert await admitted(guard, 2_000) == PER_MINUTE
+    assert await admitted(limiter, 2_000) == PER_MINUTE
 
 
 @pytest.mark.parametrize(("good_for_each", "pauses"), [(1 / PER_GOOD, False), (0.5 / PER_GOOD, True)])
 async def test_poison_among_enough_good_pageviews_never_pauses(good_for_each: float, pauses: bool) -> None:
-    guard = PoisonGuard(Clock())
+    limiter = DeadLetterLimiter(Clock())
     count = 0
     for _ in range(5_000):
-        guard.saw_good(round(good_for_each))
-        if not await admitted(guard, 1):
+        limiter.saw_good(round(good_for_each))
+        if not await admitted(limiter, 1):
             break
         count += 1
     assert (count < 5_000) is pauses
@@ -50,17 +50,17 @@ async def test_poison_among_enough_good_pageviews_never_pauses(good_for_each: fl
 
 async def test_messages_count_for_their_pageviews_and_none_is_too_large() -> None:
     clock = Clock()
-    guard = PoisonGuard(clock)
+    limiter = DeadLetterLimiter(clock)
     for _ in range(3):
         async with asyncio.timeout(0.01):
-            await guard.admit(400)
-    assert await admitted(guard, 1) == 0
+            await limiter.admit(400)
+    assert await admitted(limiter, 1) == 0
     clock.now += (200 + 1) / PER_MINUTE * 60
-    assert await admitted(guard, 2) == 1
+    assert await admitted(limiter, 2) == 1
 
 
 async def test_a_pause_ends_when_its_batch_is_given_up() -> None:
-    guard = PoisonGuard(Clock())
-    await guard.admit(round(BURST))
-    assert await admitted(guard, 1) == 0
+    limiter = DeadLetterLimiter(Clock())
+    await limiter.admit(round(BURST))
+    assert await admitted(limiter, 1) == 0
     assert metrics.PAUSED.labels("poison")._value.get() == 0

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import date
 from typing import Any, Final, NamedTuple
 
-from shared.message import Headers
 from shared.outcomes import Outcome
-from worker.judge import End, Judged, accepted_at
+from worker.delivery import PageviewOutcome, ProcessedMessage
 
 COLUMNS: Final = (
     "batch_id", "part", "day", "minutes", "sites", "clients", "outcomes", "counts", "dead_positions", "dead_entries",
@@ -20,46 +18,11 @@ COLUMN_TYPES: Final = (
 )  # fmt: skip
 
 
-class RowKey(NamedTuple):
-    """What names a message's row: a redelivery has the same, and replaces it.
-
-    Part 0 is a message as it was accepted.  The dead letter of a single pageview is a part of its own, its position
-    plus 1, when it is replayed; its row takes back what part 0 counted it as, so that every pageview has one end.
-    """
-
-    batch_id: uuid.UUID
-    part: int
-    day: date
-
-
-def key_of(judged: Judged) -> RowKey:
-    """Return the key of a message, openable or not."""
-    message: Any = judged.message
-    headers = judged.headers
-    # The broker's copy of the publisher's clock: the same at each delivery, whatever is made of the body.
-    day = accepted_at(message).date()
-    if headers is not None:
-        return RowKey(headers.batch_id, headers.first_position + 1 if headers.repeated else 0, day)
-    given = message.headers or {}
-    position = given.get("first_position")
-    if given.get("repeated") is True and type(position) is int and 0 <= position < 65_535:
-        return RowKey(_batch_id(message), position + 1, day)
-    return RowKey(_batch_id(message), 0, day)
-
-
-def _batch_id(message: Any) -> uuid.UUID:
-    try:
-        return uuid.UUID(message.message_id)
-    except (ValueError, TypeError, AttributeError):
-        # Nothing names it: its body does, so that a redelivery counts it under the same name.
-        return uuid.uuid5(uuid.NAMESPACE_OID, message.body.hex())
-
-
-def outcome_row(judged: Judged, earlier: Earlier) -> list[Any]:
+def outcome_row(processed: ProcessedMessage, earlier: Earlier) -> list[Any]:
     """Return the row of a message; `earlier` is what is known of messages that were seen before."""
-    key = key_of(judged)
-    counts = judged.counts()
-    dead = dead_ends(judged)
+    key = processed.key
+    counts = processed.counts()
+    dead = dead_ends(processed)
     if key.part > 0:
         dead = {}
         place = key.batch_id, key.part - 1
@@ -83,11 +46,11 @@ def outcome_row(judged: Judged, earlier: Earlier) -> list[Any]:
     ]
 
 
-def dead_ends(judged: Judged) -> dict[int, End]:
+def dead_ends(processed: ProcessedMessage) -> dict[int, PageviewOutcome]:
     """Return the ends, by position, of pageviews that are dead-lettered one by one (not with a whole message)."""
-    if judged.headers is None:
+    if processed.headers is None:
         return {}
-    return {position: end for position, end in judged.ends.items() if end.outcome is Outcome.DEAD_LETTERED}
+    return {position: end for position, end in processed.outcomes.items() if end.outcome is Outcome.DEAD_LETTERED}
 
 
 class Earlier(NamedTuple):
@@ -96,9 +59,9 @@ class Earlier(NamedTuple):
     #: Messages that were counted.
     counted: set[uuid.UUID]
     #: Pageviews that were counted as dead-lettered with their message.
-    died: dict[tuple[uuid.UUID, int], End]
+    died: dict[tuple[uuid.UUID, int], PageviewOutcome]
     #: Pageviews that were replayed since, which took this end back.
-    replayed: dict[tuple[uuid.UUID, int], End]
+    replayed: dict[tuple[uuid.UUID, int], PageviewOutcome]
 
 
 NOTHING_EARLIER: Final = Earlier(set(), {}, {})
@@ -110,7 +73,7 @@ def read_earlier(rows: Iterable[Sequence[Any]]) -> Earlier:
     earlier = Earlier(set(), {}, {})
     for batch_id, part, minutes, sites, clients, outcomes, counts, positions, entries in rows:
         ends = [
-            End(int(minute.timestamp()), site.bytes, client.bytes, Outcome(outcome))
+            PageviewOutcome(int(minute.timestamp()), site.bytes, client.bytes, Outcome(outcome))
             for minute, site, client, outcome in zip(minutes, sites, clients, outcomes, strict=True)
         ]
         if part == 0:
@@ -121,8 +84,3 @@ def read_earlier(rows: Iterable[Sequence[Any]]) -> Earlier:
             if part > 0 and count <= 0:  # 0: it died again, and came to the same end
                 earlier.replayed[batch_id, part - 1] = end
     return earlier
-
-
-def part_headers(headers: Headers, position: int) -> Headers:
-    """Return the headers under which one pageview of a message is set aside, and later replayed."""
-    return Headers(headers.batch_id, 1, headers.registry_version, first_position=position, repeated=True)

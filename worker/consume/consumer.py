@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from shared import metrics, queue
-from worker.batch import FLUSH_BYTES, Batch
-from worker.insert import Inserter
-from worker.judge import Judged
-from worker.prefetch import Prefetch
-from worker.write import BatchWriter
+from worker.consume.prefetch import Prefetch
+from worker.delivery import ProcessedMessage
+from worker.store.batch import FLUSH_BYTES, Batch
+from worker.store.insert import Inserter
+from worker.store.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ class ChannelLost(Exception):
 class Judge(Protocol):
     """What a session needs to know about messages."""
 
-    def judge(self, message: Any, when_ready: Callable[[], None]) -> Judged | None:
+    def judge(self, message: Any, when_ready: Callable[[], None]) -> ProcessedMessage | None:
         """Return the verdict on a message; None: not now, `when_ready` will be called when it is worth trying again."""
 
 
-class Session:
+class Consumer:
     """Consumes on one channel until it is lost or the worker is asked to stop."""
 
     def __init__(
@@ -113,18 +113,18 @@ class Session:
         """Move messages from the inbox to the batch until that is full; then nothing more is taken."""
         while self._inbox and not self._lost and not self._full():
             message = self._inbox[0]
-            judged = self._judge.judge(message, self._wake.set)
-            if judged is None:
+            processed = self._judge.judge(message, self._wake.set)
+            if processed is None:
                 self._leave_to_others()
                 return
-            if self._batch is not None and self._batch.overlaps(judged):
+            if self._batch is not None and self._batch.overlaps(processed):
                 self._batch.closed = True
                 return
             self._inbox.popleft()
             metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
-            self._prefetch.saw(len(judged.ends), len(message.body))
+            self._prefetch.saw(len(processed.outcomes), len(message.body))
             self._batch = self._batch or Batch(time.monotonic())
-            self._batch.add(judged)
+            self._batch.add(processed)
             metrics.ROWS_WAITING.set(self._batch.rows)
             await asyncio.sleep(0)  # heartbeats and acknowledgements must not wait for a long inbox
 
@@ -135,7 +135,7 @@ class Session:
         now = time.monotonic()
         self._patience_ends = self._patience_ends or now + _PATIENCE_S
         if now >= self._patience_ends:
-            log.warning("leaving %d messages, which can't be judged now, to be delivered again", len(self._inbox))
+            log.warning("leaving %d messages, which can't be processed now, to be delivered again", len(self._inbox))
             self._held -= len(self._inbox)
             self._inbox.clear()
 
@@ -156,7 +156,7 @@ class Session:
 
     async def _write(self, batch: Batch) -> None:
         await self._writer.write(batch)
-        self._held -= len(batch.judged)
+        self._held -= len(batch.processed)
 
     async def _adapt_prefetch(self) -> None:
         """Consume anew with another prefetch, which the broker applies to new consumers only."""

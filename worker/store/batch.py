@@ -1,4 +1,4 @@
-"""A batch: judged messages whose rows go to ClickHouse in one insert, and which are acknowledged together."""
+"""A batch: processed messages whose rows go to ClickHouse in one insert, and which are acknowledged together."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from worker.judge import Judged
-from worker.outcome_rows import key_of
+from worker.delivery import ProcessedMessage
 from worker.row import Row
 
 #: A batch is full at this many bytes of opened messages, whatever the number of its rows: sealed ones tell little,
@@ -17,7 +16,7 @@ from worker.row import Row
 FLUSH_BYTES: Final = 32 * 1024 * 1024
 
 
-class Placed(NamedTuple):
+class PositionedRow(NamedTuple):
     """A row with its place in the queue's messages: the identity under which it is looked up."""
 
     row: Row
@@ -25,7 +24,7 @@ class Placed(NamedTuple):
     position: int
 
 
-def token_of(rows: Sequence[Placed]) -> str:
+def deduplication_token(rows: Sequence[PositionedRow]) -> str:
     """Return the deduplication token of exactly these rows in this order.
 
     A token that was used for other rows would make ClickHouse swallow these, so it depends on every single one.
@@ -38,49 +37,49 @@ def token_of(rows: Sequence[Placed]) -> str:
 
 
 class Batch:
-    """Gathers judged messages; once it is handed to the writer nothing is added any more."""
+    """Gathers processed messages; once it is handed to the writer nothing is added any more."""
 
     def __init__(self, started: float) -> None:
         #: Monotonic time of the first message.
         self.started = started
-        self.judged: list[Judged] = []
+        self.processed: list[ProcessedMessage] = []
         #: Full for another reason than its size.
         self.closed = False
         self._parts: defaultdict[uuid.UUID, set[int]] = defaultdict(set)
         self.rows = 0
         self.bytes = 0
 
-    def add(self, judged: Judged) -> None:
+    def add(self, processed: ProcessedMessage) -> None:
         """Add a message that does not overlap."""
-        if judged.seen_before:
-            key = key_of(judged)
+        if processed.seen_before:
+            key = processed.key
             self._parts[key.batch_id].add(key.part)
-        self.judged.append(judged)
-        self.rows += len(judged.rows)
-        self.bytes += judged.size
+        self.processed.append(processed)
+        self.rows += len(processed.rows)
+        self.bytes += processed.size
 
-    def overlaps(self, judged: Judged) -> bool:
+    def overlaps(self, processed: ProcessedMessage) -> bool:
         """Tell whether another delivery of the same pageviews is in the batch.
 
         One dead letter written twice, say, and both replayed; or one that is replayed while the message that it came
         from is delivered again.  What becomes of the first must be stored and counted before the other is looked up.
         """
-        if not judged.seen_before:
+        if not processed.seen_before:
             return False
-        key = key_of(judged)
+        key = processed.key
         parts = self._parts.get(key.batch_id, set())
         return key.part in parts or 0 in parts or (key.part == 0 and bool(parts))
 
     def span(self) -> tuple[int, int]:
         """Return the earliest and latest pageview time of the batch, in milliseconds."""
-        spans = [judged.span for judged in self.judged if judged.span is not None]
+        spans = [processed.span for processed in self.processed if processed.span is not None]
         return min(first for first, _ in spans), max(last for _, last in spans)
 
-    def placed(self) -> list[Placed]:
+    def positioned_rows(self) -> list[PositionedRow]:
         """Return all rows in their order."""
         return [
-            Placed(row, judged.headers.batch_id.bytes, position)
-            for judged in self.judged
-            if judged.headers is not None
-            for position, row in judged.rows.items()
+            PositionedRow(row, processed.headers.batch_id.bytes, position)
+            for processed in self.processed
+            if processed.headers is not None
+            for position, row in processed.rows.items()
         ]
