@@ -1,4 +1,6 @@
-"""Installs a Debian or Ubuntu package as root, and keeps its services from starting, now and later."""
+"""Install a Debian or Ubuntu package as root, and keep its services from starting, now and at boot."""
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -16,18 +18,21 @@ _UNIT_DIRS = ("/lib/systemd/system", "/usr/lib/systemd/system")
 
 
 def can_install() -> bool:
-    """Whether this process may install packages here."""
+    """Return whether this process may install packages here."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install(package: str, units: list[str], say: Callable[[str], None]) -> None:
-    """Installs a package; the `units` it brings stay stopped and disabled. SetupError when it fails."""
+    """Install a package; the `units` that it brings stay stopped and disabled.
+
+    Raises SetupError with apt's last lines when that fails.
+    """
     foreign = [unit for unit in units if _has_unit(unit)]
     say(f"installing the package {package} (once; a minute or so) ...")
     with services_kept_from_starting():
-        # Mends what an interrupted installation left; does nothing otherwise.
+        # Repairs what an interrupted installation left behind; otherwise a no-op.
         _run(["dpkg", "--configure", "-a"])
-        # A list that cannot be had need not be the one that matters: the installation itself decides.
+        # One unreachable package list may not matter: whether the installation works decides.
         _run(["apt-get", "-q", "update"])
         done = _run(["apt-get", "-q", "-y", "--no-install-recommends", "install", package])
     if done.returncode != 0:
@@ -39,9 +44,9 @@ def install(package: str, units: list[str], say: Callable[[str], None]) -> None:
 
 @contextlib.contextmanager
 def services_kept_from_starting(policy: Path = POLICY) -> Iterator[None]:
-    """While inside, no package's script starts a service; afterwards the machine's own policy is back."""
+    """Keep package scripts from starting services in this context; afterwards the machine's own policy is restored."""
     saved = policy.with_name(f"{policy.name}.before-hitline")
-    # A launcher killed in here left ours in place: what it saved, if anything, is the machine's own.
+    # If a launcher was killed in here, our policy is still in place, and what it saved is the machine's own.
     if not saved.exists() and policy.exists() and policy.read_text(errors="replace") != _OURS:
         policy.rename(saved)
     policy.write_text(_OURS)
@@ -57,7 +62,7 @@ def services_kept_from_starting(policy: Path = POLICY) -> Iterator[None]:
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     if command[0] == "apt-get":
-        # A machine just booted may be upgrading itself: wait for it.
+        # A machine that has just booted may be upgrading itself: wait for the lock.
         command = [*command[:1], "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0", *command[1:]]
     return subprocess.run(
         command,
@@ -68,7 +73,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         text=True,
         errors="replace",
         check=False,
-        # Ctrl-C would stop dpkg half way and leave the machine's package system to be mended.
+        # In a session of its own: Ctrl-C would stop dpkg halfway and leave a broken package database.
         start_new_session=True,
     )
 
@@ -78,7 +83,7 @@ def _has_unit(unit: str) -> bool:
 
 
 def _disable(units: list[str]) -> None:
-    """Keeps the units from starting at the next boot, also where systemd is not installed (yet)."""
+    """Keep the units from starting at the next boot, even where systemd is not installed (yet)."""
     for unit in filter(_has_unit, units):
         if shutil.which("systemctl"):
             _run(["systemctl", "disable", unit])

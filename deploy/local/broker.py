@@ -1,4 +1,6 @@
-"""Which RabbitMQ the local stack uses: the user's, a private node, or a container."""
+"""Choose the local stack's RabbitMQ: the user's own, a private node, or a container."""
+
+from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
@@ -24,11 +26,11 @@ _WHAT_TO_INSTALL = (
 
 
 class Broker(Protocol):
-    """What the stack needs of a broker, whichever it is."""
+    """What the stack needs of any broker."""
 
     @property
     def kind(self) -> str:
-        """Whose it is, for a person."""
+        """What kind of broker it is, for display."""
 
     @property
     def place(self) -> str:
@@ -36,35 +38,35 @@ class Broker(Protocol):
 
     @property
     def amqp_url(self) -> str:
-        """Where clients connect, password included: not for logs."""
+        """The address for clients, with the password: not for logs."""
 
     @property
     def running(self) -> bool:
-        """False once it died unexpectedly."""
+        """False once it has died unexpectedly."""
 
     @property
     def log(self) -> str:
-        """Its last log lines."""
+        """The last lines of its log."""
 
     def spawn(self) -> None:
-        """Starts it, without waiting."""
+        """Start it, without waiting."""
 
     def wait_until_ready(self) -> None:
-        """Waits until AMQP answers."""
+        """Wait until AMQP answers."""
 
     def stop(self, grace_s: float = 30) -> None:
-        """Stops it, when it is ours to stop."""
+        """Stop it, if the stack started it."""
 
 
 class GivenBroker:
-    """The broker of HITLINE_AMQP_URL: not ours to start or stop."""
+    """The broker of HITLINE_AMQP_URL, which the stack neither starts nor stops."""
 
-    running = True  # the gateway's business: it answers 503 while it is away
+    running = True  # whether it is up is the gateway's concern: it answers 503 while the broker is down
     log = ""
     kind = "yours (HITLINE_AMQP_URL)"
 
     def __init__(self, amqp_url: str) -> None:
-        """`amqp_url`: one address or several, as the setting allows."""
+        """`amqp_url`: one address or several, as in the setting."""
         self.amqp_url = amqp_url
         self.place = ", ".join(map(host_and_port, _addresses(amqp_url)))
 
@@ -75,14 +77,14 @@ class GivenBroker:
         """Nothing to wait for."""
 
     def stop(self, grace_s: float = 30) -> None:
-        """Not ours to stop."""
+        """Nothing to stop."""
 
 
 def choose(path: Path, given_url: str | None, say: Callable[[str], None]) -> Broker:
-    """The broker to use, not started yet; a private one keeps its data in `path`. Raises SetupError."""
+    """Return the broker to use, not yet started; a private one keeps its data in `path`. Raises SetupError."""
     if given_url:
         if reason := why_unusable(given_url):
-            say(f"HITLINE_AMQP_URL is set but not usable: {reason}. Going on with a private RabbitMQ.")
+            say(f"HITLINE_AMQP_URL is set but not usable: {reason}. Using a private RabbitMQ instead.")
         else:
             return GivenBroker(given_url)
     if script_dir() is None and not apt.can_install() and usable():
@@ -92,7 +94,7 @@ def choose(path: Path, given_url: str | None, say: Callable[[str], None]) -> Bro
 
 
 def ensure_rabbitmq(say: Callable[[str], None] = print) -> None:
-    """Makes sure a private node can be started: installs the package when root. Raises SetupError."""
+    """Make sure that a private node can be started: as root, install the package. Raises SetupError."""
     if script_dir() is not None:
         return
     if not apt.can_install():
@@ -103,7 +105,7 @@ def ensure_rabbitmq(say: Callable[[str], None] = print) -> None:
 
 
 def why_unusable(urls: str) -> str:
-    """Empty when one of the addresses lets us in; else what went wrong, without passwords."""
+    """Return what is wrong with every address, without passwords; empty when one of them lets us in."""
     reasons = []
     for url in _addresses(urls):
         if not (reason := asyncio.run(_try_to_connect(url))):
@@ -116,13 +118,13 @@ async def _try_to_connect(url: str) -> str:
     try:
         connection = await aio_pika.connect(url, timeout=5)
     except (OSError, TimeoutError, ValueError, aio_pika.exceptions.AMQPError) as error:
-        return _in_words(error)
+        return _describe(error)
     await connection.close()
     return ""
 
 
-def _in_words(error: Exception) -> str:
-    """Not the exception's own text: some carry the whole URL."""
+def _describe(error: Exception) -> str:
+    """Return a description that is safe to show: the texts of some errors contain the whole URL."""
     if isinstance(error, TimeoutError):
         return "no answer within 5 s"
     if isinstance(error, _REFUSED):
@@ -133,7 +135,7 @@ def _in_words(error: Exception) -> str:
 
 
 def host_and_port(url: str) -> str:
-    """Host and port of a URL, without user and password."""
+    """Return a URL's host and port, without user and password."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 

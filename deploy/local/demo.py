@@ -1,4 +1,6 @@
-"""What the stack needs before its first pageview: schema and topology, a site, a client with a token."""
+"""What the stack needs before its first pageview: schema and topology, a site, and a client with a token."""
+
+from __future__ import annotations
 
 import asyncio
 import json
@@ -17,12 +19,12 @@ CLIENT = "demo"
 
 
 def hitline_command(*arguments: str) -> list[str]:
-    """The console script of this very virtual environment, whatever PATH says."""
+    """Return the command line of this virtual environment's `hitline`, whatever PATH says."""
     return [str(Path(sys.executable).with_name("hitline")), *arguments]
 
 
 def hitline(env: Mapping[str, str], *arguments: str) -> str:
-    """Runs a `hitline` command and returns what it printed; ServiceError with its output when it fails."""
+    """Run a `hitline` command and return its output; raises ServiceError with that output when it fails."""
     done = subprocess.run(
         hitline_command(*arguments),
         env=dict(env),
@@ -39,7 +41,7 @@ def hitline(env: Mapping[str, str], *arguments: str) -> str:
 
 
 def prepare(env: Mapping[str, str], token: str | None, say: Callable[[str], None]) -> str:
-    """Sees to schema, topology, demo site and client; returns the client's token, the given one if it still works."""
+    """Set up schema, topology, demo site and client; return the client's token: `token` if it still works."""
     hitline(env, "migrate")
     site, client = asyncio.run(_look_up(env["HITLINE_CLICKHOUSE_URL"]))
     if site is None:
@@ -48,7 +50,7 @@ def prepare(env: Mapping[str, str], token: str | None, say: Callable[[str], None
     elif token and client and _works(token, site, client):
         return token
     if client is not None:
-        # Its token is not known here any more, and is not shown again.
+        # Its token was not kept here, and tokens are shown only once: make a new client.
         hitline(env, "client", "revoke", CLIENT)
     added = hitline(env, "client", "add", CLIENT, "--grant", SITE, "--json")
     say(f"added the client {CLIENT}")
@@ -61,7 +63,7 @@ def _works(token: str, site: control.Site, client: control.Client) -> bool:
 
 
 async def _look_up(url: str) -> tuple[control.Site | None, control.Client | None]:
-    """The demo site and client as they are in the registry."""
+    """Return the demo site and client as the registry has them."""
     clickhouse = ClickHouse(url, "hitline make run")
     try:
         sites = await control.sites_named(clickhouse, [SITE])

@@ -1,4 +1,6 @@
-"""The settings of the local stack: the caller's, else what an earlier start kept, else defaults; in `.local/env`."""
+"""The local stack's settings, in `.local/env`: the caller's, else those of an earlier start, else defaults."""
+
+from __future__ import annotations
 
 import base64
 import secrets
@@ -18,13 +20,13 @@ _PORTS = {
     "HITLINE_WORKER_ADMIN_PORT": 9081,
     "HITLINE_CLICKHOUSE_PORT": 8123,
 }
-#: Made once, and kept: with other keys, what is queued could not be opened; with another secret, ids would differ.
+#: Generated once and kept: with other keys, queued messages could not be opened; with another secret, ids would change.
 _KEPT = ("HITLINE_QUEUE_KEYS", "HITLINE_ID_SECRET", "HITLINE_DEMO_TOKEN")
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack listens, all on 127.0.0.1."""
+    """The ports that the stack listens on, all on 127.0.0.1."""
 
     http: int
     admin: int
@@ -32,8 +34,11 @@ class Ports:
     clickhouse: int
 
     @classmethod
-    def chosen_by(cls, environ: Mapping[str, str]) -> "Ports":
-        """The caller's or the defaults; 0 picks a free one. SetupError names what is no port or named twice."""
+    def chosen_by(cls, environ: Mapping[str, str]) -> Ports:
+        """Return the caller's ports or the defaults; 0 picks a free one.
+
+        Raises SetupError that names a setting which is not a port, or is used twice.
+        """
         chosen: dict[str, int] = {}
         for name, default in _PORTS.items():
             text = environ.get(name) or str(default)
@@ -41,12 +46,12 @@ class Ports:
                 raise SetupError(f"{name} is {text!r}, which is not a port: set it to a number from 0 to 65535")
             port = int(text) or free_port(set(chosen.values()))
             if port in chosen.values():
-                raise SetupError(f"{name} is {port}, which another of Hitline's processes has: set it to another")
+                raise SetupError(f"{name} is {port}, which another of these settings uses too: choose a different port")
             chosen[name] = port
         return cls(*chosen.values())
 
     def check_free(self, embedded_clickhouse: bool) -> None:
-        """SetupError that names every port that is taken, and the setting that moves it."""
+        """Raise SetupError that names every port that is taken, and the setting that changes it."""
         lines = [
             f"port {port} is taken: set {name} to another"
             for name, port in self.by_setting().items()
@@ -56,17 +61,17 @@ class Ports:
             raise SetupError("\n".join(lines))
 
     def by_setting(self) -> dict[str, int]:
-        """Each port by the name of its setting."""
+        """Return each port by the name of its setting."""
         return dict(zip(_PORTS, (self.http, self.admin, self.worker_admin, self.clickhouse), strict=True))
 
 
 def of_caller(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's own settings; an empty one counts as absent."""
+    """Return the caller's own settings; an empty one counts as absent."""
     return {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
 
 
 def settings(caller: Mapping[str, str], kept: Mapping[str, str], ports: Ports, directory: Path) -> dict[str, str]:
-    """All of the stack's settings but the broker's address: secrets kept or made anew, the caller's on top."""
+    """Return all settings except the broker's address: kept or generated secrets, with the caller's settings on top."""
     made = {
         "HITLINE_QUEUE_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
         "HITLINE_ID_SECRET": secrets.token_hex(32),
@@ -78,14 +83,14 @@ def settings(caller: Mapping[str, str], kept: Mapping[str, str], ports: Ports, d
     }
     numbers = {name: str(port) for name, port in ports.by_setting().items()}
     merged = secret | own | dict(caller) | numbers
-    # What is still queued was sealed with the kept keys: they go on opening it after a key of the caller's own.
+    # Queued messages were sealed with the kept keys, so these stay behind the caller's own, to open them.
     keys = [*_words(merged["HITLINE_QUEUE_KEYS"]), *_words(secret["HITLINE_QUEUE_KEYS"])]
     merged["HITLINE_QUEUE_KEYS"] = ",".join(dict.fromkeys(keys))
     return merged
 
 
 def read_env(file: Path) -> dict[str, str]:
-    """The variables of a file that `write_env` wrote; none when it is not there."""
+    """Return the variables of a file that `write_env` wrote; none when there is no file."""
     if not file.exists():
         return {}
     found = {}
@@ -98,7 +103,7 @@ def read_env(file: Path) -> dict[str, str]:
 
 
 def write_env(file: Path, variables: Mapping[str, str]) -> None:
-    """Writes variables for `. FILE` in any shell; mode 0600, since some are secrets."""
+    """Write variables for `. FILE` in any shell; mode 0600, since some are secrets."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     header = "# Written by `make run`. To use the hitline commands with the local stack: . .local/env"
     write_private(file, "\n".join([header, *lines, ""]))

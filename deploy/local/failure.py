@@ -1,5 +1,5 @@
-"""The one exception of the local stack whose text is meant for the user."""
+"""The local stack's error whose text is meant for the user."""
 
 
 class SetupError(RuntimeError):
-    """Something on this machine stands in the way; the text says what, and what to do next."""
+    """Something on this machine prevents the start; the text says what, and what to do next."""

@@ -1,9 +1,11 @@
-"""Runs a command that must not outlive its parent: `python leash.py PARENT_PID SIGNAL COMMAND...`.
+"""Run a command that must not outlive its parent: `python leash.py PARENT_PID SIGNAL COMMAND...`.
 
-Executed as a file by `processes.spawn`, never imported: a process of its own may call prctl and setrlimit
-safely, where a hook between fork and exec may not once the parent has threads. It replaces itself with the
-command, so the process id stays. Little is imported, since this runs before every process of the stack.
+`processes.spawn` executes this file, nothing imports it: a separate process may call prctl and setrlimit safely,
+while a hook between fork and exec may not once the parent has threads. It replaces itself with the command, so the
+process id stays the same. It imports little, since it runs before every process of the stack.
 """
+
+from __future__ import annotations
 
 import ctypes
 import os
@@ -14,13 +16,13 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h; survives execve
 
 
 def main() -> None:
-    """Ties this process to its parent, forbids core files, and becomes the command."""
+    """Tie this process to its parent, forbid core files, and become the command."""
     parent, signal_number, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    # A core file is memory on disk, and memory holds visitors' addresses and keys.
+    # A core file puts memory, with visitors' addresses and keys, on the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above: no signal will come
+        if os.getppid() != parent:  # it died before the line above, so no signal will come
             sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 

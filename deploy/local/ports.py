@@ -1,4 +1,6 @@
-"""TCP ports on the loopback address: free ones to take, taken ones to name."""
+"""TCP ports on the loopback address: find a free one, detect a taken one."""
+
+from __future__ import annotations
 
 import random
 import socket
@@ -6,15 +8,15 @@ import time
 
 LOOPBACK = "127.0.0.1"
 
-# Below the kernel's range for outgoing connections (Linux: 32768 and up): a port from within it can be taken
-# by anybody's outgoing connection while a node restarts, and a client that retries may connect to itself.
+# Below the kernel's ephemeral range (Linux: 32768 and up): any outgoing connection can take a port of that range
+# while a node restarts, and a client that retries may even connect to itself.
 _CHOICE = range(20000, 32000)
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:
-    """Whether something listens on the port, or another user's socket keeps it from being bound."""
+    """Return whether the port can't be bound: something listens on it, or another user's socket holds it."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do it: a connection in TIME_WAIT does not make a port taken.
+        # As servers do: a connection in TIME_WAIT does not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -24,7 +26,7 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(avoid: set[int] | None = None) -> int:
-    """A port nobody listens on now, outside the range of outgoing connections, and not in `avoid`."""
+    """Return a port that is free now, outside the ephemeral range and not in `avoid`. Raises RuntimeError."""
     for port in random.sample(_CHOICE, 1000):
         if port not in (avoid or ()) and not is_taken(port):
             return port
@@ -32,7 +34,7 @@ def free_port(avoid: set[int] | None = None) -> int:
 
 
 def wait_until_free(port: int, timeout_s: float) -> bool:
-    """Whether the port became free within the time; for a predecessor that is still going away."""
+    """Wait for a port that a stopping process still holds; return whether it became free in time."""
     deadline = time.monotonic() + timeout_s
     while is_taken(port):
         if time.monotonic() > deadline:

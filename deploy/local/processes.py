@@ -1,8 +1,10 @@
-"""Processes of the local stack: started on a leash, found again by their mark, stopped without leftovers.
+"""Processes of the local stack: started so that they end with their parent, found by a mark, stopped completely.
 
-Every process carries the environment variable `MARK`, inherited by its own children, whose value says what it
-is part of. So a part's processes are known exactly, also after the launcher died: no guessing by name.
+Every process has the environment variable `MARK`, which its own children inherit; its value names the part of the
+stack. So a part's processes are known exactly, even after the launcher died, without guessing by name.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -20,8 +22,8 @@ MARK = "LOCAL_STACK_PART"
 _LEASH = Path(__file__).with_name("leash.py")
 _hurry = threading.Event()
 
-# The kernel sends the leash's signal when the *thread* that started the child ends, so one thread that lives
-# as long as this process starts them all. Its end at interpreter exit stops what somebody forgot to stop.
+# The kernel sends the death signal when the *thread* that started the child ends, so one thread that lives as long
+# as this process starts them all. When the interpreter exits, that also stops what nobody stopped.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawn")
 
 
@@ -33,9 +35,9 @@ def spawn(
     death_signal: signal.Signals = signal.SIGTERM,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a command in a session of its own (a terminal's Ctrl-C does not reach it), output to `output`.
+    """Start a command in a session of its own (a terminal's Ctrl-C does not reach it), with its output to `output`.
 
-    `part` marks it; `death_signal` is what it gets should this process die first.
+    `part` is its mark; it gets `death_signal` if this process dies first.
     """
     leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), str(int(death_signal))]
 
@@ -54,11 +56,11 @@ def spawn(
 
 
 def pids_of(part: str) -> list[int]:
-    """The living processes marked as this part, this user's only. Empty where there is no /proc."""
+    """Return this user's living processes that are marked as `part`; empty where there is no /proc."""
     wanted = f"{MARK}={part}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        # Gone meanwhile, or another user's: not ours either way. A zombie's environment is empty.
+        # It has ended, or is another user's: not ours either way. A zombie's environment is empty.
         with contextlib.suppress(OSError):
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
@@ -66,7 +68,7 @@ def pids_of(part: str) -> list[int]:
 
 
 def command_name(pid: int) -> str:
-    """The name of a process's program, empty when it is gone."""
+    """Return the name of a process's program, empty when it has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -74,7 +76,7 @@ def command_name(pid: int) -> str:
 
 
 def stop_part(part: str, grace_s: float, first: Iterable[int] = ()) -> None:
-    """Stops all processes of a part: SIGTERM to `first` (or all), after the grace SIGKILL to what is left."""
+    """Stop all processes of a part: SIGTERM to `first` (or all), and SIGKILL after `grace_s` to those that are left."""
     if not (pids := pids_of(part)):
         return
     for pid in list(first) or pids:
@@ -82,31 +84,31 @@ def stop_part(part: str, grace_s: float, first: Iterable[int] = ()) -> None:
     if not _gone(part, grace_s):
         for pid in pids_of(part):
             send(pid, signal.SIGKILL)
-        _gone(part, 5, patient=True)
+        _gone(part, 5, even_in_a_hurry=True)
 
 
 def hurry_up() -> None:
-    """From now on nobody gets any grace: the user lost patience."""
+    """Give no process any more time to stop, from now on: the user pressed Ctrl-C twice."""
     _hurry.set()
 
 
 def send(pid: int, signal_number: signal.Signals) -> None:
-    """Sends a signal; a process that is gone already is fine."""
+    """Send a signal; do nothing when the process has ended already."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal_number)
 
 
-def _gone(part: str, timeout_s: float, patient: bool = False) -> bool:
+def _gone(part: str, timeout_s: float, even_in_a_hurry: bool = False) -> bool:
     deadline = time.monotonic() + timeout_s
     while pids_of(part):
-        if time.monotonic() > deadline or (_hurry.is_set() and not patient):
+        if time.monotonic() > deadline or (_hurry.is_set() and not even_in_a_hurry):
             return False
         time.sleep(0.05)
     return True
 
 
 def tail(log: Path, lines: int = 20, start: int = 0) -> str:
-    """The last lines of a log file from byte `start` on, for an error message; empty when there is none."""
+    """Return a log file's last lines, from byte `start` on, for an error message; empty when there is no file."""
     try:
         text = log.read_bytes()[start:].decode(errors="replace")
     except OSError:

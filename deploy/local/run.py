@@ -1,8 +1,10 @@
 """`make run`: everything on this machine, until Ctrl-C. `python -m deploy.local.run [DIRECTORY]`
 
-DIRECTORY, `.local` by default, holds all data, logs and secrets; two of them run side by side on other ports.
-Exit codes: 0 stopped by the user, 1 something failed or died, 2 something on this machine stands in the way.
+DIRECTORY, `.local` by default, has all data, logs and secrets; two of them can run side by side on different ports.
+Exit codes: 0 stopped by the user, 1 something failed or died, 2 something on this machine prevents the start.
 """
+
+from __future__ import annotations
 
 import contextlib
 import ctypes
@@ -26,20 +28,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 class _Stopped(BaseException):
-    """The user wants it to stop; raised out of whatever is under way."""
+    """The user wants it to stop; raised by the signal handler."""
 
 
 def main() -> int:
-    """Runs the stack of this working copy; returns the exit code."""
-    # A terminal that cannot show a letter is no reason to fail.
+    """Run the stack of this working copy; return the exit code."""
+    # A terminal that can't display a character must not end the stack.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
     _follow_make()
-    # A core file would be memory on disk, with addresses and keys in it; children inherit the limit.
+    # A core file would put memory with addresses and keys on the disk; children inherit the limit.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)  # data and logs are this user's only
+    os.umask(0o077)  # data and logs are for this user only
     directory = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / ".local"
     try:
-        _make_ours(directory)
+        _make_private(directory)
         with _only_one(directory / "lock"):
             return _run(Stack(directory, os.environ, say))
     except SetupError as error:
@@ -47,7 +49,7 @@ def main() -> int:
 
 
 def say(line: str) -> None:
-    """Tells the user what goes on; a terminal that was closed keeps nothing from being stopped in order."""
+    """Print a line for the user; a closed terminal must not prevent an orderly stop."""
     with contextlib.suppress(OSError):
         print(f"hitline: {line}")
 
@@ -68,10 +70,10 @@ def _run(stack: Stack) -> int:
     finally:
         signals.stopping = True
         if code != 2:
-            say("stopping (Ctrl-C once more: at once) ...")
+            say("stopping (press Ctrl-C again to stop at once) ...")
         stack.stop()
         if code != 2:
-            say(f"stopped; the data stay under {stack.directory.name}/")
+            say(f"stopped; the data are kept in {stack.directory.name}/")
     return code
 
 
@@ -82,7 +84,7 @@ def _complain(error: Exception, code: int) -> int:
 
 
 class _Signals:
-    """The first signal to stop raises _Stopped; once it is `stopping`, each further one ends all patience."""
+    """The first signal raises _Stopped; a further one while it is `stopping` ends every grace period."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -97,38 +99,38 @@ class _Signals:
             raise _Stopped
 
 
-def _make_ours(directory: Path) -> None:
-    """Makes the directory, for this user only; SetupError where that is not possible."""
+def _make_private(directory: Path) -> None:
+    """Make the directory, for this user only; raises SetupError when that is not possible."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(f"{directory} can't be made: {error.strerror}") from None
+        raise SetupError(f"can't create {directory}: {error.strerror}") from None
     if os.geteuid():  # root may write everywhere
         refuse_foreign(directory, os.geteuid())
     directory.chmod(0o700)
 
 
 def refuse_foreign(directory: Path, user: int) -> None:
-    """SetupError for files of anybody but this user (an id), as one `sudo make run` leaves them."""
+    """Raise SetupError for files of another user than `user` (an id), such as `sudo make run` leaves."""
     for path in (directory, *directory.glob("*"), *directory.glob("*/*")):
         with contextlib.suppress(FileNotFoundError):
             if (owner := path.lstat().st_uid) != user:
                 raise SetupError(
-                    f"{path} belongs to another user ({'root' if owner == 0 else owner}), who ran make run here too: "
-                    f"`sudo chown -R {user} {shlex.quote(str(directory))}` gives it back"
+                    f"{path} belongs to another user ({'root' if owner == 0 else owner}), who ran make run here: "
+                    f"take it back with `sudo chown -R {user} {shlex.quote(str(directory))}`"
                 )
 
 
 @contextlib.contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Two stacks on one directory would spoil each other's data."""
+    """Hold the directory's lock: two stacks in one directory would corrupt each other's data."""
     with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
             raise SetupError(
-                f"make run is running here already (process {file.read().strip()}): stop it first"
+                f"make run is already running here (process {file.read().strip()}): stop it first"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -137,7 +139,7 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 
 def _follow_make() -> None:
-    """Under make, its death is a wish to stop: nobody else is left to press Ctrl-C for."""
+    """Under make, stop when make ends: after that, nothing passes a Ctrl-C on."""
     if "MAKELEVEL" in os.environ and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 

@@ -1,4 +1,6 @@
-"""One process of the local stack: started with its output in a log file, asked whether it is ready, stopped."""
+"""A process of the local stack: start it with its output in a log file, ask whether it is ready, stop it."""
+
+from __future__ import annotations
 
 import http.client
 import signal
@@ -16,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class ServiceError(RuntimeError):
-    """A process ended or did not become ready; the text holds its last lines."""
+    """A process ended or did not become ready; the text has its last lines."""
 
 
 class Service:
-    """A command that runs until it is stopped, most of them with an HTTP port that tells when they are ready."""
+    """A command that runs until it is stopped; most have an HTTP port that answers once they are ready."""
 
     def __init__(
         self,
@@ -31,9 +33,9 @@ class Service:
         death_signal: signal.Signals = signal.SIGTERM,
         serves: int | None = None,
     ) -> None:
-        """`directory`: the stack's, for the log. `ready`: port and path that answer 200 when it is; None: at once.
+        """`directory`: the stack's, for the log. `ready`: a port and path that answer 200 once it is; None: at once.
 
-        `serves`: a further port that it must listen on by then; the one of `ready` may be there a moment earlier.
+        `serves`: another port that it must listen on, since the one of `ready` may come up a moment earlier.
         """
         self.name = name
         self.log_file = directory / "logs" / f"{name}.log"
@@ -46,14 +48,14 @@ class Service:
         self._log_start = 0
 
     def spawn(self, env: Mapping[str, str]) -> None:
-        """Starts it without waiting."""
+        """Start it without waiting."""
         self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = processes.spawn(self._command, self._part, env, log, self._death_signal, cwd=ROOT)
 
     def wait_until_ready(self, timeout_s: float = 60) -> None:
-        """Waits until it says so; ServiceError with its last lines when it ends or takes too long."""
+        """Wait until it is ready; raises ServiceError with its last lines when it ends or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not self._is_ready():
             if not self.running:
@@ -67,23 +69,23 @@ class Service:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def last_lines(self) -> str:
-        """The end of what it logged since its start, and where the rest is."""
+        """The end of its log since it was started, and the file with the rest."""
         return f"The end of {self.log_file}:\n{processes.tail(self.log_file, start=self._log_start)}"
 
     @property
     def pid(self) -> int:
-        """The process id; RuntimeError when it does not run."""
+        """The process id; raises RuntimeError when it is not running."""
         if self._process is None or not self.running:
-            raise RuntimeError(f"{self.name} does not run")
+            raise RuntimeError(f"{self.name} is not running")
         return self._process.pid
 
     def stop(self, grace_s: float) -> None:
-        """SIGTERM, after the grace SIGKILL; also to one that a killed launcher left. Idempotent."""
+        """Send SIGTERM, and SIGKILL after `grace_s`, also to a process left by a killed launcher. Idempotent."""
         first = [self._process.pid] if self._process is not None else []
         processes.stop_part(self._part, grace_s, first)
         if self._process is not None:
@@ -92,7 +94,7 @@ class Service:
 
 
 def answers_ping(url: str) -> bool:
-    """Whether a ClickHouse answers at this URL, user and password apart."""
+    """Return whether a ClickHouse answers at this URL; user and password are not checked."""
     try:
         address = parse_address(url)
     except BadAddress as error:
@@ -102,7 +104,7 @@ def answers_ping(url: str) -> bool:
 
 
 def answers_ok(port: int, path: str) -> bool:
-    """Whether GET on this machine's port answers 200; straight, whatever proxy is configured."""
+    """Return whether GET on a local port answers 200, bypassing any configured proxy."""
     return _answers(http.client.HTTPConnection(LOOPBACK, port, timeout=2), path)
 
 

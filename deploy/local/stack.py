@@ -1,4 +1,6 @@
-"""The local stack: what it is made of, in which order it starts and stops."""
+"""The local stack: its parts, and the order in which they start and stop."""
+
+from __future__ import annotations
 
 import os
 import signal
@@ -16,11 +18,9 @@ from deploy.local.rabbitmq.node import RabbitMQNode
 from deploy.local.services import Service, ServiceError, answers_ping
 from shared.settings import PREFIX
 
-# How long each part may take to stop by itself: a worker flushes what it holds, a broker closes its files.
+# How long each part may take to stop by itself: a worker flushes its batch, a broker closes its files.
 _GATEWAY_GRACE_S, _WORKER_GRACE_S, _STORE_GRACE_S = 15.0, 40.0, 30.0
-
-
-# How often the rollups are brought up to date, in seconds: on one machine a day's pageviews are few.
+# How often the rollups are brought up to date, in seconds.
 _ROLLUP_S = 30
 
 
@@ -28,7 +28,7 @@ class Stack:
     """Broker, ClickHouse, gateway, worker and rollups of one directory."""
 
     def __init__(self, directory: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
-        """`directory`: all data, logs and secrets go there. SetupError for settings that are wrong."""
+        """`directory`: for all data, logs and secrets. Raises SetupError for wrong settings."""
         self.directory = directory
         self.ports = Ports.chosen_by(environ)
         self._say = say
@@ -46,8 +46,8 @@ class Stack:
         self.rollup = Service("rollup", keep, directory, None, signal.SIGKILL)
 
     def start(self) -> None:
-        """Starts everything and waits until it is ready. SetupError, ServiceError or RuntimeError when it cannot."""
-        self.stop()  # what a launcher that was killed may have left
+        """Start everything and wait until it is ready. Raises SetupError, ServiceError or RuntimeError."""
+        self.stop()  # what a killed launcher may have left running
         if self._has_clickhouse():
             self.clickhouse = None
         self.ports.check_free(embedded_clickhouse=self.clickhouse is not None)
@@ -62,7 +62,7 @@ class Stack:
         self._start_hitline()
 
     def watch(self) -> None:
-        """Returns never; ServiceError with the last lines of a part that died."""
+        """Never return; raises ServiceError with the last lines of a part that died."""
         while True:
             for service in (self.clickhouse, self.worker, self.gateway, self.rollup):
                 if service is not None and not service.running:
@@ -72,7 +72,7 @@ class Stack:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """Stops everything in the order that loses no time: who accepts, who stores, then where it is stored."""
+        """Stop everything: first what accepts pageviews, then what stores them, then the stores."""
         self._geo.stop()
         self.gateway.stop(_GATEWAY_GRACE_S)
         self.rollup.stop(_GATEWAY_GRACE_S)
@@ -82,7 +82,7 @@ class Stack:
         self.broker.stop(_STORE_GRACE_S)
 
     def _start_stores(self) -> None:
-        """Broker and ClickHouse side by side, and the geo databases beside both."""
+        """Start broker and ClickHouse at the same time, and download the geo databases meanwhile."""
         self._say("starting RabbitMQ and ClickHouse ...")
         self.broker.spawn()
         if self.clickhouse is not None:
@@ -103,18 +103,18 @@ class Stack:
         self.worker.wait_until_ready()
 
     def _has_clickhouse(self) -> bool:
-        """Whether the caller's HITLINE_CLICKHOUSE_URL answers; one that does not is replaced by the embedded one."""
+        """Return whether the caller's HITLINE_CLICKHOUSE_URL answers; if not, replace it by the embedded one's."""
         given = self._caller.get("HITLINE_CLICKHOUSE_URL")
         embedded = f"http://127.0.0.1:{self.ports.clickhouse}"
         if given and answers_ping(given):
             return True
         if given and given != embedded and given != self._kept.get("HITLINE_CLICKHOUSE_URL"):
-            self._say("HITLINE_CLICKHOUSE_URL is set but does not answer. Going on with an embedded ClickHouse.")
+            self._say("HITLINE_CLICKHOUSE_URL is set but does not answer. Using an embedded ClickHouse instead.")
         self.settings["HITLINE_CLICKHOUSE_URL"] = embedded
         return False
 
     def _given_amqp_url(self) -> str | None:
-        """The caller's broker; not the private node's own address, from a shell that sourced `.local/env`."""
+        """Return the caller's broker, unless it is the private node itself: the shell may have sourced `.local/env`."""
         given = self._caller.get("HITLINE_AMQP_URL")
         return None if given and self._private_broker.owns(given) else given
 
@@ -123,13 +123,13 @@ class Stack:
         write_env(self._env_file, self.settings)
 
     def _environment(self) -> dict[str, str]:
-        """Of the stack's processes: this one's, with the stack's settings in place of the caller's."""
+        """Return the environment of the stack's processes: ours, with the stack's settings in place of the caller's."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return inherited | self.settings | {"PYTHONUNBUFFERED": "1"}
 
     def _hitline(self, name: str, admin_port: int, serves: int | None = None) -> Service:
-        # Killed, not asked to stop, should the launcher die: nothing is lost by it, and a worker that drains while
-        # broker and ClickHouse go away as well would only linger.
+        # Killed at once if the launcher dies: nothing is lost by that, and a worker that drains while broker and
+        # ClickHouse stop as well would only linger.
         ready = (admin_port, "/readyz")
         return Service(name, hitline_command(name), self.directory, ready, signal.SIGKILL, serves)
 

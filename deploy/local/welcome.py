@@ -1,4 +1,6 @@
-"""What `make run` prints once everything runs: what is where, and what to paste."""
+"""What `make run` prints once everything is running: what runs where, and commands to paste."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Mapping
@@ -19,12 +21,12 @@ _FROM = "FROM hitline.pageviews ORDER BY stored_at DESC LIMIT 1 FORMAT Vertical"
 
 
 def welcome(stack: Stack) -> str:
-    """The whole text."""
+    """Return the whole text."""
     directory = stack.directory
     return "\n".join(
         [
             "",
-            "Hitline runs:",
+            "Hitline is running:",
             "",
             *_table(_what_runs_where(stack)),
             "",
@@ -58,7 +60,7 @@ def _what_runs_where(stack: Stack) -> list[tuple[str, str, str]]:
     return [
         ("gateway", f"http://{LOOPBACK}:{ports.http}", f"metrics: http://{LOOPBACK}:{ports.admin}/metrics"),
         ("worker", "", f"metrics: http://{LOOPBACK}:{ports.worker_admin}/metrics"),
-        ("rollups", "", "hitline rollup --every …: what hitline.daily and hitline.hourly are kept by"),
+        ("rollups", "", "hitline rollup --every …: keeps hitline.daily and hitline.hourly up to date"),
         clickhouse,
         ("RabbitMQ", stack.broker.place, stack.broker.kind),
     ]
@@ -70,7 +72,7 @@ def _table(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 def curl(port: int, token: str) -> str:
-    """A command to paste into any POSIX shell; the timestamp is that of its execution."""
+    """Return a command for any POSIX shell that posts a pageview of the moment it is run."""
     body = json.dumps(_PAGEVIEW, separators=(",", ":")).replace("NOW", "'\"$(date -u +%FT%TZ)\"'")
     return (
         f"  curl -i http://{LOOPBACK}:{port}/api/ingest/server/pageview \\\n"
@@ -80,6 +82,6 @@ def curl(port: int, token: str) -> str:
 
 
 def query(settings: Mapping[str, str]) -> str:
-    """A command to paste that shows the newest row."""
+    """Return a command that shows the newest row."""
     sql = f"SELECT {_COLUMNS}\n     {_FROM}"
     return f"  curl {settings['HITLINE_CLICKHOUSE_URL']} --data-binary \\\n    '{sql}'"

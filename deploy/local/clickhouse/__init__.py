@@ -5,7 +5,7 @@
 thread, which runs it (`execute`) on a chDB connection of its own (`engine`) or its session's (`sessions`); `replies`
 and `streaming` answer.
 
-Where it differs from a server:
+How it differs from a server:
 
 - chDB knows one user. Users of a configuration file become roles of it (`users`): grants, readonly, constraints and
   row filters are the engine's, but `currentUser()` is `default`, quotas are not enforced, CREATE USER is refused

@@ -22,9 +22,9 @@ from deploy.local.clickhouse.quiet import silence_http
 from deploy.local.clickhouse.users import Users, load
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Queries sit in URLs as well, so lines may be long.
+# Queries can be in the URL, so lines may be long.
 _LINE_BYTES = 1 << 20
-# A usual insert in one go: with aiohttp's 64 KiB the reader is paused and woken for every piece.
+# Large enough for a typical insert: with aiohttp's 64 KiB the reader is paused and resumed for every piece.
 _READ_BYTES = 4 << 20
 
 
@@ -32,9 +32,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.clickhouse", description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="data directory; one process at a time")
     parser.add_argument("--port", type=int, default=8123, help="0 picks a free one (default: 8123)")
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address, no other")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
     parser.add_argument("--config-file", type=Path, help="ClickHouse configuration with users, profiles, quotas")
-    parser.add_argument("--port-setting", default="--port", help="what to name when the port is taken")
+    parser.add_argument("--port-setting", default="--port", help="the setting to name when the port is taken")
     parser.add_argument("--max-connections", type=int, default=32, help="queries side by side (default: 32)")
     parser.add_argument("--max-body-bytes", type=int, default=1 << 30, help="largest body (default: 1 GiB)")
     parser.add_argument("--drain-seconds", type=float, default=20.0, help="how long SIGTERM waits for queries")
@@ -48,7 +48,7 @@ def _fail(line: str) -> int:
 
 
 def _stop_at_end_of_stdin(stopped: asyncio.Event) -> None:
-    """Stop when whoever started this process is gone: it holds the other end of stdin."""
+    """Stop when the process that started this one has ended: it has the other end of stdin."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
@@ -68,7 +68,7 @@ async def _serve(options: argparse.Namespace, engine: Engine, users: Users) -> i
     server = Server(engine, users, Limits(options.max_connections, options.max_body_bytes))
     runner = web.AppRunner(
         server.app(),
-        access_log=None,  # URLs hold queries
+        access_log=None,  # URLs contain queries
         auto_decompress=False,
         max_line_size=_LINE_BYTES,
         max_field_size=_LINE_BYTES,
@@ -79,8 +79,8 @@ async def _serve(options: argparse.Namespace, engine: Engine, users: Users) -> i
     site = web.TCPSite(runner, options.host, options.port)
     try:
         await site.start()
-    except OSError as exception:
-        if exception.errno != errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
             raise
         await runner.cleanup()
         return _fail(f"port {options.port} is taken: set {options.port_setting}")
@@ -92,17 +92,17 @@ async def _serve(options: argparse.Namespace, engine: Engine, users: Users) -> i
     await runner.cleanup()
     if not server.close():
         print("some queries did not end in time", file=sys.stderr, flush=True)
-        os._exit(0)  # what was acknowledged is stored; waiting for their threads could last for ever
+        os._exit(0)  # what was acknowledged is stored; their threads may never end
     return 0
 
 
 def main() -> int:
-    """Run until a signal; returns the exit code (2: it can't start, with one line that says why)."""
+    """Run until a signal; return the exit code (2: it can't start, and one line says why)."""
     options = _arguments()
     if options.host not in _LOOPBACK:
         return _fail(f"--host {options.host}: this server is for this machine only, use 127.0.0.1")
     silence_http()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold visitors' data
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain visitors' data
     options.path.mkdir(parents=True, exist_ok=True)
     with (options.path / "in-use.lock").open("w") as lock:
         try:
@@ -118,8 +118,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.config_file:
             users, config_file = load(options.config_file, options.path.resolve() / "front")
         engine = Engine(options.path.resolve(), config_file)
-    except ClickHouseError as exception:
-        return _fail(f"{options.path}: {exception.message}")
+    except ClickHouseError as error:
+        return _fail(f"{options.path}: {error.message}")
     try:
         return uvloop.run(_serve(options, engine, users))
     finally:

@@ -1,4 +1,4 @@
-"""The HTTP side: routes, bodies, and a thread for every query under way."""
+"""The HTTP side: routes, bodies, and a thread for every running query."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOOK_FOR_CLIENT_S = 0.2
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds: queries side by side, and bytes of a body (as sent, and unpacked)."""
+    """Limits: concurrent queries, and bytes of a body (as sent, and unpacked)."""
 
     connections: int = 32
     body_bytes: int = 1 << 30
@@ -50,11 +50,11 @@ class Server:
         self._busy = 0
         self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(limits.connections, "query")
-        # KILL QUERY and looks at system.processes must get through when every connection is busy.
+        # KILL QUERY and reads of system.processes must run even when every connection is busy.
         self._urgent = ThreadPoolExecutor(4, "urgent")
 
     def app(self) -> web.Application:
-        """The routes; everything else is 404."""
+        """Return the application; other paths are 404."""
         app = web.Application(client_max_size=self._limits.body_bytes)
         app.router.add_get("/ping", self._ok)
         app.router.add_get("/replicas_status", self._ok)
@@ -63,13 +63,13 @@ class Server:
         return app
 
     async def close_idle_sessions(self) -> None:
-        """Runs for ever."""
+        """Close sessions that have timed out, for ever."""
         while True:
             await asyncio.sleep(_IDLE_CHECK_S)
             await asyncio.to_thread(self._sessions.close_idle)
 
     def close(self, grace_s: float = 5.0) -> bool:
-        """End what still runs and close every session; whether all of it ended in time."""
+        """Cancel running queries and close every session; return whether all of them ended in time."""
         if len(self._running):
             self._engine.kill_all()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -99,11 +99,11 @@ class Server:
             user = self._users.check(query.user, query.password)
             with self._running.entered(user.name, query_id) as entry:
                 return await self._answer(http, user, query, entry)
-        except ClickHouseError as exception:
-            return replies.error(exception, self._engine.version, query_id)
+        except ClickHouseError as error:
+            return replies.error(error, self._engine.version, query_id)
 
     async def _read(self, http: web.Request) -> tuple[MultiDict[str], bytearray, dict[str, bytes]]:
-        """Arguments, body and file fields; a form's other fields are arguments."""
+        """Return arguments, body and file fields; a form's other fields are arguments."""
         check_size(http.content_length or 0, self._limits.body_bytes)
         args = MultiDict(http.query)
         body = bytearray()
@@ -120,12 +120,12 @@ class Server:
         return args, body, files
 
     async def _read_form(self, http: web.Request, args: MultiDict[str], files: dict[str, bytes]) -> None:
-        """Adds a form's fields to both; ValueError for one that is malformed."""
+        """Add a form's fields to both; raises ValueError for a malformed form."""
         size = 0
         async for part in await http.multipart():
             if not isinstance(part, BodyPartReader) or not part.name:
                 continue
-            data = bytes(await part.read())  # into memory: aiohttp's own way writes files to a disk
+            data = bytes(await part.read())  # into memory: aiohttp's own parser writes files to the disk
             size += len(data)
             check_size(size, self._limits.body_bytes)
             if part.filename is None:
@@ -150,10 +150,10 @@ class Server:
 
     @asynccontextmanager
     async def _ending_with_client(self, http: web.Request, wanted: bool, entry: Entry) -> AsyncIterator[None]:
-        """Cancels the query under way, if that is wanted, once its client has gone."""
+        """Cancel the running query, if `wanted`, once its client has disconnected."""
 
         async def watch() -> None:
-            while True:  # until it has ended: it may not even have begun
+            while True:  # repeatedly: the query may not even have begun
                 await asyncio.sleep(_LOOK_FOR_CLIENT_S)
                 if http.transport is None or http.transport.is_closing():
                     await asyncio.to_thread(self._engine.kill, entry.tag)
@@ -181,8 +181,8 @@ class Server:
         try:
             with execute.connected(self._engine, self._sessions, user, query) as connection:
                 yield connection
-        except ClickHouseError as exception:
-            raise user.named_in(exception) from None
+        except ClickHouseError as error:
+            raise user.named_in(error) from None
         finally:
             with self._counting:
                 self._busy -= 1
@@ -220,14 +220,14 @@ class Server:
             await job
             await response.write(packer.end())
             await response.write_eof()
-        except ClickHouseError as exception:
-            late = replies.late_error(exception, self._engine.version, answer.tag)
+        except ClickHouseError as error:
+            late = replies.late_error(error, self._engine.version, answer.tag)
             with suppress(ConnectionError):
                 await response.write(packer.add(late) + packer.end())
             if http.transport is not None:
-                http.transport.close()  # no last chunk: the client sees that the answer is not whole
+                http.transport.close()  # no last chunk: the client sees that the answer is incomplete
         except ConnectionError:
-            pass  # the client has gone; leaving the pipe cancels its query
+            pass  # the client disconnected; leaving the pipe cancels its query
         return response
 
     def _blocks(self, user: User, query: Query, work: execute.Work) -> Generator[Result, None, None]:

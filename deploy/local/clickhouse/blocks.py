@@ -1,7 +1,6 @@
-"""Which results can be sent while the query runs: those whose blocks, one after the other, are the whole.
+"""Decides which results can be streamed: those whose concatenated blocks are the whole result.
 
-chDB writes each block of a streamed result as if it were all of it: with a heading of its own, where the format
-has one.
+chDB writes each block of a streamed result as if it were a whole one: with a heading, where the format has one.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ _WITHOUT_HEADING = frozenset(
         "jsoncompactstringseachrow",
     )
 )
-# Settings that put something before or behind all rows: brackets, or the rows of extremes.
+# Settings that add something before or after all rows: brackets, or the rows of extremes.
 _AROUND_ALL = ("output_format_json_array_of_rows", "extremes")
 
 
-def are_the_whole(statement: Statement, fmt: str, settings: Mapping[str, str]) -> bool:
-    """Whether the statement's result in this format can be sent block by block; `settings`: the request's."""
+def can_stream(statement: Statement, fmt: str, settings: Mapping[str, str]) -> bool:
+    """Return whether the statement's result in this format can be streamed; `settings`: the request's."""
     if not statement.reads or b"TOTALS" in statement.words:
         return False
     if any(name in settings or name.encode() in statement.sql.lower() for name in _AROUND_ALL):
@@ -56,7 +55,7 @@ def are_the_whole(statement: Statement, fmt: str, settings: Mapping[str, str]) -
 
 
 def with_one_heading(blocks: Iterator[Result], fmt: str) -> Iterator[Result]:
-    """The blocks, of which only the first keeps its heading."""
+    """Yield the blocks, of which only the first keeps its heading."""
     heading = _HEADINGS.get(fmt.lower())
     for number, block in enumerate(blocks):
         found = heading.match(block.data) if heading and number else None

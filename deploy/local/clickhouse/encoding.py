@@ -11,7 +11,7 @@ import zstandard
 from deploy.local.clickhouse.errors import ClickHouseError
 
 _CHUNK = 8 << 20
-# What a client gets when it lists several, best for a loopback first: the server's own order is by name.
+# The order of preference when a client lists several, fastest first.
 _PREFERENCE = ("lz4", "zstd", "gzip", "deflate")
 
 
@@ -21,14 +21,14 @@ def _decompressor(encoding: str) -> Any:
     if encoding == "zstd":
         return zstandard.ZstdDecompressor().decompressobj()
     if encoding in ("gzip", "deflate"):
-        return zlib.decompressobj(47)  # gzip and zlib headers, told apart by themselves
+        return zlib.decompressobj(47)  # detects gzip and zlib headers
     raise ClickHouseError(48, f"Unknown compression method: {encoding}")
 
 
 def decompress(data: bytes | bytearray, encoding: str, limit_bytes: int) -> bytes | bytearray:
-    """Undo a Content-Encoding; bodies of several frames or members are one text (clients send one a block).
+    """Return a body without its Content-Encoding; several frames or members are one text (clients send one a block).
 
-    Raises ClickHouseError for an unknown encoding, a damaged body and one that unpacks to more than the limit.
+    Raises ClickHouseError for an unknown encoding, a damaged body, and one that unpacks to more than the limit.
     """
     if encoding in ("", "identity"):
         return data
@@ -45,8 +45,8 @@ def decompress(data: bytes | bytearray, encoding: str, limit_bytes: int) -> byte
                 raise ClickHouseError(271, f"Cannot decompress: the {encoding} body ends too early")
             if step.unused_data:
                 rest = memoryview(bytes(step.unused_data) + bytes(rest))
-    except (RuntimeError, zlib.error, zstandard.ZstdError) as exception:
-        raise ClickHouseError(271, f"Cannot decompress the {encoding} body: {exception}") from None
+    except (RuntimeError, zlib.error, zstandard.ZstdError) as error:
+        raise ClickHouseError(271, f"Cannot decompress the {encoding} body: {error}") from None
     return out
 
 
@@ -58,13 +58,13 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
 
 
 def chosen(accept: str) -> str | None:
-    """The encoding to answer in for an Accept-Encoding header; None: as it is."""
+    """Return the encoding of the answer for an Accept-Encoding header; None: not compressed."""
     offered = {part.split(";")[0].strip().lower() for part in accept.split(",") if "q=0" not in part.split(";")[1:]}
     return next((name for name in _PREFERENCE if name in offered), None)
 
 
 class Compressor:
-    """Applies a Content-Encoding piece by piece; None leaves the data as they are."""
+    """Applies a Content-Encoding to pieces; None leaves them as they are."""
 
     def __init__(self, encoding: str | None):
         self._head = b""
@@ -78,12 +78,12 @@ class Compressor:
             self._packer = zlib.compressobj(3, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
 
     def add(self, data: bytes) -> bytes:
-        """The next piece; may be empty."""
+        """Return the next piece, encoded; may be empty."""
         if self._packer is None:
             return data
         head, self._head = self._head, b""
         return head + bytes(self._packer.compress(data))
 
     def end(self) -> bytes:
-        """What is left."""
+        """Return what is left."""
         return b"" if self._packer is None else self._head + bytes(self._packer.flush())

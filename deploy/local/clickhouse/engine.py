@@ -1,4 +1,4 @@
-"""The engine: one anchor connection that keeps it alive, and a fresh connection for every request."""
+"""The engine: one anchor connection that keeps it alive, and a new connection for every request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deploy.local.clickhouse.errors import ClickHouseError, from_engine
 
 @dataclass(frozen=True)
 class Result:
-    """What one query gave: its bytes, and the counts for X-ClickHouse-Summary."""
+    """A query's result: its bytes, and the counts for X-ClickHouse-Summary."""
 
     data: bytes = b""
     read_rows: int = 0
@@ -29,32 +29,32 @@ class Result:
 
 
 def quote(value: str) -> str:
-    """A string literal."""
+    """Return a string literal."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def identifier(name: str) -> str:
-    """A quoted identifier."""
+    """Return a quoted identifier."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 class Connection:
-    """One chDB connection: its settings, temporary tables and database are its own. One query at a time."""
+    """A chDB connection, with settings, temporary tables and a database of its own. One query at a time."""
 
     def __init__(self, raw: Any):
         self._raw = raw
 
     def query(self, sql: str | bytes, fmt: str = "TabSeparated", params: Mapping[str, str] | None = None) -> Result:
-        """Run one statement to its end; raises ClickHouseError."""
+        """Run one statement and return its whole result; raises ClickHouseError."""
         try:
             return _result(self._raw.query(sql, fmt, params=dict(params or {})))
-        except RuntimeError as exception:
-            raise from_engine(exception) from None
+        except RuntimeError as error:
+            raise from_engine(error) from None
 
     def stream(
         self, sql: str | bytes, fmt: str, params: Mapping[str, str] | None = None
     ) -> Generator[Result, None, None]:
-        """Run a SELECT and give its result block by block; closing the iterator early cancels the query."""
+        """Run a SELECT and yield its result block by block; closing the generator early cancels the query."""
         try:
             handle = self._raw.send_query(sql, fmt, params=dict(params or {}))
             ended = False
@@ -73,8 +73,8 @@ class Connection:
             finally:
                 if not ended:
                     self._raw.streaming_cancel_query(handle)
-        except RuntimeError as exception:
-            raise from_engine(exception) from None
+        except RuntimeError as error:
+            raise from_engine(error) from None
 
     def set(self, settings: Mapping[str, str]) -> None:
         """Change settings of this connection; raises ClickHouseError for an unknown one or a bad value."""
@@ -87,19 +87,19 @@ class Connection:
         self.query(f"USE {identifier(database)}")
 
     def settings(self, where: str) -> dict[str, tuple[str, bool]]:
-        """Settings that fulfil a condition on system.settings: their value, and whether it was changed."""
+        """Return the settings that match a condition on system.settings: value, and whether it was changed."""
         sql = f"SELECT name, value, changed FROM system.settings WHERE {where}"  # noqa: S608 - our own condition
         rows = self.query(sql, "JSONCompactEachRow")
         parsed = [json.loads(line) for line in rows.data.splitlines()]
         return {name: (value, bool(changed)) for name, value, changed in parsed}
 
     def database(self) -> str:
-        """The current database."""
+        """Return the current database."""
         name: str = json.loads(self.query("SELECT currentDatabase()", "JSONCompactEachRow").data)[0]
         return name
 
     def close(self) -> None:
-        """Give the connection back; whatever it had set or made temporary is gone."""
+        """Close it; its settings and temporary tables end with it."""
         self._raw.close()
 
 
@@ -117,7 +117,7 @@ def _result(got: Any) -> Result:
 
 @contextmanager
 def memory_file(pieces: list[memoryview]) -> Iterator[str]:
-    """A path to the pieces, one after the other, that lies on no disk; gone at the end."""
+    """Return a path to the concatenated pieces, in memory only; it is removed at the end."""
     descriptor = os.memfd_create("insert")
     try:
         for piece in pieces:
@@ -146,19 +146,19 @@ class Engine:
         self.version, self.timezone = row.split("\t")
 
     def connect(self) -> Connection:
-        """A connection of its own for a request or a session (0.2 ms)."""
+        """Return a new connection for a request or a session (takes 0.2 ms)."""
         try:
             return Connection(_chdb.connect(self._address))  # type: ignore[attr-defined]
-        except RuntimeError as exception:
-            raise from_engine(exception) from None
+        except RuntimeError as error:
+            raise from_engine(error) from None
 
     def visible(self) -> set[str]:
-        """The `log_comment` of every query that system.processes shows."""
+        """Return the `log_comment` of every query in system.processes."""
         rows = self._anchor.query("SELECT Settings['log_comment'] FROM system.processes", "JSONCompactEachRow").data
         return {json.loads(line)[0] for line in rows.splitlines()}
 
     def kill(self, log_comment: str) -> None:
-        """Cancel the queries that carry it, without waiting for their ends; from any thread."""
+        """Cancel the queries with this comment, without waiting until they end; from any thread."""
         connection = self.connect()
         try:
             connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote(log_comment)} ASYNC")
@@ -166,7 +166,7 @@ class Engine:
             connection.close()
 
     def kill_all(self) -> None:
-        """Cancel every query but this one, without waiting for their ends."""
+        """Cancel every query but this one, without waiting until they end."""
         self._anchor.query("KILL QUERY WHERE query_id != queryID() ASYNC")
 
     def close(self) -> None:

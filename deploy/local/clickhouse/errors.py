@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# src/Common/ErrorCodes.cpp, only the ones that this front raises of itself.
+# src/Common/ErrorCodes.cpp, only those that this front raises itself.
 NAMES = {
     36: "BAD_ARGUMENTS",
     48: "NOT_IMPLEMENTED",
@@ -27,7 +27,7 @@ NAMES = {
     1001: "STD_EXCEPTION",
 }
 
-# src/Server/HTTP/exceptionCodeToHTTPStatus.cpp; what is not listed is 500.
+# src/Server/HTTP/exceptionCodeToHTTPStatus.cpp; others are 500.
 _STATUS = {
     401: (194,),
     403: (192, 193, 497, 512, 516),
@@ -74,7 +74,7 @@ _TRAILER = re.compile(r"\s*\(([A-Z][A-Z0-9_]+)\)(?:\s*\(version [^)]*\)|\.?\s*\(
 
 
 class ClickHouseError(Exception):
-    """One error with ClickHouse's code; `text` is what the server would send as the body."""
+    """An error with ClickHouse's code."""
 
     def __init__(self, code: int, message: str, name: str | None = None, status: int | None = None):
         super().__init__(message)
@@ -84,19 +84,19 @@ class ClickHouseError(Exception):
         self.status = status or STATUS_OF_CODE.get(code, 500)
 
     def text(self, version: str) -> str:
-        """The body of the answer, as the server writes it."""
+        """Return the body of the answer, as the server writes it."""
         return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version})\n"
 
 
-def from_engine(exception: BaseException) -> ClickHouseError:
-    """Read an exception of chDB, whose text is ClickHouse's own without the version.
+def from_engine(error: BaseException) -> ClickHouseError:
+    """Return an exception of chDB as an error; its text is ClickHouse's own, without the version.
 
-    chDB wraps some texts twice or thrice (`Code: 115. DB::Exception: Code: 115. DB::Exception: ...`); one is kept.
+    chDB repeats the start of some texts (`Code: 115. DB::Exception: Code: 115. DB::Exception: ...`); one is kept.
     """
-    text = str(exception).strip()
+    text = str(error).strip()
     found = _CODE.search(text)
     if not found:
-        return ClickHouseError(1001, text or type(exception).__name__)
+        return ClickHouseError(1001, text or type(error).__name__)
     message = _REPEATED.sub("", text[found.start() :])
     trailer = _TRAILER.search(message)
     name = None

@@ -1,4 +1,4 @@
-"""The whole way of one query through the engine, in a thread of its own."""
+"""Runs one query on the engine, in a thread of its own: unpack, connect, set up, execute."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def prepare(query: Query, limit_bytes: int) -> Work:
     else:
         rest[0] = rest[0][statement.data_start :]
     fmt = statement.format or query.default_format or _DEFAULT_FORMAT
-    return Work(statement, rest, fmt, blocks.are_the_whole(statement, fmt, query.settings))
+    return Work(statement, rest, fmt, blocks.can_stream(statement, fmt, query.settings))
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def _settings_for_now(engine: Engine, session: Connection, user: User, query: Qu
         return
     try:
         session.set({"log_comment": tag(user.name, query.query_id)})
-    except ClickHouseError as exception:
-        if exception.code != 164:  # a session that has set itself readonly: its id stays the one before
+    except ClickHouseError as error:
+        if error.code != 164:  # a session that has set itself readonly: its id stays the one before
             raise
     names = ", ".join(f"'{name}'" for name in query.settings if name.isidentifier())
     before = session.settings(f"name IN ({names})") if names else {}

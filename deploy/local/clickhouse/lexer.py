@@ -23,7 +23,7 @@ _HINT = re.compile(rb"(?:--|/\*|#!?|//)[ \t]*\{")
 
 
 class Token(NamedTuple):
-    """A piece of the query: its kind, its text and where it lies. Words are upper-cased in `text`."""
+    """A token of the query: kind, text and position. Words are upper-cased in `text`."""
 
     kind: str
     text: bytes
@@ -33,10 +33,10 @@ class Token(NamedTuple):
 
 
 def without_hints(query: bytes) -> bytes:
-    """The query without comments that begin with a brace.
+    """Return the query without comments that begin with a brace.
 
-    chDB, as a client, takes `-- { serverError 60 }` for a hint of ClickHouse's own tests: it would turn an error
-    into an empty success and print the query.
+    chDB, being a client, reads `-- { serverError 60 }` as a hint of ClickHouse's own tests: it would turn an error into
+    an empty success and print the query.
     """
     if not _HINT.search(query):
         return query
@@ -47,7 +47,7 @@ def without_hints(query: bytes) -> bytes:
 
 
 def tokens(query: bytes) -> Iterator[Token]:
-    """All tokens but white space and comments, lazily: an insert's data are never looked at.
+    """Yield all tokens except white space and comments, lazily, so that an insert's data are never scanned.
 
     `depth` counts the brackets around a token; a bracket itself has the depth outside of it.
     """

@@ -30,12 +30,12 @@ class ClickHouseProcess:
 
     @property
     def url(self) -> str:
-        """Where it answers, no slash at the end."""
+        """Its address, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process's id; raises RuntimeError when it has not been started."""
+        """The process id; raises RuntimeError when it has not been started."""
         return self._running().pid
 
     def start(self, timeout_s: float = 60.0) -> Self:
@@ -59,7 +59,7 @@ class ClickHouseProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [*command, *self._arguments],
-            stdin=subprocess.PIPE,  # never written: its end tells the server that we are gone
+            stdin=subprocess.PIPE,  # never written: its end tells the server that we have ended
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
@@ -72,7 +72,7 @@ class ClickHouseProcess:
         return self
 
     def stop(self, timeout_s: float = 30.0) -> int:
-        """SIGTERM, wait, then SIGKILL; returns the exit code. Stopping twice is harmless."""
+        """Send SIGTERM, wait, then SIGKILL; return the exit code. Idempotent."""
         if self._process is None:
             return 0
         process = self._process
@@ -86,19 +86,19 @@ class ClickHouseProcess:
         return self._ended()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would end it."""
+        """Send SIGKILL, as a crash would end it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._ended()
 
     def restart(self) -> Self:
-        """Stop (if it runs) and start on the same port."""
+        """Stop it if it is running, and start it on the same port."""
         self.stop()
         return self.start()
 
     def last_lines(self, count: int = 20) -> str:
-        """The end of what it wrote to stderr."""
+        """Return the last lines that it wrote to stderr."""
         if self._stderr is None:
             return ""
         self._stderr.seek(0)
@@ -124,7 +124,7 @@ class ClickHouseProcess:
         return process.returncode
 
     def _first_line(self, timeout_s: float) -> str:
-        """The line that tells it is ready; empty when it ended or took too long."""
+        """Return the line that says it is ready; empty when it ended or took too long."""
         stdout = self._running().stdout
         assert stdout is not None  # noqa: S101 - it is a pipe
         end = time.monotonic() + timeout_s

@@ -1,6 +1,6 @@
-"""The clients' query ids in `system.processes` and KILL QUERY.
+"""Shows the clients' query ids in `system.processes` and KILL QUERY.
 
-chDB gives each query an id of its own and takes none. So a client's id travels in the setting `log_comment`, as
+chDB gives each query an id of its own and accepts none. So a client's id travels in the setting `log_comment`, as
 `user/id`, which system.processes shows; statements that name that table or kill by `query_id` are rewritten to
 read it from there.
 """
@@ -26,7 +26,7 @@ _PROCESSES = (
 
 
 def tag(user: str, query_id: str) -> str:
-    """What to set `log_comment` to."""
+    """Return the value of `log_comment` for a query."""
     return f"{user.replace('/', '_')}/{query_id}"
 
 

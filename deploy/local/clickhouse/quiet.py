@@ -1,4 +1,4 @@
-"""What the HTTP library may say on stderr: which error and where, never a request's content."""
+"""Limits what the HTTP library logs on stderr: the error and its place, never a request's content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import traceback
 
 
 class _Terse(logging.Handler):
-    """One line a record. Its text is left out: aiohttp puts malformed requests into it as they came."""
+    """One line a record, without its text: aiohttp puts malformed requests into that as they came."""
 
     def emit(self, record: logging.LogRecord) -> None:
         kind, place = "", ""
@@ -20,7 +20,7 @@ class _Terse(logging.Handler):
 
 
 def silence_http() -> None:
-    """Let aiohttp and asyncio log through one terse handler, from warnings on."""
+    """Let aiohttp and asyncio log warnings and errors through one terse handler."""
     for name in ("aiohttp", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers = [_Terse(logging.WARNING)]

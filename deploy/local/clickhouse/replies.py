@@ -38,7 +38,7 @@ _DISPLAY_NAME = socket.gethostname()
 
 
 def summary(result: Result) -> str:
-    """X-ClickHouse-Summary: counts as strings, as clients expect them."""
+    """Return X-ClickHouse-Summary: counts as strings, as clients expect them."""
     counts = {
         "read_rows": result.read_rows,
         "read_bytes": result.read_bytes,
@@ -54,7 +54,7 @@ def summary(result: Result) -> str:
 
 
 def headers(query_id: str, fmt: str, timezone: str) -> dict[str, str]:
-    """The headers of every answer to a query that ran."""
+    """Return the headers of every answer to a successful query."""
     return {
         "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
         "X-ClickHouse-Query-Id": _in_a_line(query_id),
@@ -65,12 +65,12 @@ def headers(query_id: str, fmt: str, timezone: str) -> dict[str, str]:
 
 
 def _in_a_line(text: str) -> str:
-    """What a header can hold of a client's text: no line breaks."""
+    """Return a client's text without line breaks, for a header."""
     return re.sub(r"[\x00-\x1f\x7f]", "_", text)
 
 
 def result(query: Query, fmt: str, timezone: str, got: Result) -> web.Response:
-    """A query's whole answer, compressed if the client asked for it."""
+    """Return a query's whole answer, compressed if the client asked for it."""
     fields = headers(query.query_id, fmt, timezone)
     fields["X-ClickHouse-Summary"] = summary(got)
     encoding = chosen(query.accept_encoding) if query.accept_encoding else None
@@ -83,7 +83,7 @@ def result(query: Query, fmt: str, timezone: str, got: Result) -> web.Response:
 
 @dataclass(frozen=True)
 class Streamed:
-    """The start of an answer whose blocks follow, and the tag that marks an error in it."""
+    """The start of a streamed answer, and the tag that marks an error in it."""
 
     response: web.StreamResponse
     packer: Compressor
@@ -91,7 +91,7 @@ class Streamed:
 
 
 def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
-    """Start an answer whose blocks follow."""
+    """Return the start of a streamed answer."""
     fields = headers(query.query_id, fmt, timezone)
     fields["X-ClickHouse-Summary"] = summary(so_far)
     tag = secrets.token_hex(8)
@@ -102,19 +102,19 @@ def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
     return Streamed(web.StreamResponse(headers=fields), Compressor(encoding), tag)
 
 
-def late_error(exception: ClickHouseError, version: str, tag: str) -> bytes:
-    """An error after the first bytes, in the form of servers since 25.11 (src/Server/HTTP/)."""
-    text = exception.text(version).encode()
+def late_error(error: ClickHouseError, version: str, tag: str) -> bytes:
+    """Return an error for the middle of a stream, as servers write it since 25.11 (src/Server/HTTP/)."""
+    text = error.text(version).encode()
     return b"\r\n__exception__\r\n%s\r\n%s%d %s\r\n__exception__\r\n" % (tag.encode(), text, len(text), tag.encode())
 
 
-def error(exception: ClickHouseError, version: str, query_id: str | None = None) -> web.Response:
-    """An error's answer."""
+def error(error: ClickHouseError, version: str, query_id: str | None = None) -> web.Response:
+    """Return an error's answer."""
     fields = {
-        "X-ClickHouse-Exception-Code": str(exception.code),
+        "X-ClickHouse-Exception-Code": str(error.code),
         "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
         "Content-Type": "text/plain; charset=UTF-8",
     }
     if query_id:
         fields["X-ClickHouse-Query-Id"] = _in_a_line(query_id)
-    return web.Response(status=exception.status, text=exception.text(version), headers=fields)
+    return web.Response(status=error.status, text=error.text(version), headers=fields)

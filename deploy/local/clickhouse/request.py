@@ -1,4 +1,4 @@
-"""One HTTP request, read: query text, data, credentials, settings, parameters."""
+"""Reads an HTTP request: query text, data, credentials, settings, parameters."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _INTERFACE = frozenset(
         "client_protocol_version",
     ]
 )
-# Settings that only the HTTP side of a server reads: done here, so the engine need not know.
+# Settings that only the HTTP side of a server reads: handled here, not passed to the engine.
 _OURS = frozenset(
     [
         "enable_http_compression",
-        "log_comment",  # it carries the query id (processes_view.py)
+        "log_comment",  # used for the query id (processes_view.py)
         "send_progress_in_http_headers",
         "http_headers_progress_interval_ms",
         "cancel_http_readonly_queries_on_client_close",
@@ -55,7 +55,7 @@ _OURS = frozenset(
 
 @dataclass(frozen=True)
 class External:
-    """A table that came along with the request (a file field of a form)."""
+    """A table that came with the request (a file field of a form)."""
 
     name: str
     structure: str
@@ -65,7 +65,7 @@ class External:
 
 @dataclass(frozen=True)
 class Query:
-    """A request as the client meant it. `text` is the URL's query, `body` still encoded as `encoding` says."""
+    """A request. `text` is the URL's query; `body` is still encoded as `encoding` says."""
 
     query_id: str
     text: str
@@ -96,7 +96,7 @@ def read(
     body: bytes | bytearray,
     files: Mapping[str, bytes] | None = None,
 ) -> Query:
-    """Read a request; `files` are the file fields of a form. Raises ClickHouseError for what can't be meant."""
+    """Read a request; `files` are the file fields of a form. Raises ClickHouseError for invalid arguments."""
     if _flag(args, "compress") or _flag(args, "decompress"):
         raise ClickHouseError(48, "compress=1 and decompress=1 are not implemented here: use Content-Encoding")
     user, password = _credentials(args, headers)
@@ -104,7 +104,7 @@ def read(
     described = {f"{table.name}_{what}" for table in external for what in ("structure", "types", "format")}
     settings = {name: value for name, value in args.items() if _is_setting(name) and name not in described}
     if method != "POST" and settings.get("readonly", "0") == "0":
-        settings["readonly"] = "2"  # as the server: what GET asks for must change nothing
+        settings["readonly"] = "2"  # as on the server: a GET must not change anything
     compressed = args.get("enable_http_compression", "0") in ("1", "true")
     return Query(
         query_id=args.get("query_id") or str(uuid4()),
@@ -136,7 +136,7 @@ def _external(name: str, data: bytes, args: Mapping[str, str]) -> External:
         types = args.get(f"{name}_types")
         if types is None:
             raise ClickHouseError(36, f"Neither {name}_structure nor {name}_types is given for external data")
-        # Types only: columns _1, _2 and on. A type may hold commas of its own, in brackets.
+        # Types only: columns _1, _2 and so on. A type may contain commas, in brackets.
         parts = re.split(r",(?![^(]*\))", types)
         structure = ", ".join(f"_{number} {part.strip()}" for number, part in enumerate(parts, 1))
     return External(name, structure, args.get(f"{name}_format", "TabSeparated"), data)
@@ -157,7 +157,7 @@ def _seconds(value: str) -> float:
 
 
 def _credentials(args: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
-    """User and password: of the headers X-ClickHouse-*, of Basic, or of the URL; only one way at a time."""
+    """Return user and password from X-ClickHouse-* headers, Basic authentication or the URL: one of them, not two."""
     basic = headers.get("Authorization", "")
     of_clickhouse = "X-ClickHouse-User" in headers or "X-ClickHouse-Key" in headers
     ways = {

@@ -1,4 +1,4 @@
-"""The queries under way, by the ids their clients gave them."""
+"""The running queries, by the ids that their clients gave them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LOOK_EVERY_S = 0.005
 
 @dataclass(eq=False)
 class Entry:
-    """A query from its arrival to its answer. `unseen`: system.processes will never show it under its tag."""
+    """A query from its arrival to its answer. `unseen`: system.processes never shows it with its tag."""
 
     tag: str
     unseen: bool = False
 
 
 class Running:
-    """All entries, queued ones too; one id runs once at a time."""
+    """All entries, including queued ones; an id can run only once at a time."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -31,7 +31,7 @@ class Running:
 
     @contextmanager
     def entered(self, user: str, query_id: str) -> Iterator[Entry]:
-        """Hold an id; raises ClickHouseError 216 while another query has it."""
+        """Register an id; raises ClickHouseError 216 while another query has it."""
         entry = Entry(tag(user, query_id))
         with self._lock:
             if query_id in self._entries:
@@ -44,9 +44,9 @@ class Running:
                 del self._entries[query_id]
 
     def settle(self, visible: Callable[[], set[str]], timeout_s: float) -> None:
-        """Wait until every query that has arrived is visible to the engine or over.
+        """Wait until every query that has arrived is visible in the engine or has ended.
 
-        Else a look at system.processes could miss an insert that waits for a thread and runs a moment later.
+        Otherwise, reading system.processes could miss an insert that waits for a thread and runs a moment later.
         Raises ClickHouseError 202 when it takes too long.
         """
         with self._lock:

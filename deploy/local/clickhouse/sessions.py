@@ -1,4 +1,4 @@
-"""HTTP sessions: a connection kept between requests, with its temporary tables and settings."""
+"""HTTP sessions: connections kept between requests, with their temporary tables and settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Session:
 
 
 class Sessions:
-    """Sessions by user and id; one request at a time each, closed when idle for their timeout."""
+    """Sessions by user and id; each runs one request at a time and is closed after its timeout."""
 
     def __init__(self, connect: Callable[[], Connection]):
         self._connect = connect
@@ -30,16 +30,16 @@ class Sessions:
 
     @contextmanager
     def entered(self, key: tuple[str, str], timeout_s: float, must_exist: bool) -> Iterator[tuple[Connection, bool]]:
-        """Hold a session: its connection, and whether it is new.
+        """Lock a session; return its connection, and whether it is new.
 
-        Raises ClickHouseError 373 when another request holds it, 372 when it has to exist and does not.
+        Raises ClickHouseError 373 when another request has it, 372 when it must exist and does not.
         """
         session, is_new = self._take(key, must_exist)
         try:
             yield session.connection, is_new
         except ClickHouseError:
             if is_new:
-                session.timeout_s = 0.0  # perhaps half set up
+                session.timeout_s = 0.0  # it may be only partly set up
             else:
                 session.timeout_s = timeout_s
             raise
@@ -64,7 +64,7 @@ class Sessions:
             return session, False
 
     def close_idle(self, everything: bool = False) -> None:
-        """Close what has been idle for longer than its timeout."""
+        """Close sessions that have been idle for longer than their timeout."""
         now = time.monotonic()
         with self._lock:
             over = [

@@ -1,4 +1,4 @@
-"""What a query text is: its kind, its output format, where an insert's data begin, what may not run."""
+"""Reads a query text: its kind, its output format, where an insert's data begin; refuses what must not run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _AFTER_FORMAT = frozenset((b"SETTINGS", b"INTO"))
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement. For an insert with data, `sql` has a `%INSERT_SOURCE%` where its memory file goes.
+    """One statement. For an insert with data, `sql` has `%INSERT_SOURCE%` in place of the memory file's path.
 
-    `data_start` is where an insert's data begin in the text that was read (None: it carries none),
+    `data_start` is where an insert's data begin in the text that was read (None: there are none),
     `insert_format` their format. `format` is the FORMAT clause of any other statement. `words` are the
     statement's words outside of brackets, upper-cased.
     """
@@ -35,17 +35,17 @@ class Statement:
 
     @property
     def urgent(self) -> bool:
-        """Whether it has to get through when every connection is busy."""
+        """Whether it must run even when every connection is busy."""
         return self.kind == "KILL" or b"system.processes" in self.sql
 
     @property
     def reads(self) -> bool:
-        """Whether it is a SELECT: rows come back and nothing is changed."""
+        """Whether it is a SELECT: it returns rows and changes nothing."""
         return self.kind in ("SELECT", "WITH", "FROM") and b"INSERT" not in self.words
 
     @property
     def calls_file(self) -> bool:
-        """Whether it calls `file`: as a function of one value, the engine reads any file for any user.
+        """Whether it calls `file`: as a function of one argument, the engine reads any file for any user.
 
         A server (26.2, and 25.8.19) asks for READ ON FILE.
         """
@@ -56,7 +56,7 @@ class Statement:
         )
 
     def sql_reading(self, path: str) -> bytes:
-        """The insert, reading its data from a path."""
+        """Return the insert, reading its data from a path."""
         return self.sql.replace(_SOURCE, path.encode(), 1)
 
 
@@ -67,7 +67,7 @@ def read(query: bytes, default_insert_format: str = "Values") -> Statement:
     """Read one statement, possibly with an insert's data behind it.
 
     Raises ClickHouseError for several statements in one text (the server refuses them over HTTP as a syntax
-    error) and for what only a client may do and chDB, being one, would: files read or written by clauses.
+    error) and for client clauses that read or write files, which chDB, being a client, would execute.
     """
     found: list[Token] = []
     selects = False
@@ -88,7 +88,7 @@ def read(query: bytes, default_insert_format: str = "Values") -> Statement:
 
 
 def _begins_a_select(found: list[Token]) -> bool:
-    """Whether the last token, in an insert, begins its SELECT: outside of brackets, or with nothing but them before.
+    """Return whether an insert's last token begins its SELECT: outside brackets, or with only brackets before it.
 
     `INSERT INTO t (SELECT 1)` and `INSERT INTO t (a) (SELECT 1)` do; `INSERT INTO FUNCTION f(view(SELECT 1))` does not.
     """
@@ -104,7 +104,7 @@ def _reads_input(found: list[Token]) -> bool:
 
 
 def _insert_with_format(query: bytes, found: list[Token]) -> Statement:
-    """`INSERT ... FORMAT name` and the data; also `INSERT ... SELECT ... FROM input(...) FORMAT name`."""
+    """Read `INSERT ... FORMAT name` with its data; also `INSERT ... SELECT ... FROM input(...) FORMAT name`."""
     clause = found.pop()
     name = next(tokens(query[clause.end : clause.end + 200]), None)
     if name is None or name.kind not in ("word", "quoted"):
@@ -113,13 +113,13 @@ def _insert_with_format(query: bytes, found: list[Token]) -> Statement:
     before = _BEFORE_DATA.match(query, end)
     data_start = before.end() if before else end
     if query[data_start : data_start + 1] == b";":
-        # The server's own words for a common slip.
+        # The server's own words for a common mistake.
         raise ClickHouseError(36, "You have ';' symbol before data in INSERT query. It's not allowed")
     return _insert(query, found, clause.start, query[start:end].strip(b'`"').decode(), data_start)
 
 
 def _insert(query: bytes, found: list[Token], end: int, fmt: str, data_start: int) -> Statement:
-    """An insert whose data come in the request: they will be read from a memory file."""
+    """Return an insert whose data come with the request: it will read them from a memory file."""
     _refuse_client_clauses(found)
     words = _words(found)
     for name, bracket in pairwise(found):
@@ -134,7 +134,7 @@ def _insert(query: bytes, found: list[Token], end: int, fmt: str, data_start: in
 
 
 def _whole(query: bytes, found: list[Token], selects: bool, default_insert_format: str) -> Statement:
-    """A statement without data in its text; `selects`: an insert that takes its rows from a SELECT."""
+    """Return a statement without data in its text; `selects`: it is an insert whose rows come from a SELECT."""
     while found and found[-1].text == b";":
         query = query[: found.pop().start]
     if not found:
@@ -156,7 +156,7 @@ def _words(found: list[Token]) -> tuple[bytes, ...]:
 
 
 def _format_clause(query: bytes, found: list[Token]) -> str | None:
-    """The name in a closing `FORMAT name`, which only SETTINGS or INTO can follow."""
+    """Return the name in a closing `FORMAT name`, which only SETTINGS or INTO can follow."""
     for at in range(len(found) - 1, 0, -1):
         clause, name = found[at - 1], found[at]
         if clause.text != b"FORMAT" or clause.depth or name.kind not in ("word", "quoted"):
@@ -167,11 +167,11 @@ def _format_clause(query: bytes, found: list[Token]) -> str | None:
 
 
 def _refuse_client_clauses(found: list[Token]) -> None:
-    """Refuse what a server never runs, and chDB would, being a client as well; and what reaches beyond this process."""
+    """Refuse what a server never runs but chDB, being a client too, would; and what affects other processes."""
     if len(found) > 1 and (found[0].text, found[1].text) == (b"EXECUTE", b"AS"):
         raise ClickHouseError(344, "IMPERSONATE feature is disabled")
     if len(found) > 1 and found[0].text == b"SYSTEM" and found[1].text in (b"SHUTDOWN", b"KILL"):
-        # The engine would signal its whole process group: whoever started this server, too.
+        # The engine would signal its whole process group, including whoever started this server.
         raise ClickHouseError(48, f"SYSTEM {found[1].text.decode()} is not implemented here: end the process")
     for token, following in pairwise(found):
         if token.kind != "word":

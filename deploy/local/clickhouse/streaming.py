@@ -1,4 +1,4 @@
-"""A result from the engine's thread to the event loop, block by block and no faster than the client reads."""
+"""Passes a result from the engine's thread to the event loop, block by block, no faster than the client reads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from deploy.local.clickhouse.engine import Result
 
-# A result up to here is answered whole: its summary is complete and an error still has a status.
+# A result up to this size is sent as a whole: its summary is complete, and an error still has its status.
 WHOLE_BYTES = 1 << 20
 _BLOCKS_AHEAD = 4
 
 
 class Pipe:
-    """Blocks on their way. The thread calls `feed`, the loop `next`."""
+    """A bounded queue of blocks. The engine's thread calls `feed`, the event loop `next`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
@@ -23,7 +23,7 @@ class Pipe:
         self._gone = threading.Event()
 
     def feed(self, blocks: Generator[Result, None, None]) -> Result | None:
-        """Pass on what the query gives. A small result is returned whole; of a large one nothing is left to return."""
+        """Pass the query's blocks on. A small result is returned as a whole; for a large one, return None."""
         kept = Result()
         try:
             for block in blocks:
@@ -47,10 +47,10 @@ class Pipe:
                 return
             except asyncio.CancelledError:
                 continue
-        raise ConnectionResetError("the client is gone")
+        raise ConnectionResetError("the client has gone")
 
     async def next(self, job: asyncio.Future[Result | None]) -> Result | None:
-        """The next block of a large result; None when the job has ended and nothing is left of it."""
+        """Return the next block of a large result; None when the job has ended and its blocks are taken."""
         if self._queue.empty() and not job.done():
             getting = asyncio.ensure_future(self._queue.get())
             await asyncio.wait({getting, job}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,14 +60,14 @@ class Pipe:
         return None if self._queue.empty() else self._queue.get_nowait()
 
     def leave(self) -> None:
-        """Nobody reads any more: let the thread stop."""
+        """Let the thread stop: nobody reads any more."""
         self._gone.set()
         while not self._queue.empty():
             self._queue.get_nowait()
 
 
 def merged(first: Result, second: Result) -> Result:
-    """Two parts of a result as one."""
+    """Return two parts of a result as one."""
     return replace(
         first,
         data=first.data + second.data,

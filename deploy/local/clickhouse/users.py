@@ -1,4 +1,4 @@
-"""Users of a ClickHouse configuration file: who they are and what they may, enforced by the engine.
+"""Users of a ClickHouse configuration file, with rights that the engine enforces.
 
 chDB logs every session in as `default` and can't change that. So each user of the file becomes a role of an
 engine user `default` that has no rights of its own, and a request runs with only its user's role. Grants, roles,
@@ -27,7 +27,7 @@ _PASSWORDS = ("no_password", "password", "password_sha256_hex", "password_double
 
 @dataclass(frozen=True)
 class User:
-    """A user: how to know the password, and what a connection has to take on."""
+    """A user: how to check the password, and what to set on a connection."""
 
     name: str
     kind: str = "no_password"
@@ -40,7 +40,7 @@ class User:
     may_read_files: bool = True
 
     def knows(self, password: str) -> bool:
-        """Whether this is the user's password, in constant time."""
+        """Return whether this is the user's password, in constant time."""
         given = password.encode()
         if self.kind == "no_password":
             return True
@@ -53,7 +53,7 @@ class User:
         return hmac.compare_digest(given, expected.encode())
 
     def may_run(self, statement: Statement) -> None:
-        """Refuse what the engine, which knows one user only, would not; raises ClickHouseError."""
+        """Refuse what the engine, which knows only one user, would allow; raises ClickHouseError."""
         words = statement.words[:3]
         if self.role and words[:1] == (b"SET",) and b"ROLE" in words:
             raise ClickHouseError(512, "SET ROLE is not possible here: use the parameter role")
@@ -67,14 +67,14 @@ class User:
             )
 
     def named_in(self, error: ClickHouseError) -> ClickHouseError:
-        """The engine's error with this user's name, where it has that of the only user it knows."""
+        """Return the engine's error with this user's name instead of the engine's only one."""
         if not error.message.startswith(_ENGINE_USER):
             return error
         message = f"{self.name}: {error.message.removeprefix(_ENGINE_USER)}"
         return ClickHouseError(error.code, message, error.name, error.status)
 
     def put_on(self, connection: Connection, roles: tuple[str, ...] = ()) -> None:
-        """Give a fresh connection this user's rights and profile, and nothing else."""
+        """Give a new connection this user's rights and profile only."""
         if self.role:
             unknown = [role for role in roles if role not in self.granted_roles]
             if unknown:
@@ -83,7 +83,7 @@ class User:
             connection.query("SET ROLE " + ", ".join(identifier(name) for name in names))
         if self.profile != "default":
             connection.set({"profile": self.profile})  # its constraints
-        # chDB sends its own values with each query, so a profile's have to be set one by one.
+        # chDB sends its own values with each query, so a profile's values are set one by one.
         connection.set({name: value for name, value in self.settings.items() if name != "readonly"})
         if "readonly" in self.settings:
             connection.set({"readonly": self.settings["readonly"]})
@@ -96,7 +96,7 @@ class Users:
         self._users = {user.name: user for user in users or [User("default")]}
 
     def check(self, name: str, password: str) -> User:
-        """The user of these credentials; raises ClickHouseError 516 in the server's words."""
+        """Return the user of these credentials; raises ClickHouseError 516 with the server's text."""
         user = self._users.get(name)
         if user is None or not user.knows(password):
             raise ClickHouseError(
@@ -110,7 +110,7 @@ def load(config_file: Path, into: Path) -> tuple[Users, Path]:
     """Read the users of a ClickHouse configuration and write the configuration for the engine.
 
     `config_file` holds `<users>`, or names the file that does (`users_config`, `user_directories`). The written
-    files hold no password. Raises ClickHouseError for what can't be read or kept.
+    files hold no password. Raises ClickHouseError for what can't be read or enforced.
     """
     root = _users_root(config_file)
     users = [_user(element, root) for element in root.find("users") or ()]
@@ -136,8 +136,8 @@ def _users_root(config_file: Path) -> ET.Element:
                 raise ClickHouseError(36, f"{config_file}: neither <users> nor <users_config>")
             root = ET.parse(config_file.parent / named).getroot()  # noqa: S314
         return root
-    except (OSError, ET.ParseError) as exception:
-        raise ClickHouseError(36, f"{config_file}: {exception}") from None
+    except (OSError, ET.ParseError) as error:
+        raise ClickHouseError(36, f"{config_file}: {error}") from None
 
 
 def _user(element: ET.Element, root: ET.Element) -> User:
@@ -177,7 +177,7 @@ def _roles_in(grant: str) -> list[str]:
 
 
 def _profile_settings(root: ET.Element, name: str) -> dict[str, str]:
-    """A profile's values, with those of the profiles it inherits from."""
+    """Return a profile's values, with those of the profiles that it inherits from."""
     settings: dict[str, str] = {}
     for child in root.find(f"profiles/{name}") or ():
         if child.tag == "profile":
@@ -188,7 +188,7 @@ def _profile_settings(root: ET.Element, name: str) -> dict[str, str]:
 
 
 def _for_the_engine(root: ET.Element) -> ET.Element:
-    """The engine's users file: one user without rights, a role for each user of the original."""
+    """Return the engine's users file: one user without rights, and a role for each user of the original."""
     out = ET.Element("clickhouse")
     default = ET.SubElement(ET.SubElement(out, "users"), "default")
     ET.SubElement(default, "password")
@@ -216,7 +216,7 @@ def _for_the_engine(root: ET.Element) -> ET.Element:
 
 
 def _add_row_filters(root: ET.Element, default: ET.Element) -> None:
-    """Each table's filters of all users as one, which asks for the role that the request runs with."""
+    """Add each table's filters of all users as one, which checks the role that the request runs with."""
     filters: dict[tuple[str, str], list[str]] = {}
     for user in root.find("users") or ():
         for database in user.find("databases") or ():

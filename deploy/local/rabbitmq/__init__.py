@@ -1,4 +1,4 @@
-"""RabbitMQ for one machine: a private node, and what installs it."""
+"""RabbitMQ for the local stack: a private node, or a container."""
 
 from deploy.local.rabbitmq.node import RabbitMQNode
 

@@ -1,4 +1,6 @@
-"""RabbitMQ in a container, where the package is not installed and may not be."""
+"""RabbitMQ in a container, for machines where the package is missing and can't be installed."""
+
+from __future__ import annotations
 
 import hashlib
 import shutil
@@ -12,11 +14,11 @@ from deploy.local.rabbitmq.files import Secrets, write_private
 from deploy.local.rabbitmq.node import answers_amqp
 
 IMAGE = "rabbitmq:4"
-_START_TIMEOUT_S = 300.0  # the image may have to be fetched first
+_START_TIMEOUT_S = 300.0  # includes pulling the image
 
 
 def usable() -> bool:
-    """Whether there is a Docker engine that this user may use."""
+    """Return whether this user can use a Docker engine."""
     if shutil.which("docker") is None:
         return False
     try:
@@ -26,10 +28,10 @@ def usable() -> bool:
 
 
 class DockerBroker:
-    """One container on a free loopback port; its data are in a volume of the same name and outlive it."""
+    """A container on a free loopback port; its data are in a volume of the same name, which outlives it."""
 
     def __init__(self, path: Path) -> None:
-        """`path`: where the password is kept; one path, one container."""
+        """`path`: where the password is kept; each path has its own container."""
         self._path = path.resolve()
         self._name = f"hitline-{hashlib.sha256(str(self._path).encode()).hexdigest()[:12]}"
         self._port = 0
@@ -37,7 +39,7 @@ class DockerBroker:
 
     @property
     def amqp_url(self) -> str:
-        """Where clients connect, password included: not for logs."""
+        """The address for clients, with the password: not for logs."""
         kept = self._secrets()
         return f"amqp://{kept.user}:{kept.password}@{LOOPBACK}:{self._port}/"
 
@@ -48,16 +50,16 @@ class DockerBroker:
 
     @property
     def running(self) -> bool:
-        """Whether the container still runs."""
+        """Whether the container is still running."""
         return _docker("inspect", "--format", "{{.State.Running}}", self._name).stdout.strip() == "true"
 
     @property
     def log(self) -> str:
-        """The container's last lines."""
+        """The last lines of the container's log."""
         return _docker("logs", "--tail", "20", self._name).stdout
 
     def spawn(self) -> None:
-        """Starts the container, after removing one that a killed launcher left."""
+        """Start the container, after removing one that a killed launcher left. Raises SetupError."""
         self.stop()
         self._port = free_port()
         done = _docker(*run_arguments(self._name, self._port, self._env_file()), timeout_s=_START_TIMEOUT_S)
@@ -65,7 +67,7 @@ class DockerBroker:
             raise SetupError(f"docker run {IMAGE} failed: install rabbitmq-server instead, or see:\n{done.stdout}")
 
     def wait_until_ready(self) -> None:
-        """Waits until AMQP answers; SetupError with the container's last lines when it does not."""
+        """Wait until AMQP answers; raises SetupError with the container's last lines when it does not."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and self.running:
             if answers_amqp(LOOPBACK, self._port):
@@ -74,7 +76,7 @@ class DockerBroker:
         raise SetupError(f"RabbitMQ did not start in its container. Its last lines:\n{self.log}")
 
     def stop(self, grace_s: float = 30) -> None:
-        """Stops and removes the container; its volume stays."""
+        """Stop and remove the container; its volume stays."""
         _docker("stop", "-t", str(round(grace_s)), self._name)
         _docker("rm", "--force", self._name)
 
@@ -83,7 +85,7 @@ class DockerBroker:
         return Secrets.kept_in(self._path / "secrets.json")
 
     def _env_file(self) -> Path:
-        """A file, since arguments are visible to every user of the machine."""
+        """Write the password to a file: every user of the machine can see arguments."""
         kept = self._secrets()
         file = self._path / "docker.env"
         write_private(file, f"RABBITMQ_DEFAULT_USER={kept.user}\nRABBITMQ_DEFAULT_PASS={kept.password}\n")
@@ -91,7 +93,7 @@ class DockerBroker:
 
 
 def run_arguments(name: str, port: int, env_file: Path) -> list[str]:
-    """What `docker` is called with to start the broker."""
+    """Return the arguments of `docker` that start the broker."""
     return [
         "run",
         "--detach",

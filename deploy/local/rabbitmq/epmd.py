@@ -1,4 +1,6 @@
-"""An Erlang port mapper of our own, so that a system's one is neither used nor collided with."""
+"""A private Erlang port mapper, which neither uses the system's one nor collides with it."""
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -13,13 +15,13 @@ from deploy.local.ports import LOOPBACK, free_port, is_taken
 
 
 class Epmd:
-    """One `epmd` on a port of its own, shared by a cluster's nodes: the first starts it, the last stops it.
+    """An `epmd` on a port of its own, shared by a cluster's nodes: the first one starts it, the last one stops it.
 
-    A node would start a daemon by itself; run in the foreground instead, it is a child that can be stopped.
+    By itself a node would start a daemon; in the foreground it is a child that can be stopped.
     """
 
     def __init__(self, path: Path) -> None:
-        """`path`: a directory for its log; also its mark among the processes."""
+        """`path`: a directory for its log; also its mark (see `processes`)."""
         self._path = path
         self._part = f"{path.resolve()}/epmd"
         self._process: subprocess.Popen[bytes] | None = None
@@ -27,13 +29,13 @@ class Epmd:
         self.port = free_port()
 
     def acquire(self, user: str) -> None:
-        """Makes sure it runs, and keeps it running until the same user releases it."""
+        """Make sure that it runs, until the same user releases it."""
         self._users.add(user)
         if self._process is None or self._process.poll() is not None:
             self._start()
 
     def release(self, user: str) -> None:
-        """Gives it back; the last user's release stops it."""
+        """Release it; the last user's release stops it."""
         self._users.discard(user)
         if self._users:
             return
@@ -43,7 +45,7 @@ class Epmd:
             self._process = None
 
     def stop_leftover(self) -> None:
-        """Stops the one of a launcher that was killed."""
+        """Stop one that a killed launcher left."""
         if self._process is None:
             processes.stop_part(self._part, grace_s=2)
 
@@ -66,7 +68,7 @@ class Epmd:
 
 
 def _program() -> str:
-    """Beside `erl`, or deep inside its installation when the distribution does not link it."""
+    """Return the path of epmd: on PATH, or inside Erlang's installation where the distribution does not link it."""
     if found := shutil.which("epmd"):
         return found
     if erl := shutil.which("erl"):

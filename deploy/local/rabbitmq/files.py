@@ -1,4 +1,6 @@
-"""What a private RabbitMQ node keeps in its directory: secrets, configuration, environment."""
+"""The files and environment of a private RabbitMQ node: secrets and configuration."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -11,7 +13,7 @@ from pathlib import Path
 from deploy.local.ports import LOOPBACK
 
 # Debian's and upstream's packages, the generic archive, Homebrew. `/usr/sbin/rabbitmq-server` is, on Debian,
-# a wrapper that insists on the system's own user and directories: the scripts it wraps are wanted.
+# a wrapper that insists on the system's user and directories, so the scripts that it wraps are used.
 _SCRIPT_DIRS = (
     "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
     "/usr/lib64/rabbitmq/lib/rabbitmq_server-*/sbin",
@@ -21,7 +23,7 @@ _SCRIPT_DIRS = (
 )
 
 _CONFIG = """\
-# Written at every start: changes are lost.
+# Written at every start: edits are lost.
 listeners.tcp.default = {loopback}:{amqp_port}
 default_user = {user}
 default_pass = {password}
@@ -29,10 +31,10 @@ default_permissions.configure = .*
 default_permissions.read = .*
 default_permissions.write = .*
 default_user_tags.administrator = true
-# A laptop: room for ClickHouse and the rest, and a disk that may be rather full.
+# For a laptop: leave memory for ClickHouse and the rest, and accept a nearly full disk.
 vm_memory_high_watermark.relative = 0.3
 disk_free_limit.absolute = 50MB
-# Quiet: a line for every connection helps nobody here.
+# No line for every connection.
 log.file.level = warning
 log.connection.level = warning
 log.console = false
@@ -41,15 +43,15 @@ log.console = false
 
 @dataclass(frozen=True)
 class Secrets:
-    """What the node and its users must agree on; kept over restarts in a file of mode 0600."""
+    """Credentials of the node, kept in a file of mode 0600 so that they stay the same over restarts."""
 
     user: str
     password: str
     cookie: str
 
     @classmethod
-    def kept_in(cls, path: Path) -> "Secrets":
-        """Those of the file, or new ones, kept in it."""
+    def kept_in(cls, path: Path) -> Secrets:
+        """Return those of the file, or generate and keep new ones."""
         if path.exists():
             return cls(**json.loads(path.read_text()))
         made = cls("hitline", secrets.token_urlsafe(24), secrets.token_hex(20).upper())
@@ -57,12 +59,12 @@ class Secrets:
         return made
 
     def keep_in(self, path: Path) -> None:
-        """Writes the file, readable by its owner only."""
+        """Write the file, readable by its owner only."""
         write_private(path, json.dumps({"user": self.user, "password": self.password, "cookie": self.cookie}))
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:
-    """Writes a file that was never readable by others, and is whole or not there."""
+    """Write a file atomically, at no moment readable by others."""
     temporary = path.with_name(f"{path.name}.new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
@@ -71,7 +73,7 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def script_dir() -> Path | None:
-    """Where the newest installed RabbitMQ has its real scripts, or None when there is none."""
+    """Return the directory with the newest installed RabbitMQ's own scripts; None when there is none."""
     found = [match for pattern in _SCRIPT_DIRS for match in Path("/").glob(pattern[1:])]
     search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
     if on_path := shutil.which("rabbitmq-server", path=search):
@@ -81,13 +83,13 @@ def script_dir() -> Path | None:
 
 
 def _version_of(path: Path) -> tuple[int, ...]:
-    """(3, 10, 8) for `.../rabbitmq_server-3.10.8/sbin`; () where the path does not say."""
+    """Return (3, 10, 8) for `.../rabbitmq_server-3.10.8/sbin`, () when the path has no version."""
     digits = path.parent.name.rpartition("-")[2].split(".")
     return tuple(int(part) for part in digits if part.isdigit())
 
 
 def write_config(path: Path, kept: Secrets, amqp_port: int, extra: Mapping[str, str]) -> None:
-    """Writes the node's configuration; `extra` are further lines of rabbitmq.conf, and win."""
+    """Write the node's configuration; `extra` are keys of rabbitmq.conf that are added or replace ours."""
     home = path / "home"
     for directory in (path, home, path / "log", path / "conf.d"):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,22 +106,22 @@ def write_config(path: Path, kept: Secrets, amqp_port: int, extra: Mapping[str, 
 
 
 def environment(path: Path, node_name: str, epmd_port: int, dist_port: int) -> dict[str, str]:
-    """The environment of a node and of `rabbitmqctl` for it: nothing of the system's is in it."""
+    """Return the environment of a node and its `rabbitmqctl`, without the system broker's variables."""
     inherited = {
         name: value
         for name, value in os.environ.items()
-        # NOTIFY_SOCKET: what a service manager gave to us is not for the broker.
+        # NOTIFY_SOCKET: a service manager gave it to us, not to the broker.
         if not name.startswith(("RABBITMQ_", "ERL_")) and name != "NOTIFY_SOCKET"
     }
     loopback_only = "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
     return inherited | {
-        "HOME": str(path / "home"),  # of the cookie; the caller's may be unset
+        "HOME": str(path / "home"),  # for the cookie; the caller's may be unset
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": LOOPBACK,
         "ERL_INETRC": str(path / "inetrc"),
-        # A crash dump is memory on disk.
+        # A crash dump would put memory on the disk.
         "ERL_CRASH_DUMP": "/dev/null",
         "ERL_CRASH_DUMP_BYTES": "0",
         "RABBITMQ_NODENAME": node_name,

@@ -1,4 +1,6 @@
-"""A private RabbitMQ node: the installed broker, run as this user, in a directory and on ports of its own."""
+"""A private RabbitMQ node: the installed broker, run as this user, with its own directory and ports."""
+
+from __future__ import annotations
 
 import contextlib
 import json
@@ -21,10 +23,10 @@ _SECRETS = "secrets.json"
 
 
 class RabbitMQNode:
-    """One node, bound to 127.0.0.1 only, with a user, a cookie and an `epmd` of its own, and no plugins.
+    """A node bound to 127.0.0.1, with a user, a cookie and an `epmd` of its own, and no plugins.
 
-    All that it writes is under `path`; a second start on the same path finds the same data, user and, when
-    they are still free, ports. Nodes of one machine do not see each other unless they are made by `sibling`.
+    It writes only under `path`; a second start on the same path has the same data, user and, if they are still free,
+    ports. Nodes on one machine do not see each other unless `sibling` made them.
     """
 
     kind = "a private node"
@@ -32,9 +34,9 @@ class RabbitMQNode:
     def __init__(
         self, path: Path, name: str = "hitline", config: Mapping[str, str] | None = None, port: int = 0
     ) -> None:
-        """`config`: further keys of rabbitmq.conf. `port`: of AMQP; 0: the last one, or a free one."""
+        """`config`: more keys of rabbitmq.conf. `port`: for AMQP; 0: the last one, or a free one."""
         self.path = path.resolve()
-        # Not the machine's host name: on some machines it does not resolve.
+        # Not the machine's host name, which does not resolve on some machines.
         self.name = f"{name}@localhost"
         self._config = dict(config or {})
         self._wanted_port = port
@@ -44,8 +46,8 @@ class RabbitMQNode:
         self._amqp_port = 0
         self._dist_port = 0
 
-    def sibling(self, path: Path, name: str) -> "RabbitMQNode":
-        """A node that can `join` this one: same cookie, user and `epmd`, everything else its own."""
+    def sibling(self, path: Path, name: str) -> RabbitMQNode:
+        """Return a node that can `join` this one: same cookie, user and `epmd`, everything else its own."""
         other = RabbitMQNode(path, name, self._config)
         other.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._load_secrets().keep_in(other.path / _SECRETS)
@@ -54,12 +56,12 @@ class RabbitMQNode:
 
     @property
     def amqp_url(self) -> str:
-        """Where clients connect, password included: not for logs."""
+        """The address for clients, with the password: not for logs."""
         kept = self._load_secrets()
         return f"amqp://{kept.user}:{kept.password}@{LOOPBACK}:{self._amqp_port}/"
 
     def owns(self, url: str) -> bool:
-        """Whether an AMQP address is this node's, of this or an earlier start: it holds the node's own password."""
+        """Return whether an AMQP address is this node's, of this or an earlier start: it has the node's password."""
         return urlsplit(url).password == self._load_secrets().password
 
     @property
@@ -69,31 +71,31 @@ class RabbitMQNode:
 
     @property
     def running(self) -> bool:
-        """Whether the node's process lives; says nothing about whether AMQP answers."""
+        """Whether the node's process is alive; AMQP may not answer yet."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
-        """The last lines it printed and logged."""
+        """The last lines of its output and log."""
         files = (self.path / "log" / name for name in ("console.log", "rabbit.log"))
         return "\n".join(processes.tail(file) for file in files)
 
     @property
     def pid(self) -> int:
-        """The process id of the Erlang machine; RuntimeError when it does not run."""
+        """The process id of the Erlang VM; raises RuntimeError when it is not running."""
         if self._process is None or not self.running:
-            raise RuntimeError(f"{self.name} does not run: call start()")
+            raise RuntimeError(f"{self.name} is not running: call start()")
         if processes.command_name(self._process.pid).startswith("beam"):
             return self._process.pid
         return next(iter(self._beams()), self._process.pid)
 
     def start(self) -> None:
-        """Starts the node and waits until AMQP answers; RuntimeError with its last log lines otherwise."""
+        """Start the node and wait until AMQP answers; raises RuntimeError with its last log lines."""
         self.spawn()
         self.wait_until_ready()
 
     def spawn(self) -> None:
-        """Starts the node without waiting, so that other things may start meanwhile."""
+        """Start the node without waiting, so that other things can start meanwhile."""
         if self.running:
             return
         if (scripts := script_dir()) is None:
@@ -109,7 +111,7 @@ class RabbitMQNode:
             )
 
     def wait_until_ready(self) -> None:
-        """Waits until AMQP answers, about 6 s after `spawn`."""
+        """Wait until AMQP answers, about 6 s after `spawn`."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and self.running:
             if answers_amqp(LOOPBACK, self._amqp_port):
@@ -121,8 +123,8 @@ class RabbitMQNode:
         raise RuntimeError(f"RabbitMQ did not start in {self.path}. Its log says:\n{logs}")
 
     def stop(self, grace_s: float = _STOP_TIMEOUT_S) -> None:
-        """Stops the node cleanly; afterwards none of its processes is left, `epmd` included. Idempotent."""
-        # By the mark, not by the process we remember: a signal may have come before it was remembered.
+        """Stop the node cleanly, with all of its processes and `epmd`. Idempotent."""
+        # By the mark, not by self._process: a signal may have come before that was assigned.
         processes.stop_part(self._part, grace_s, first=self._beams())
         if self._process is not None:
             self._process.wait(10)
@@ -130,20 +132,20 @@ class RabbitMQNode:
         self._epmd.release(self._part)
 
     def kill(self) -> None:
-        """SIGKILL to the Erlang machine, as a crash would; `start` afterwards finds what was on disk."""
+        """Send SIGKILL to the Erlang VM, as a crash would end it; the next `start` finds what was on the disk."""
         if self._process is None:
             return
         with contextlib.suppress(RuntimeError):
             processes.send(self.pid, signal.SIGKILL)
         self._process.wait(10)
         self._process = None
-        # Its helpers notice and leave by themselves; do not hand them to the next start.
+        # Its helper processes end by themselves; wait, so that the next start does not meet them.
         processes.stop_part(self._part, grace_s=2)
 
     def ctl(self, *arguments: str, timeout_s: float = 60) -> str:
-        """Runs `rabbitmqctl` against the node (about a second) and returns its output.
+        """Run `rabbitmqctl` against the node (about a second) and return its output.
 
-        RuntimeError with the output when it fails.
+        Raises RuntimeError with the output when it fails.
         """
         if (scripts := script_dir()) is None:
             raise RuntimeError("RabbitMQ is not installed: install the package rabbitmq-server")
@@ -160,15 +162,15 @@ class RabbitMQNode:
         return done.stdout
 
     def sync_new_queues(self) -> None:
-        """Makes queues declared just now survive a `kill`, messages included (half a second).
+        """Make queues that were just declared survive a `kill`, with their messages (takes half a second).
 
-        RabbitMQ 3.10 writes the name of a new quorum queue to disk up to 3 s later; killed before that, it throws
-        the queue's part of the log away at the next start (tried), confirmed messages or not.
+        RabbitMQ 3.10 writes the name of a new quorum queue to disk up to 3 s later; killed before that, it discards
+        the queue's part of the log at the next start, confirmed messages included (tried).
         """
         self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
 
-    def join(self, other: "RabbitMQNode") -> None:
-        """Makes this running, empty node a member of the cluster of `other`, of which it is a `sibling`."""
+    def join(self, other: RabbitMQNode) -> None:
+        """Join the cluster of `other`: this node is running, empty, and a `sibling` of it."""
         if other._epmd is not self._epmd:
             raise ValueError(f"{self.name} cannot join {other.name}: make it with other.sibling(path, name)")
         self.ctl("stop_app")
@@ -189,12 +191,12 @@ class RabbitMQNode:
         return environment(self.path, self.name, self._epmd.port, self._dist_port)
 
     def _stop_leftover(self) -> None:
-        """Stops a node in this directory whose launcher was killed: two on the same data would spoil it."""
+        """Stop a node that a killed launcher left in this directory: two would corrupt the data."""
         processes.stop_part(self._part, _STOP_TIMEOUT_S, first=self._beams())
         self._epmd.stop_leftover()
 
     def _errors(self) -> str:
-        """The first errors of a start that failed: what follows them is their consequence."""
+        """Return the first errors of a failed start: those that follow are their consequence."""
         lines = processes.tail(self.path / "log" / "console.log", lines=500).splitlines()
         return "\n".join([line for line in lines if "[error]" in line][:15])
 
@@ -203,7 +205,7 @@ class RabbitMQNode:
         return [pid for pid in pids if processes.command_name(pid).startswith("beam")]
 
     def _choose_ports(self) -> None:
-        """The last start's ports when they are free, so that a kept URL stays true; else new ones."""
+        """Use the last start's ports if they are free, so that a kept URL stays valid; else new ones."""
         file = self.path / "ports.json"
         kept = json.loads(file.read_text()) if file.exists() else {}
         amqp = self._amqp_port or self._wanted_port or kept.get("amqp", 0)
@@ -217,7 +219,7 @@ class RabbitMQNode:
 
 
 def answers_amqp(host: str, port: int, timeout_s: float = 5) -> bool:
-    """Whether an AMQP 0-9-1 broker is there: it answers the header with a method frame (section 4.2.2)."""
+    """Return whether an AMQP 0-9-1 broker is there: it answers the header with a method frame (section 4.2.2)."""
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
             connection.settimeout(timeout_s)

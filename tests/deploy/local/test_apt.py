@@ -1,5 +1,7 @@
 """What surrounds an installation; the installation itself is tried on a fresh machine."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

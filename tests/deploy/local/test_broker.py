@@ -1,5 +1,7 @@
 """Which broker is chosen; what a container would be started with."""
 
+from __future__ import annotations
+
 import socket
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """`make run` as a user sees it: the whole stack, started and stopped."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
@@ -126,7 +128,7 @@ def test_what_it_prints_works_and_a_signal_stops_all_of_it(launcher: Launcher, d
 
     second = Launcher(directory)
     assert second.process.wait(30) == 2
-    assert "make run is running here already" in second.output()
+    assert "make run is already running here" in second.output()
     second.end()
 
     launcher.process.send_signal(signal.SIGINT)

@@ -1,5 +1,7 @@
 """Three nodes on one machine."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The private node against the real RabbitMQ: its data, its processes, its ports."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import socket
