@@ -11,6 +11,7 @@ import click
 COMMANDS: Final = {
     "gateway": ("deploy.cli.process", "gateway", "Run one gateway process."),
     "worker": ("deploy.cli.process", "worker", "Run one worker process."),
+    "probe": ("deploy.cli.process", "probe", "Ask the gateway or worker on this host for its health."),
     "migrate": ("deploy.cli.migrate", "migrate", "Bring ClickHouse's schema and the broker's queues up to date."),
     "site": ("deploy.cli.site", "site", "Add, list and remove sites."),
     "client": ("deploy.cli.client", "client", "Add, list, change and revoke API clients."),
