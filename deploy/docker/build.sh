@@ -5,7 +5,8 @@ cd "$(dirname "$0")/../.."
 name=${1:-hitline}
 [ $# -eq 0 ] || shift
 for tool in docker podman buildah; do
-    if command -v "$tool" >/dev/null 2>&1; then
+    # A docker client without an engine is no use; buildah has no engine to ask.
+    if "$tool" info >/dev/null 2>&1; then
         [ "$tool" = docker ] || set -- --format docker --ignorefile deploy/docker/Dockerfile.dockerignore "$@"
         exec "$tool" build -f deploy/docker/Dockerfile -t "$name" "$@" .
     fi
