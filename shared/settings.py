@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
+from shared.secret_files import UnreadableSecretError, resolve
+
 PREFIX = "HITLINE_"
 
 #: Every variable that any Hitline process reads, so that a misspelt one is noticed by all of them.
@@ -103,9 +105,14 @@ SomeSettings = TypeVar("SomeSettings", bound=BaseModel)
 def load(model: type[SomeSettings], environ: Mapping[str, str] = os.environ) -> SomeSettings:
     """Read `model`'s fields from `environ`.
 
+    A secret may come in a file instead: see `shared/secret_files.py`.
     Raises `SettingsError` naming every variable that is missing or malformed.  Empty variables count as absent, as
     `docker run -e NAME=` and many deployment tools produce them.
     """
+    try:
+        environ = resolve(environ, PREFIX)
+    except UnreadableSecretError as error:
+        raise SettingsError(str(error)) from None
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
     values = {}
     for name, value in given.items():

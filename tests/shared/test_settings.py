@@ -85,3 +85,28 @@ def test_another_process_settings_are_known(caplog: pytest.LogCaptureFixture) ->
 
 def test_every_field_is_a_known_variable() -> None:
     assert {name.upper() for name in Some.model_fields} <= KNOWN
+
+
+def test_a_secret_may_come_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(KEYS[0] + "\n")
+    some = load(Some, {"HITLINE_ID_SECRET": "long enough a secret", "HITLINE_QUEUE_KEYS_FILE": str(path)})
+    assert some.queue_keys == (bytes(32),)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [(b"", "is empty"), (b" \n", "is empty"), (b"x" * 70_000, "is larger than 64 KiB"), (b"\xff\xfe", "is not text")],
+)
+def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, content: bytes, rule: str) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"HITLINE_ID_SECRET_FILE: {path} {rule}"):
+        load(Some, {"HITLINE_QUEUE_KEYS": KEYS[0], "HITLINE_ID_SECRET_FILE": str(path)})
+
+
+def test_a_file_that_is_missing_is_named_and_both_ways_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"HITLINE_ID_SECRET_FILE: /none can't be read: No such file"):
+        load(Some, {"HITLINE_QUEUE_KEYS": KEYS[0], "HITLINE_ID_SECRET_FILE": "/none"})
+    with pytest.raises(SettingsError, match="HITLINE_ID_SECRET and HITLINE_ID_SECRET_FILE are both set"):
+        load(Some, {**GOOD, "HITLINE_ID_SECRET_FILE": "/none"})

@@ -1,0 +1,54 @@
+"""Secrets by file: `HITLINE_NAME_FILE` names a file that holds what `HITLINE_NAME` would.
+
+That is how Docker, Kubernetes and systemd hand secrets over: a file that only the process can read, where an environment
+variable shows in `docker inspect` and in the environment of every child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+#: Settings that are a secret or hold one.
+SECRETS: Final = frozenset(
+    {"AMQP_URL", "CLICKHOUSE_URL", "QUEUE_KEYS", "ID_SECRET", "RATE_LIMIT_STORAGE", "MAXMIND_LICENSE_KEY"}
+)
+_SUFFIX: Final = "_FILE"
+#: A file this large is not a secret but a mistake (a device that never ends, say).
+_MAX_BYTES: Final = 64 * 1024
+
+
+class UnreadableSecretError(Exception):
+    """A secret's file can't be used; the text names the variable and the reason."""
+
+
+def resolve(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return `environ` with each `…_FILE` of a secret replaced by the secret itself, stripped of white space.
+
+    Raises `UnreadableSecretError` for a file that can't be read, is empty or too large, and where both are set.
+    """
+    resolved = dict(environ)
+    for short in sorted(SECRETS):
+        name = prefix + short
+        path = resolved.pop(name + _SUFFIX, "")
+        if not path:
+            continue
+        if resolved.get(name):
+            raise UnreadableSecretError(f"{name} and {name}{_SUFFIX} are both set: use one")
+        resolved[name] = _read(name + _SUFFIX, path)
+    return resolved
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_MAX_BYTES + 1)
+    except UnicodeDecodeError:
+        raise UnreadableSecretError(f"{name}: {path} is not text") from None
+    except OSError as error:
+        raise UnreadableSecretError(f"{name}: {path} can't be read: {error.strerror}") from None
+    if len(text) > _MAX_BYTES:
+        raise UnreadableSecretError(f"{name}: {path} is larger than {_MAX_BYTES // 1024} KiB")
+    if not text.strip():
+        raise UnreadableSecretError(f"{name}: {path} is empty")
+    return text.strip()
