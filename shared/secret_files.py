@@ -1,6 +1,6 @@
 """Secrets by file: `HITLINE_NAME_FILE` names a file that holds what `HITLINE_NAME` would.
 
-That is how Docker, Kubernetes and systemd hand secrets over: a file that only the process can read, where an environment
+That is how Docker, Kubernetes and systemd hand secrets over: only the process can read the file, where an environment
 variable shows in `docker inspect` and in the environment of every child.
 """
 
