@@ -10,15 +10,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
-from deploy import control
 from gateway.intake import to_queued
 from gateway.replies import Reason, Rejected
 from gateway.validate import MAX_BODY_BYTES, PageviewRequest, parse_json, validate
 from shared.clickhouse import ClickHouse
-from shared.hostnames import parents
 from shared.pageview import QueuedPageview
-from shared.registry import Replica, Site
-from shared.registry.changes import Changes, ExclusionChange, SiteChange
+from shared.registry import Replica, Site, store
+from shared.registry.owners import candidates
+from shared.registry.records import Change
 from shared.settings import QueueKeys
 from worker.lookups.lookups import Lookups
 from worker.pipeline import Drop, build_steps, process, watched
@@ -57,7 +56,7 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
     with TemporaryDirectory() as directory:
         replica = Replica(Path(directory), "explain")
         try:
-            replica.apply(await _concerning(checked.url.hostname, clickhouse))
+            replica.apply(await _relevant_changes(checked.url.hostname, clickhouse))
             replica.refreshed()
             # Ids that are missing are nil here, since any would do.
             ids = (checked.session_id or _NIL, checked.page_id or _NIL)
@@ -67,24 +66,11 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
             replica.close()
 
 
-async def _concerning(hostname: str, clickhouse: ClickHouse) -> Changes:
-    """Fetch the sites that may be meant, and all rules: a million sites are not needed for one answer."""
-    names = [hostname, *(f"*.{parent}" for parent in parents(hostname))]
-    sites = [
-        SiteChange(
-            site.site_id, 1, False, site.name, site.hostnames, site.timezone, site.retention_days, _us(site.created_at)
-        )
-        for site in await control.sites_named(clickhouse, names)
-    ]
-    rules = [
-        ExclusionChange(rule.exclusion_id, 1, False, rule.site_id, rule.kind, rule.value)
-        for rule in await control.exclusions(clickhouse)
-    ]
-    return Changes(sites=sites, exclusions=rules)
-
-
-def _us(moment: datetime | None) -> int:
-    return int(moment.timestamp() * 1_000_000) if moment else 0
+async def _relevant_changes(hostname: str, clickhouse: ClickHouse) -> list[Change]:
+    """Fetch the sites that may own the hostname, and all rules: a million sites are not needed for one answer."""
+    sites = await store.sites_named(clickhouse, candidates(hostname))
+    rules = await store.exclusions(clickhouse)
+    return [*(Change(site, version=1) for site in sites), *(Change(rule, version=1) for rule in rules)]
 
 
 def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from aiohttp.web_request import BaseRequest
 
 from gateway.replies import Reason, Rejected
 from gateway.settings import Network
-from shared.registry import Client, Replica
-from shared.registry.model import token_hash
+from shared.registry import Client, Replica, token_hash
 
 #: Far above any token this project makes; longer ones are not worth hashing.
 _MAX_TOKEN = 512

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy import control
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from shared.clickhouse import ClickHouse
 from shared.pageview import MANAGE_DATA
-from shared.registry.model import token_hash
+from shared.registry import Client, Grant, Site, store, token_hash
 from tests import http, parts
 
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
@@ -212,11 +211,12 @@ async def _register(clickhouse_url: str) -> str:
     """Do what `hitline site add` and `client add` do, without a second of starting them; returns the token."""
     token = f"hl_{secrets.token_urlsafe(32)}"
     hostnames = ("example.com", "alias.example", "*.wild.example.org")
-    site = control.Site(uuid.uuid4(), hostnames[0], hostnames, "UTC", 0)
-    grants = ((str(site.site_id), MANAGE_DATA),)
+    site = Site(uuid.uuid4().bytes, hostnames[0], hostnames)
+    grants = frozenset({Grant(site.site_id, MANAGE_DATA)})
+    client = Client(uuid.uuid4().bytes, "tests", grants, "1000000/second", token_hash(token))
     clickhouse = ClickHouse(clickhouse_url, "hitline tests")
-    await control.put(clickhouse, site)
-    await control.put(clickhouse, control.Client(uuid.uuid4(), "tests", token_hash(token), grants, "1000000/second"))
+    await store.put(clickhouse, site)
+    await store.put(clickhouse, client)
     await clickhouse.close()
     return token
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import uuid
 from collections.abc import Callable, Sequence
+from uuid import UUID, uuid4
 
 import click
 
-from deploy import control
-from deploy.cli.hostnames import site_called
+from deploy.cli.hostnames import find_site
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
 from shared.clickhouse import ClickHouse
 from shared.pageview import MANAGE_DATA
-from shared.registry.model import ALL_SITES, token_hash
+from shared.registry import Client, Grant, store, token_hash
+from shared.registry.records import EVERY_SITE
+
+#: Names of sites by id; None: every site.
+SiteNames = dict[bytes | None, str]
 
 _grant_option = click.option(
-    "--grant", "sites", multiple=True, metavar="HOSTNAME", help="A site it may post for; '*' for all, future ones too."
+    "--grant",
+    "sites",
+    multiple=True,
+    metavar="HOSTNAME",
+    help="A site it may post for; '*' for all sites, present and future.",
 )
 _permission_option = click.option(
     "--permission",
@@ -42,12 +49,14 @@ def client() -> None:
 def add(name: str, sites: tuple[str, ...], permission: str, rate: str, as_json: bool) -> None:
     """Add an API client called NAME and print its token, once: only a hash of it is stored."""
     if not name.strip() or not name.isprintable():
-        raise CommandError("a client's name must have something printable in it")
+        raise CommandError(
+            f"client name {name!r} is empty or has characters that can't be printed; use letters and digits"
+        )
     token = f"hl_{secrets.token_urlsafe(32)}"
-    new = control.Client(uuid.uuid4(), name.strip(), token_hash(token), (), _parse_rate(rate))
+    new = Client(uuid4().bytes, name.strip(), frozenset(), _parse_rate(rate), token_hash(token))
     run(_add(load_settings().clickhouse_url, new, sites, permission))
     if as_json:
-        print_json({"client_id": new.client_id, "name": new.name, "token": token})
+        print_json({"client_id": UUID(bytes=new.client_id), "name": new.name, "token": token})
         return
     click.echo(token)
     note = (
@@ -58,23 +67,23 @@ def add(name: str, sites: tuple[str, ...], permission: str, rate: str, as_json: 
     click.echo(f"client {new.name} added. This is its token, which is not shown again; {note}", err=True)
 
 
-async def _add(url: str, new: control.Client, sites: Sequence[str], permission: str) -> None:
+async def _add(url: str, new: Client, sites: Sequence[str], permission: str) -> None:
     async with connected(url) as clickhouse:
-        if await control.clients(clickhouse, new.name):
+        if await store.clients(clickhouse, new.name):
             raise CommandError(f"client {new.name} exists already: revoke it first, or choose another name")
         grants = await _grants(clickhouse, sites, permission)
-        await control.put(clickhouse, dataclasses.replace(new, grants=grants))
+        await store.put(clickhouse, dataclasses.replace(new, grants=grants))
         # Another `client add` may have run at the same time: the older one keeps the name.
-        oldest = (await control.clients(clickhouse, new.name))[0]
+        oldest = (await store.clients(clickhouse, new.name))[0]
         if oldest.client_id != new.client_id:
-            await control.remove(clickhouse, new)
-            raise CommandError(f"client {new.name} was added by somebody else just now")
+            await store.remove(clickhouse, new)
+            raise CommandError(f"client {new.name} has just been added by another command: choose another name")
 
 
-async def _grants(clickhouse: ClickHouse, sites: Sequence[str], permission: str) -> tuple[tuple[str, str], ...]:
+async def _grants(clickhouse: ClickHouse, sites: Sequence[str], permission: str) -> frozenset[Grant]:
     """Turn hostnames into grants; raises `CommandError` for one that belongs to no site."""
-    names = [text if text == ALL_SITES else str((await site_called(clickhouse, text)).site_id) for text in sites]
-    return tuple((name, permission) for name in dict.fromkeys(names))
+    ids = [None if text == EVERY_SITE else (await find_site(clickhouse, text)).site_id for text in sites]
+    return frozenset(Grant(site_id, permission) for site_id in ids)
 
 
 def _parse_rate(rate: str) -> str:
@@ -91,31 +100,38 @@ def _parse_rate(rate: str) -> str:
 @client.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the clients as JSON.")
 def list_(as_json: bool) -> None:
-    """List all API clients; tokens can't be shown again."""
+    """List all API clients; their tokens can't be shown again."""
     found, sites = run(_list(load_settings().clickhouse_url))
     if as_json:
         print_json([_as_dict(each, sites) for each in found])
     elif found:
-        rows = [[each.name, " ".join(_sites_of(each, sites)), each.rate or "-", str(each.client_id)] for each in found]
+        rows = [
+            [each.name, _site_list(each, sites), each.rate or "-", str(UUID(bytes=each.client_id))] for each in found
+        ]
         print_table(["CLIENT", "SITES", "RATE", "ID"], rows)
     else:
         click.echo("no API clients yet: add one with `hitline client add NAME --grant HOSTNAME`", err=True)
 
 
-async def _list(url: str) -> tuple[list[control.Client], dict[str, str]]:
+async def _list(url: str) -> tuple[list[Client], SiteNames]:
     async with connected(url) as clickhouse:
-        names = {str(site.site_id): site.name for site in await control.sites(clickhouse)}
-        return await control.clients(clickhouse), {ALL_SITES: ALL_SITES, **names}
+        names: SiteNames = {None: EVERY_SITE}
+        names |= {site.site_id: site.name for site in await store.sites(clickhouse)}
+        return await store.clients(clickhouse), names
 
 
-def _sites_of(client: control.Client, sites: dict[str, str]) -> list[str]:
-    """Return the names of the sites it is granted; a removed site's grants ended with it."""
-    return sorted({sites[site] for site, _ in client.grants if site in sites})
+def _granted(client: Client, sites: SiteNames) -> list[tuple[str, str]]:
+    """Return its grants as names of sites and permissions; a removed site's grants ended with it."""
+    return sorted((sites[grant.site_id], grant.permission) for grant in client.grants if grant.site_id in sites)
 
 
-def _as_dict(client: control.Client, sites: dict[str, str]) -> dict[str, object]:
-    granted = [{"site": sites[site], "permission": what} for site, what in client.grants if site in sites]
-    return {"client_id": client.client_id, "name": client.name, "grants": granted, "rate": client.rate}
+def _site_list(client: Client, sites: SiteNames) -> str:
+    return " ".join(dict.fromkeys(site for site, _ in _granted(client, sites)))
+
+
+def _as_dict(client: Client, sites: SiteNames) -> dict[str, object]:
+    granted = [{"site": site, "permission": permission} for site, permission in _granted(client, sites)]
+    return {"client_id": UUID(bytes=client.client_id), "name": client.name, "grants": granted, "rate": client.rate}
 
 
 @client.command
@@ -123,9 +139,9 @@ def _as_dict(client: control.Client, sites: dict[str, str]) -> dict[str, object]
 @_grant_option
 @_permission_option
 def grant(name: str, sites: tuple[str, ...], permission: str) -> None:
-    """Let a client post for further sites."""
+    """Let a client post for more sites."""
     if not sites:
-        raise CommandError("say for which site: --grant HOSTNAME, or --grant '*' for all")
+        raise CommandError("nothing to grant: use --grant HOSTNAME, or --grant '*' for all sites")
     run(_grant(load_settings().clickhouse_url, name, sites, permission))
     click.echo(f"client {name} may now post for {', '.join(sites)}")
 
@@ -133,11 +149,7 @@ def grant(name: str, sites: tuple[str, ...], permission: str) -> None:
 async def _grant(url: str, name: str, sites: Sequence[str], permission: str) -> None:
     async with connected(url) as clickhouse:
         new = await _grants(clickhouse, sites, permission)
-        await _change(clickhouse, name, lambda old: dataclasses.replace(old, grants=_union(old.grants, new)))
-
-
-def _union(old: tuple[tuple[str, str], ...], new: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys(old + new))
+        await _change(clickhouse, name, lambda old: dataclasses.replace(old, grants=old.grants | new))
 
 
 @client.command
@@ -147,7 +159,7 @@ def limit(name: str, rate: str) -> None:
     """Change a client's rate limit."""
     new = _parse_rate(rate)
     run(_limit(load_settings().clickhouse_url, name, new))
-    click.echo(f"client {name} is limited to {new}" if new else f"client {name} has the gateway's limit")
+    click.echo(f"client {name} is limited to {new}" if new else f"client {name} is limited to the gateway's default")
 
 
 async def _limit(url: str, name: str, rate: str) -> None:
@@ -155,12 +167,12 @@ async def _limit(url: str, name: str, rate: str) -> None:
         await _change(clickhouse, name, lambda old: dataclasses.replace(old, rate=rate))
 
 
-async def _change(clickhouse: ClickHouse, name: str, change: Callable[[control.Client], control.Client]) -> None:
-    await control.put(clickhouse, change((await _called(clickhouse, name))[0]))
+async def _change(clickhouse: ClickHouse, name: str, change: Callable[[Client], Client]) -> None:
+    await store.put(clickhouse, change((await _named(clickhouse, name))[0]))
 
 
-async def _called(clickhouse: ClickHouse, name: str) -> list[control.Client]:
-    found = await control.clients(clickhouse, name)
+async def _named(clickhouse: ClickHouse, name: str) -> list[Client]:
+    found = await store.clients(clickhouse, name)
     if not found:
         raise CommandError(f"there is no client {name}: see `hitline client list`")
     return found
@@ -169,15 +181,15 @@ async def _called(clickhouse: ClickHouse, name: str) -> list[control.Client]:
 @client.command
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Take a client's token out of force; what was accepted from it is still stored."""
+    """Make a client's token invalid; pageviews accepted from it are still stored."""
     run(_revoke(load_settings().clickhouse_url, name))
     click.echo(f"client {name} revoked: gateways refuse its token within 5 s")
 
 
 async def _revoke(url: str, name: str) -> None:
     async with connected(url) as clickhouse:
-        for each in await _called(clickhouse, name):
-            await control.remove(clickhouse, each)
+        for each in await _named(clickhouse, name):
+            await store.remove(clickhouse, each)
 
 
 client.add_command(revoke, "remove")

@@ -88,7 +88,7 @@ async def _erase(url: str, wanted: Erasure, host: str | None, dry_run: bool, yes
     async with connected(url, read_s=_READ_SECONDS) as clickhouse:
         if host:
             named = await stored_sites(clickhouse, host)
-            wanted = replace(wanted, sites=tuple(each.site.site_id for each in named))
+            wanted = replace(wanted, sites=tuple(UUID(bytes=each.site.site_id) for each in named))
             if len(named) > 1:
                 removed = sum(each.removed for each in named)
                 click.echo(f"--site {host} covers {len(named)} sites of that name, {removed} of them removed", err=True)

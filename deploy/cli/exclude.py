@@ -1,17 +1,17 @@
-"""`hitline exclude`: pageviews that are not to be stored, for one site or for all."""
+"""`hitline exclude`: rules for pageviews that are not stored, for one site or for all."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import click
 
-from deploy import control
-from deploy.cli.hostnames import site_called
+from deploy.cli.hostnames import find_site
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
 from shared.clickhouse import ClickHouse
+from shared.registry import Exclusion, store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: Kind and value of a rule.
@@ -20,14 +20,14 @@ Rule = tuple[str, str]
 
 @click.group
 def exclude() -> None:
-    """Keep pageviews out, for one site or for all."""
+    """Exclude pageviews, for one site or for all."""
 
 
 def _rule_options(command: Command) -> Command:
-    """Add the options that say which rules are meant."""
+    """Add the options that name rules."""
     for option in (
         click.option("--path", "paths", multiple=True, help="A path and all below it: /admin, not /administrator."),
-        click.option("--user-agent", "user_agents", multiple=True, help="Part of the user agent, in any case."),
+        click.option("--user-agent", "user_agents", multiple=True, help="A part of the user agent, case-insensitive."),
         click.option("--country", "countries", multiple=True, help="A country by its two letters, such as DE."),
         click.option("--cidr", "cidrs", multiple=True, help="Addresses, such as 192.0.2.0/24 or 2001:db8::/32."),
         click.option("--site", "host", metavar="HOST", help="For this site only; without it, for all sites."),
@@ -39,7 +39,7 @@ def _rule_options(command: Command) -> Command:
 def _rules(
     cidrs: Sequence[str], countries: Sequence[str], user_agents: Sequence[str], paths: Sequence[str]
 ) -> list[Rule]:
-    """Check what was given, each rule once; raises `CommandError` for none, or for one that can't be."""
+    """Return the given rules, without duplicates; raises `CommandError` for a malformed one, or if there is none."""
     from worker.lookups.exclusion_rules import parse_rule
 
     given = [("cidr", cidrs), ("country", countries), ("user_agent", user_agents), ("path", paths)]
@@ -51,7 +51,7 @@ def _rules(
             except ValueError as error:
                 raise CommandError(f"--{kind.replace('_', '-')} {value!r} {error}") from None
     if not rules:
-        raise CommandError("say what: --cidr, --country, --user-agent or --path")
+        raise CommandError("no rule given: use --cidr, --country, --user-agent or --path")
     return list(dict.fromkeys(rules))
 
 
@@ -64,7 +64,7 @@ def add(
     user_agents: tuple[str, ...],
     paths: tuple[str, ...],
 ) -> None:
-    """Keep out what matches any of the rules given; it takes effect within 5 s."""
+    """Exclude pageviews that match any of the rules given; takes effect within 5 s."""
     rules = _rules(cidrs, countries, user_agents, paths)
     where = run(_add(load_settings().clickhouse_url, host, rules))
     for kind, value in rules:
@@ -74,20 +74,20 @@ def add(
 async def _add(url: str, host: str | None, rules: Sequence[Rule]) -> str:
     async with connected(url) as clickhouse:
         site_id, where = await _scope(clickhouse, host)
-        known = {(rule.kind, rule.value) for rule in await control.exclusions(clickhouse) if rule.site_id == site_id}
+        known = {(rule.kind, rule.value) for rule in await store.exclusions(clickhouse) if rule.site_id == site_id}
         for kind, value in rules:
             if (kind, value) in known:
-                raise CommandError(f"{kind} {value} is excluded for {where} already")
+                raise CommandError(f"{kind} {value} is already excluded for {where}")
         for kind, value in rules:
-            await control.put(clickhouse, control.Exclusion(uuid.uuid4(), site_id, kind, value))
+            await store.put(clickhouse, Exclusion(uuid4().bytes, kind, value, site_id))
     return where
 
 
-async def _scope(clickhouse: ClickHouse, host: str | None) -> tuple[uuid.UUID | None, str]:
-    """Return the site's id, or None for all sites, and how to call it."""
+async def _scope(clickhouse: ClickHouse, host: str | None) -> tuple[bytes | None, str]:
+    """Return the site's id, or None for all sites, and its name."""
     if host is None:
         return None, "all sites"
-    site = await site_called(clickhouse, host)
+    site = await find_site(clickhouse, host)
     return site.site_id, site.name
 
 
@@ -106,11 +106,11 @@ def list_(as_json: bool) -> None:
         click.echo("nothing is excluded", err=True)
 
 
-async def _list(url: str) -> tuple[list[control.Exclusion], dict[uuid.UUID | None, str | None]]:
+async def _list(url: str) -> tuple[list[Exclusion], dict[bytes | None, str | None]]:
     async with connected(url) as clickhouse:
-        names: dict[uuid.UUID | None, str | None] = {None: None}
-        names |= {site.site_id: site.name for site in await control.sites(clickhouse)}
-        return await control.exclusions(clickhouse), names
+        names: dict[bytes | None, str | None] = {None: None}
+        names |= {site.site_id: site.name for site in await store.sites(clickhouse)}
+        return await store.exclusions(clickhouse), names
 
 
 @exclude.command
@@ -122,7 +122,7 @@ def remove(
     user_agents: tuple[str, ...],
     paths: tuple[str, ...],
 ) -> None:
-    """Take rules out of force: the same options with which they were added."""
+    """Remove rules, given with the same options that added them."""
     rules = _rules(cidrs, countries, user_agents, paths)
     where = run(_remove(load_settings().clickhouse_url, host, rules))
     for kind, value in rules:
@@ -132,11 +132,11 @@ def remove(
 async def _remove(url: str, host: str | None, rules: Sequence[Rule]) -> str:
     async with connected(url) as clickhouse:
         site_id, where = await _scope(clickhouse, host)
-        known = [rule for rule in await control.exclusions(clickhouse) if rule.site_id == site_id]
+        known = [rule for rule in await store.exclusions(clickhouse) if rule.site_id == site_id]
         for kind, value in rules:
             if not any((rule.kind, rule.value) == (kind, value) for rule in known):
                 raise CommandError(f"{kind} {value} is not excluded for {where}: see `hitline exclude list`")
         for rule in known:
             if (rule.kind, rule.value) in rules:
-                await control.remove(clickhouse, rule)
+                await store.remove(clickhouse, rule)
     return where

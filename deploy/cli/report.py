@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from deploy import control
 from deploy.cli.sites import StoredSite, normal, stored_sites
 from deploy.cli.support import CommandError, connected, load_settings, print_json, run, warn
 from deploy.report import page, tables
 from deploy.report.figures import Period, Report, collect
 from shared.clickhouse import ClickHouse, failure_of
+from shared.registry import Site, store
 
 #: A large site over years.
 _READ_SECONDS = 300.0
@@ -82,12 +82,12 @@ async def _site(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
         if failure is None or not failure.denied:
             raise
         return await _copied(clickhouse, name)
-    return site.site_id, site.name, site.timezone or "UTC"
+    return UUID(bytes=site.site_id), site.name, site.timezone or "UTC"
 
 
-async def _registered(clickhouse: ClickHouse, name: str) -> control.Site:
+async def _registered(clickhouse: ClickHouse, name: str) -> Site:
     """Return the site by the registry; one in force that has it as a hostname comes before those that were removed."""
-    if claiming := await control.sites_named(clickhouse, [normal(name)]):
+    if claiming := await store.sites_named(clickhouse, [normal(name)]):
         named = [site for site in claiming if site.name == normal(name)]
         site = (named or claiming)[0]
         found = await stored_sites(clickhouse, name) if named else []
@@ -100,7 +100,7 @@ async def _registered(clickhouse: ClickHouse, name: str) -> control.Site:
 
 async def _tell_of_others(clickhouse: ClickHouse, name: str, others: list[StoredSite]) -> None:
     """Say on standard error which removed sites of this name have pageviews that the report leaves out."""
-    removed = [str(each.site.site_id) for each in others if each.removed]
+    removed = [str(UUID(bytes=each.site.site_id)) for each in others if each.removed]
     if not removed:
         return
     stored = await clickhouse.query(

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import click
 
-from deploy import control
+from deploy.cli.hostname_owners import check_timezone, current_owners, new_owners, site_by_name
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
-from deploy.cli.site_claims import check_timezone, heirs_of, keepers_of, site_by_name
 from deploy.cli.support import CommandError, connected, load_settings, run, warn
 from deploy.erasure.retention import MAX_RETENTION_DAYS
+from shared.registry import Site, store
 
 
 class Changes(NamedTuple):
-    """What is to be another; None and nothing: as it is."""
+    """What to change; None or an empty tuple leaves it as it is."""
 
     added: tuple[str, ...]
-    given_up: tuple[str, ...]
+    dropped: tuple[str, ...]
     timezone: str | None
     retention_days: int | None
 
 
 @click.command
 @click.argument("host")
-@click.option("--hostname", "added", multiple=True, metavar="ALIAS", help="A further hostname, or *.domain.")
-@click.option("--without", "given_up", multiple=True, metavar="ALIAS", help="A hostname that it gives up.")
-@click.option("--timezone", help="For reports; rollups are computed anew.")
+@click.option("--hostname", "added", multiple=True, metavar="ALIAS", help="Another hostname, or *.domain.")
+@click.option("--without", "dropped", multiple=True, metavar="ALIAS", help="A hostname to remove from it.")
+@click.option("--timezone", help="For reports; rollups are recomputed.")
 @click.option(
-    "--retention-days", type=click.IntRange(0, MAX_RETENTION_DAYS), help="Drop older pageviews; 0: as the instance."
+    "--retention-days",
+    type=click.IntRange(0, MAX_RETENTION_DAYS),
+    help="Drop older pageviews; 0: the instance's retention.",
 )
 def change(
-    host: str, added: tuple[str, ...], given_up: tuple[str, ...], timezone: str | None, retention_days: int | None
+    host: str, added: tuple[str, ...], dropped: tuple[str, ...], timezone: str | None, retention_days: int | None
 ) -> None:
-    """Change a site; what is not named stays, and so do its id, its grants and its pageviews."""
-    changes = Changes(parse_hostnames(added), parse_hostnames(given_up), timezone, retention_days)
-    if not added and not given_up and timezone is None and retention_days is None:
-        raise CommandError("say what: --hostname, --without, --timezone, --retention-days")
+    """Change a site; everything not given stays, as do its id, its grants and its pageviews."""
+    changes = Changes(parse_hostnames(added), parse_hostnames(dropped), timezone, retention_days)
+    if not added and not dropped and timezone is None and retention_days is None:
+        raise CommandError("nothing to change: use --hostname, --without, --timezone or --retention-days")
     run(_change(load_settings().clickhouse_url, parse_hostname(host), changes))
 
 
@@ -47,33 +49,38 @@ async def _change(url: str, name: str, changes: Changes) -> None:
         site = await site_by_name(clickhouse, name)
         changed = _changed(site, changes)
         await check_timezone(clickhouse, changed.timezone)
-        await control.put(clickhouse, changed)
-        keepers = await keepers_of(clickhouse, changed, changes.added)
-        heirs = await heirs_of(clickhouse, changes.given_up)
-    retention = f"{changed.retention_days} days" if changed.retention_days else "as the instance"
-    click.echo(f"site {changed.name}: {', '.join(changed.hostnames)}; {changed.timezone}; kept: {retention}")
-    for hostname, keeper in keepers.items():
-        warn(f"hostname {hostname} stays with site {keeper}, which is older")
-    for hostname, heir in heirs.items():
-        warn(f"hostname {hostname} now falls to site {heir}, which claims it: its pageviews are taken there")
+        await store.put(clickhouse, changed)
+        owners = await current_owners(clickhouse, changed, changes.added)
+        others = await new_owners(clickhouse, changes.dropped)
+    retention = f"{changed.retention_days} days" if changed.retention_days else "the instance's"
+    click.echo(f"site {changed.name}: {', '.join(changed.hostnames)}; {changed.timezone}; retention: {retention}")
+    for hostname, owner in owners.items():
+        warn(f"hostname {hostname} stays with site {owner}, which is older")
+    warn_of_new_owners(others)
 
 
-def _changed(site: control.Site, changes: Changes) -> control.Site:
+def warn_of_new_owners(owners: Mapping[str, str]) -> None:
+    """Warn of hostnames that now belong to another site, given with that site's name."""
+    for hostname, owner in owners.items():
+        warn(f"hostname {hostname} now belongs to site {owner}, which lists it: its pageviews go there")
+
+
+def _changed(site: Site, changes: Changes) -> Site:
     return dataclasses.replace(
         site,
-        hostnames=_hostnames(site, changes.added, changes.given_up),
+        hostnames=_hostnames(site, changes.added, changes.dropped),
         timezone=site.timezone if changes.timezone is None else changes.timezone,
         retention_days=site.retention_days if changes.retention_days is None else changes.retention_days,
     )
 
 
-def _hostnames(site: control.Site, added: Sequence[str], given_up: Sequence[str]) -> tuple[str, ...]:
-    for hostname in given_up:
+def _hostnames(site: Site, added: Sequence[str], dropped: Sequence[str]) -> tuple[str, ...]:
+    for hostname in dropped:
         if hostname == site.name:
             raise CommandError(
-                f"{hostname} is the site's name, which it can't give up: add another site and remove this"
+                f"{hostname} is the site's name and can't be removed: add another site and remove this one"
             )
         if hostname not in site.hostnames:
-            raise CommandError(f"{hostname} is no hostname of site {site.name}")
-    left = [hostname for hostname in site.hostnames if hostname not in given_up]
+            raise CommandError(f"site {site.name} has no hostname {hostname}: see `hitline site list`")
+    left = [hostname for hostname in site.hostnames if hostname not in dropped]
     return tuple(dict.fromkeys([*left, *added]))

@@ -1,48 +1,44 @@
-"""Sites as commands name them where stored pageviews are meant: removed ones as well, or by id."""
+"""Sites as commands name them when stored pageviews are meant: by name or id, removed ones included."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from deploy.cli.support import CommandError
-from deploy.control import Site
 from shared.clickhouse import ClickHouse
 from shared.hostnames import BadHostname, normalise
+from shared.registry import Site, store
+
+_NIL: Final = bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSite:
-    """A site of which pageviews may be stored; a removed one takes no more."""
+    """A site that pageviews may be stored for; a removed one accepts no more."""
 
     site: Site
     removed: bool
 
 
 async def stored_sites(clickhouse: ClickHouse, name: str) -> list[StoredSite]:
-    """Return all sites that have or had this name or id: those in force first, then the newest removed one first.
+    """Return all sites that have or had this name or id: first those in force, then removed ones; the newest first.
 
-    Raises `CommandError` where there never was one.
+    Raises `CommandError` if there never was one.
     """
     try:
-        site_id, host = str(UUID(name)), ""
+        site_id, host = UUID(name).bytes, ""
     except ValueError:
-        site_id, host = str(UUID(int=0)), normal(name)
-    result = await clickhouse.query(
-        "SELECT site_id, name, hostnames, timezone, retention_days, created_at, removed FROM"
-        " (SELECT * FROM hitline_control.sites ORDER BY version DESC LIMIT 1 BY site_id)"
-        " WHERE name = {host:String} OR site_id = {site_id:UUID} ORDER BY removed, created_at DESC, site_id",
-        {"host": host, "site_id": site_id},
-    )
-    if not result.result_rows:
+        site_id, host = _NIL, normal(name)
+    found = [StoredSite(*each) for each in await store.site_history(clickhouse, host, site_id)]
+    if not found:
         raise CommandError(f"there is no site {name}: see `hitline site list`")
-    return [
-        StoredSite(Site(row[0], row[1], tuple(row[2]), row[3], row[4], row[5]), row[6]) for row in result.result_rows
-    ]
+    return sorted(found, key=lambda each: (each.removed, -(each.site.created_us or 0), each.site.site_id))
 
 
 def normal(name: str) -> str:
-    """Return a hostname in the form that sites are stored with, anything else as it is."""
+    """Return a hostname in the form that sites are stored with, and anything else unchanged."""
     try:
         return normalise(name)
     except BadHostname:

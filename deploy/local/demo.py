@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deploy import control
 from deploy.local.services import ROOT, ServiceError
 from shared.clickhouse import ClickHouse
-from shared.registry.model import token_hash
+from shared.pageview import MANAGE_DATA
+from shared.registry import Client, Site, store, token_hash
 
 SITE = "example.com"
 CLIENT = "demo"
@@ -57,17 +57,16 @@ def prepare(env: Mapping[str, str], token: str | None, say: Callable[[str], None
     return str(json.loads(added)["token"])
 
 
-def _works(token: str, site: control.Site, client: control.Client) -> bool:
-    granted = {granted_site for granted_site, _ in client.grants}
-    return client.token_sha256 == token_hash(token) and str(site.site_id) in granted
+def _works(token: str, site: Site, client: Client) -> bool:
+    return client.token_sha256 == token_hash(token) and client.may(MANAGE_DATA, site)
 
 
-async def _look_up(url: str) -> tuple[control.Site | None, control.Client | None]:
+async def _look_up(url: str) -> tuple[Site | None, Client | None]:
     """Return the demo site and client as the registry has them."""
     clickhouse = ClickHouse(url, "hitline make run")
     try:
-        sites = await control.sites_named(clickhouse, [SITE])
-        clients = await control.clients(clickhouse, CLIENT)
+        sites = await store.sites_named(clickhouse, [SITE])
+        clients = await store.clients(clickhouse, CLIENT)
     finally:
         await clickhouse.close()
     return (sites[0] if sites else None), (clients[0] if clients else None)

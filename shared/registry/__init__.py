@@ -1,9 +1,10 @@
-"""The registry: sites, API clients with their grants, exclusions.
+"""The registry: sites, API clients with their grants, exclusion rules.
 
-`model` has the types, `replica` a process's own copy on local disk, `poll` what keeps it fresh from ClickHouse.
+`records` has the types and their columns, `store` writes and reads them in ClickHouse, `replica` is a process's own
+copy on local disk, `poll` keeps that copy up to date, and `owners` decides whose a hostname is.
 """
 
-from shared.registry.model import ALL_SITES, Client, Exclusion, Site
+from shared.registry.records import Client, Exclusion, Grant, Site, token_hash
 from shared.registry.replica import Replica
 
-__all__ = ["ALL_SITES", "Client", "Exclusion", "Replica", "Site"]
+__all__ = ["Client", "Exclusion", "Grant", "Replica", "Site", "token_hash"]

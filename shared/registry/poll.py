@@ -1,7 +1,7 @@
-"""Keeping a process's replica of the registry fresh from ClickHouse.
+"""Keeping a process's replica of the registry up to date with ClickHouse.
 
-What ClickHouse does not have any more is never taken away: a database that was lost or restored from an old backup,
-or an address that points elsewhere, must not turn into 404s and dropped pageviews.
+What is missing from ClickHouse is never deleted here: a database that was lost or restored from an old backup, or an
+address that points elsewhere, must not turn into 404s and dropped pageviews.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from shared.clickhouse import ClickHouse, explain, failure_of
-from shared.registry.fetch import OVERLAP_US, TABLES, Look, Window, look, rows, to_changes
+from shared.registry.records import TABLES_BY_NAME
 from shared.registry.replica import Replica
+from shared.registry.store import rows, to_changes
+from shared.registry.window import OVERLAP_US, Look, Window, look
 
 POLL_SECONDS: Final = 2.0
-#: Between tries while ClickHouse is away; a change must take effect within 5 s of its return, too.
-LONGEST_PAUSE_SECONDS: Final = 4.0
+#: Between attempts while ClickHouse is down; a change must take effect within 5 s of its return, too.
+MAX_PAUSE_SECONDS: Final = 4.0
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -42,15 +44,15 @@ class Poller:
         self._poll_s = poll_s
         self._clock = clock
         self._succeeded_at = -1.0
-        self._known = {table: Window(replica.version, rows=-1) for table in TABLES}
+        self._known = {table: Window(replica.version, rows=-1) for table in TABLES_BY_NAME}
         self._passes = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
         self._tasks: set[asyncio.Task[bool]] = set()
-        self._complaint = ""
+        self._last_problem = ""
 
     @property
     def ready(self) -> bool:
-        """True once the replica holds a registry, be it an old one: requests may be judged by it."""
+        """True once the replica holds a registry, even an old one: requests can be decided by it."""
         return not self.replica.empty
 
     @property
@@ -59,13 +61,13 @@ class Poller:
         return self._clock() - self._succeeded_at if self._succeeded_at >= 0 else float("inf")
 
     async def run(self) -> None:
-        """Poll until cancelled; nothing of it is left running then."""
+        """Poll until cancelled; afterwards no task of it is left running."""
         failures = 0
         try:
             while True:
                 failures = 0 if await self.refresh() else failures + 1
-                pause = min(self._poll_s * 2 ** min(failures, 4), LONGEST_PAUSE_SECONDS) if failures else self._poll_s
-                # Jitter, so that a hundred processes started together don't ask together for ever.
+                pause = min(self._poll_s * 2 ** min(failures, 4), MAX_PAUSE_SECONDS) if failures else self._poll_s
+                # Jitter, so that a hundred processes that were started together don't keep polling together.
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))
         finally:
             for task in self._tasks:
@@ -73,9 +75,9 @@ class Poller:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def refresh(self) -> bool:
-        """Fetch what is new now; True: the replica has all that ClickHouse had when this was called.
+        """Fetch what is new; True: the replica has everything that ClickHouse had when this was called.
 
-        False: it could not be asked (logged).  Callers at the same time share one fetch.
+        False: ClickHouse could not be queried (logged).  Concurrent callers share one fetch.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._after_current())
@@ -84,7 +86,7 @@ class Poller:
         return await asyncio.shield(self._next)
 
     async def _after_current(self) -> bool:
-        # A fetch that is under way may have passed by what a caller waits for, so those who come now share the next.
+        # A fetch already under way may have missed what a caller waits for, so callers share the next one.
         async with self._passes:
             self._next = None
             return await self._pass()
@@ -95,43 +97,43 @@ class Poller:
         except asyncio.CancelledError:
             raise
         except sqlite3.Error as error:
-            return self._complain(f"the registry's copy {self.replica.path} can't be written: {error}")
+            return self._report(f"can't write the registry's copy {self.replica.path}: {error}")
         except Exception as error:
             if failure_of(error) is None:
                 log.debug("polling the registry failed", exc_info=True)
-                return self._complain(f"polling the registry failed unexpectedly: {type(error).__name__}")
-            return self._complain(f"{explain(error, self._clickhouse.address)}; going on with the registry at hand")
+                return self._report(f"polling the registry failed unexpectedly: {type(error).__name__}")
+            return self._report(f"{explain(error, self._clickhouse.address)}; using the registry as last fetched")
         self._succeeded_at = self._clock()
         if behind:
-            self._complain(
-                "ClickHouse's registry is older than this process's copy, which stays in use; if that is meant to be"
-                " so (another or a restored database), stop the process and delete registry-* from HITLINE_STATE_DIR"
+            self._report(
+                "ClickHouse's registry is older than this process's copy, which stays in use; if that is intended"
+                " (another database, or a restored one), stop the process and delete registry-* in HITLINE_STATE_DIR"
             )
-        elif self._complaint:
-            self._complaint = ""
-            log.info("the registry is being refreshed again")
+        elif self._last_problem:
+            self._last_problem = ""
+            log.info("polling the registry works again")
         return True
 
-    def _complain(self, complaint: str) -> bool:
-        """Log a complaint when it is another one than the last time; returns False for the caller to return."""
-        if complaint != self._complaint:
-            log.warning("%s", complaint)
-            self._complaint = complaint
+    def _report(self, problem: str) -> bool:
+        """Log a problem unless it is the same as last time; returns False for the caller to return."""
+        if problem != self._last_problem:
+            log.warning("%s", problem)
+            self._last_problem = problem
         return False
 
     async def _fetch(self) -> bool:
-        """Apply all that is new; returns whether ClickHouse holds less than the replica."""
+        """Apply everything new; returns whether ClickHouse has less than the replica."""
         found = await look(self._clickhouse, self._known)
         for table, now in found.items():
             await self._fetch_table(table, now)
         newest = max(now.latest for now in found.values())
         if newest > self.replica.version:
             await _in_thread(self.replica.complete, newest)
-            self.replica.refreshed(news=False)
+            self.replica.refreshed(new_changes=False)
         return newest < self.replica.version
 
     async def _fetch_table(self, table: str, now: Look) -> None:
-        """Apply what is new in a table, and what came late."""
+        """Apply a table's new rows, and those that became visible late."""
         known = self._known[table]
         if now.last_rows != known.rows:
             await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
@@ -140,21 +142,24 @@ class Poller:
         self._known[table] = now.window
 
     async def _apply(self, table: str, after: int, expected: int) -> None:
-        """Apply a table's rows above a version; raises `ConnectionError` when there are fewer than were counted."""
-        news = count = 0
+        """Apply a table's rows above a version; raises `ConnectionError` if fewer than `expected` arrive."""
+        new = count = 0
         try:
-            async for block in rows(self._clickhouse, table, after):
+            async for block in rows(self._clickhouse, TABLES_BY_NAME[table], after):
                 count += len(block)
-                news += await _in_thread(lambda block=block: self.replica.apply(to_changes(table, block)))
+                new += await _in_thread(self._apply_block, table, block)
         finally:
-            if news:
+            if new:
                 self.replica.refreshed()
         if count < expected:
-            raise ConnectionError(f"{count} rows of {table} came instead of {expected}")
+            raise ConnectionError(f"{count} rows of {table} arrived instead of {expected}")
+
+    def _apply_block(self, table: str, block: Sequence[Sequence[Any]]) -> int:
+        return self.replica.apply(to_changes(TABLES_BY_NAME[table], block))
 
 
 async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Run `work` off the loop; cancelled, still wait for it, since its thread goes on and its file would be closed."""
+    """Run `work` off the loop; when cancelled, wait for it all the same: its thread goes on and needs its file open."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(task)

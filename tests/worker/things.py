@@ -9,9 +9,9 @@ from typing import Any
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from shared.hostnames import parents
 from shared.pageview import QueuedPageview
 from shared.registry import Exclusion, Site
+from shared.registry.owners import find_owner
 
 NOW_MS = 1_780_000_000_000
 SITE = Site(b"\1" * 16, "example.com", ("example.com", "shop.example.org", "*.example.net"))
@@ -51,11 +51,7 @@ class FakeRegistry:
         self.find_site = self._find_site
 
     def _find_site(self, hostname: str) -> Site | None:
-        for name in (hostname, *(f"*.{parent}" for parent in parents(hostname))):
-            for site in self.sites:
-                if name in site.hostnames:
-                    return site
-        return None
+        return find_owner(hostname, lambda name: next((site for site in self.sites if name in site.hostnames), None))
 
     def exclusions(self) -> list[Exclusion]:
         return list(self.rules)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from shared.registry.model import token_hash
+from shared.registry import token_hash
 from tests.deploy.cli.conftest import Hitline
 from tests.parts import execute
 

@@ -46,7 +46,7 @@ def test_a_malformed_rule_is_an_error(hitline: Hitline) -> None:
         assert option.split("=")[0] in hitline("exclude", "add", option, expect=1).stderr
     told = hitline("exclude", "add", "--cidr", "192.0.2.0/24", "--cidr", "192.0.2.1/24", expect=1).stderr
     assert "--cidr '192.0.2.1/24' has host bits set" in told, "which of several"
-    assert "say what" in hitline("exclude", "add", expect=1).stderr
+    assert "no rule given" in hitline("exclude", "add", expect=1).stderr
 
 
 def test_an_unknown_site_is_an_error(hitline: Hitline) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
-from shared.registry import Replica
-from shared.registry import fetch as fetch_module
-from shared.registry.changes import Changes
-from shared.registry.fetch import OVERLAP_US
-from shared.registry.model import token_hash
+from shared.registry import Replica, token_hash
 from shared.registry.poll import Poller
+from shared.registry.records import CLIENTS, Change
+from shared.registry.window import OVERLAP_US
 from tests.parts import apply_schema, execute
 
 SITE = "00000000-0000-0000-0000-00000000000{}"
@@ -71,7 +69,7 @@ async def test_an_empty_registry_is_not_ready_but_polled(poller: Poller) -> None
     assert poller.age_s < 5
 
 
-async def test_a_removed_site_goes(poller: Poller, tables: ClickHouseProcess) -> None:
+async def test_a_removed_site_disappears(poller: Poller, tables: ClickHouseProcess) -> None:
     add_site(tables, 1, "example.com")
     await poller.refresh()
     assert poller.replica.find_site("example.com")
@@ -127,11 +125,10 @@ async def test_a_load_that_breaks_off_is_not_taken_for_a_registry(
 ) -> None:
     add_site(tables, 1, "example.com")
     add_client(tables, "edge", "secret", SITE.format(1))
-    columns = dict(fetch_module._COLUMNS)
-    monkeypatch.setitem(fetch_module._COLUMNS, "clients", "client_id, no_such_column")
+    monkeypatch.setitem(CLIENTS.columns, "no_such_column", "String")  # type: ignore[arg-type]
     assert not await poller.refresh()
     assert not poller.ready
-    monkeypatch.setitem(fetch_module._COLUMNS, "clients", columns["clients"])
+    monkeypatch.undo()
     assert await poller.refresh()
     assert poller.replica.find_client(token_hash("secret"))
 
@@ -165,9 +162,9 @@ async def test_one_change_after_a_large_import_fetches_one_row(
     fetched = 0
     apply = poller.replica.apply
 
-    def counted(changes: Changes) -> int:
+    def counted(changes: Sequence[Change]) -> int:
         nonlocal fetched
-        fetched += len(changes.sites) + len(changes.clients)
+        fetched += len(changes)
         return apply(changes)
 
     monkeypatch.setattr(poller.replica, "apply", counted)
@@ -239,7 +236,7 @@ async def test_a_lost_control_database_leaves_the_registry_in_use(
         add_site(engine, 2, "second.example")
         assert await poller.refresh()
         assert replica.find_site("second.example")
-        assert caplog.records[-1].getMessage() == "the registry is being refreshed again"
+        assert caplog.records[-1].getMessage() == "polling the registry works again"
     finally:
         engine.stop()
         await client.close()

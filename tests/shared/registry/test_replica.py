@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,16 @@ from hypothesis import strategies as st
 
 from shared.pageview import MANAGE_DATA
 from shared.registry import Replica
-from shared.registry.changes import Changes, ClientChange, ExclusionChange, SiteChange
+from shared.registry.records import Change, Client, Exclusion, Grant, Site
 from shared.settings import SettingsError
 
 
-def site(number: int, *hostnames: str, version: int = 1, created_us: int = 0, removed: bool = False) -> SiteChange:
-    return SiteChange(uuid.UUID(int=number), version, removed, hostnames[0], hostnames, created_us=created_us)
+def an_id(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def site(number: int, *hostnames: str, version: int = 1, created_us: int = 0, removed: bool = False) -> Change:
+    return Change(Site(an_id(number), hostnames[0], hostnames, created_us=created_us), version, removed)
 
 
 @pytest.fixture
@@ -29,10 +32,10 @@ def replica(tmp_path: Path) -> Iterator[Replica]:
     made.close()
 
 
-def put(replica: Replica, *sites: SiteChange) -> int:
-    news = replica.apply(Changes(sites=sites))
+def put(replica: Replica, *sites: Change) -> int:
+    new = replica.apply(sites)
     replica.refreshed()
-    return news
+    return new
 
 
 def found(replica: Replica, hostname: str) -> str | None:
@@ -49,7 +52,7 @@ def test_an_exact_hostname_goes_before_a_wildcard_and_the_longest_wildcard_befor
     assert found(replica, "example.com") is None, "a wildcard is for subdomains"
 
 
-def test_a_hostname_claimed_twice_is_the_older_sites(replica: Replica) -> None:
+def test_a_hostname_listed_twice_belongs_to_the_older_site(replica: Replica) -> None:
     put(
         replica,
         site(1, "one.example", "shared.example", created_us=2),
@@ -60,14 +63,14 @@ def test_a_hostname_claimed_twice_is_the_older_sites(replica: Replica) -> None:
     assert found(replica, "shared.example") == "one.example"
 
 
-def test_a_hostname_taken_from_a_site_is_no_longer_its(replica: Replica) -> None:
+def test_a_hostname_removed_from_a_site_no_longer_belongs_to_it(replica: Replica) -> None:
     put(replica, site(1, "example.com", "alias.example"))
     put(replica, site(1, "example.com", version=2))
     assert found(replica, "alias.example") is None
     assert found(replica, "example.com") == "example.com"
 
 
-def test_a_cached_answer_is_forgotten_when_something_changed(replica: Replica) -> None:
+def test_a_change_drops_cached_answers(replica: Replica) -> None:
     assert found(replica, "example.com") is None
     put(replica, site(1, "example.com"))
     assert found(replica, "example.com") == "example.com"
@@ -94,7 +97,7 @@ def test_changes_in_any_order_and_repeated_end_the_same(
     assert outcomes[0] == outcomes[1]
 
 
-def test_applying_the_same_again_is_no_news(replica: Replica) -> None:
+def test_applying_the_same_again_changes_nothing(replica: Replica) -> None:
     assert put(replica, site(1, "example.com"), site(2, "example.org")) == 2
     assert put(replica, site(1, "example.com"), site(2, "example.org")) == 0
     assert put(replica, site(1, "example.com", version=2, removed=True)) == 1
@@ -106,13 +109,13 @@ def test_clients_are_found_by_token_and_hold_their_grants(replica: Replica) -> N
     one, two = replica.find_site("one.example"), replica.find_site("two.example")
     assert one is not None
     assert two is not None
-    some = ClientChange(uuid.UUID(int=9), 1, False, "some", "aa", [f"{uuid.UUID(int=1).hex} {MANAGE_DATA}"], "5/second")
-    every = ClientChange(uuid.UUID(int=8), 1, False, "every", "bb", [f"* {MANAGE_DATA}"])
-    replica.apply(Changes(clients=[some, every]))
+    some = Client(an_id(9), "some", frozenset({Grant(an_id(1), MANAGE_DATA)}), "5/second", "aa")
+    every = Client(an_id(8), "every", frozenset({Grant(None, MANAGE_DATA)}), token_sha256="bb")
+    replica.apply([Change(some, 1), Change(every, 1)])
     replica.refreshed()
     first, second = replica.find_client("aa"), replica.find_client("bb")
-    assert first is not None
-    assert second is not None
+    assert first == some
+    assert second == every
     assert first.may(MANAGE_DATA, one)
     assert not first.may(MANAGE_DATA, two)
     assert not first.may("site.read", one)
@@ -122,19 +125,19 @@ def test_clients_are_found_by_token_and_hold_their_grants(replica: Replica) -> N
 
 def test_exclusions_of_a_removed_site_are_not_in_force(replica: Replica) -> None:
     rules = [
-        ExclusionChange(uuid.UUID(int=1), 1, False, uuid.UUID(int=1), "path", "/a"),
-        ExclusionChange(uuid.UUID(int=2), 1, False, None, "country", "DE"),
+        Exclusion(an_id(1), "path", "/a", an_id(1)),
+        Exclusion(an_id(2), "country", "DE"),
     ]
-    replica.apply(Changes(sites=[site(1, "example.com")], exclusions=rules))
-    assert [rule.value for rule in replica.exclusions()] == ["/a", "DE"]
+    replica.apply([site(1, "example.com"), *(Change(rule, 1) for rule in rules)])
+    assert replica.exclusions() == rules
     put(replica, site(1, "example.com", version=2, removed=True))
     assert [rule.value for rule in replica.exclusions()] == ["DE"]
 
 
 def test_reading_all_exclusions_does_not_hold_up_what_others_see(replica: Replica) -> None:
     """On a thread, while changes are applied: the loop must see them at once."""
-    rules = [ExclusionChange(uuid.UUID(int=number), 1, False, None, "path", f"/{number}") for number in range(2000)]
-    replica.apply(Changes(exclusions=rules))
+    rules = [Change(Exclusion(an_id(number), "path", f"/{number}"), 1) for number in range(2000)]
+    replica.apply(rules)
     stop = threading.Event()
 
     def read() -> None:
@@ -175,7 +178,7 @@ def test_two_processes_of_a_role_have_a_file_each(replica: Replica, tmp_path: Pa
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database at all" * 100])
-def test_a_damaged_copy_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_copy_is_replaced(tmp_path: Path, damage: bytes) -> None:
     first = Replica(tmp_path, "test")
     first.close()
     first.path.write_bytes(damage)
@@ -185,7 +188,7 @@ def test_a_damaged_copy_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
     second.close()
 
 
-def test_a_copy_with_any_page_damaged_is_begun_anew(tmp_path: Path) -> None:
+def test_a_copy_with_any_page_damaged_is_replaced(tmp_path: Path) -> None:
     first = Replica(tmp_path, "test")
     put(first, site(1, "example.com"))
     first.close()
@@ -202,7 +205,7 @@ def test_a_copy_with_any_page_damaged_is_begun_anew(tmp_path: Path) -> None:
         again.close()
 
 
-def test_a_copy_of_another_layout_is_begun_anew(replica: Replica, tmp_path: Path) -> None:
+def test_a_copy_of_another_layout_is_replaced(replica: Replica, tmp_path: Path) -> None:
     put(replica, site(1, "example.com"))
     replica.close()
     with sqlite3.connect(replica.path) as connection:

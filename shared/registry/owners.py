@@ -1,0 +1,33 @@
+"""Which site a hostname belongs to: the one that lists it, else the one with the longest matching wildcard.
+
+The gateway, the workers, `hitline explain` and `hitline site` all decide with this one rule.  Of several sites that
+list the same hostname the oldest owns it; that is decided by whoever looks the hostname up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from shared.hostnames import parents
+
+Owner = TypeVar("Owner")
+
+
+def candidates(hostname: str) -> list[str]:
+    """Return the hostnames to look up for `hostname`, best match first: itself, then `*.parent` from the longest on.
+
+    A wildcard is itself covered by wildcards of its parents only: `*.a.b` gives `["*.a.b", "*.b"]`.
+    """
+    return [hostname, *(f"*.{parent}" for parent in parents(hostname.removeprefix("*.")))]
+
+
+def find_owner(hostname: str, find_listing: Callable[[str], Owner | None]) -> Owner | None:
+    """Return what `find_listing` finds for the best match of a normalised hostname, or None if nothing matches.
+
+    `find_listing` takes a hostname as sites list it (exact, or `*.domain`) and returns the oldest site that does.
+    """
+    for candidate in candidates(hostname):
+        if (owner := find_listing(candidate)) is not None:
+            return owner
+    return None

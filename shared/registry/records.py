@@ -1,0 +1,133 @@
+"""The registry's records and the columns they are stored in, defined once for ClickHouse, the replica and the commands.
+
+Ids are 16 bytes everywhere, as in messages (shared/pageview.py); `store` converts them to UUIDs and back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site; `hostnames` are normalised, and `*.domain` stands for all subdomains of `domain`."""
+
+    site_id: bytes
+    name: str
+    hostnames: tuple[str, ...]
+    timezone: str = "UTC"
+    #: 0: the instance's own retention.
+    retention_days: int = 0
+    #: Microseconds since the epoch; None: not stored yet, or not known to this copy.
+    created_us: int | None = None
+
+
+#: How a grant on every site is written where one on a single site has that site's id.
+EVERY_SITE: Final = "*"
+
+
+class Grant(NamedTuple):
+    """A permission on one site, or with `site_id` None on every site, those added later included."""
+
+    site_id: bytes | None
+    permission: str
+
+    @classmethod
+    def read(cls, site: str, permission: str) -> Grant | None:
+        """Read a stored grant; `site` is a UUID in any form or `EVERY_SITE`, and anything else grants nothing: None."""
+        try:
+            return cls(None if site == EVERY_SITE else UUID(site).bytes, permission)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An API client; of its token only the hash is known."""
+
+    client_id: bytes
+    name: str
+    grants: frozenset[Grant]
+    #: Such as `600/second`; empty: the gateway's default.
+    rate: str = ""
+    token_sha256: str = ""
+    created_us: int | None = None
+
+    def may(self, permission: str, site: Site) -> bool:
+        """Tell whether the client holds `permission` on `site`."""
+        return (site.site_id, permission) in self.grants or (None, permission) in self.grants
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A rule that excludes pageviews; with `site_id` None it applies to every site.
+
+    `kind` is one of `cidr`, `country`, `path`, `user_agent`.
+    """
+
+    exclusion_id: bytes
+    kind: str
+    value: str
+    site_id: bytes | None = None
+    created_us: int | None = None
+
+
+Record = Site | Client | Exclusion
+
+
+class Change(NamedTuple):
+    """A record's state from `version` (microseconds since the epoch) on; `removed`: it is no longer in force."""
+
+    record: Record
+    version: int
+    removed: bool = False
+
+
+class Table(NamedTuple):
+    """A table of the registry; in ClickHouse each also has `created_at`, `removed` and `version`."""
+
+    name: str
+    #: ClickHouse type by column, named like the record's fields and in their order; the first is the id.
+    columns: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """The column that holds the record's id."""
+        return next(iter(self.columns))
+
+
+SITES: Final = Table(
+    "sites",
+    {
+        "site_id": "UUID",
+        "name": "String",
+        "hostnames": "Array(String)",
+        "timezone": "String",
+        "retention_days": "UInt32",
+    },
+)
+CLIENTS: Final = Table(
+    "clients",
+    {
+        "client_id": "UUID",
+        "name": "String",
+        "grants": "Array(Tuple(String, String))",
+        "rate": "String",
+        "token_sha256": "String",
+    },
+)
+EXCLUSIONS: Final = Table(
+    "exclusions",
+    {"exclusion_id": "UUID", "kind": "String", "value": "String", "site_id": "Nullable(UUID)"},
+)
+TABLES: Final[Mapping[type[Record], Table]] = {Site: SITES, Client: CLIENTS, Exclusion: EXCLUSIONS}
+TABLES_BY_NAME: Final[Mapping[str, Table]] = {table.name: table for table in TABLES.values()}
+
+
+def token_hash(token: str) -> str:
+    """Return the form in which tokens are stored: SHA-256 in hex (tokens are random, so no slow hash is needed)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

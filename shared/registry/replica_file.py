@@ -1,0 +1,91 @@
+"""The files that replicas are kept in: one for each process of a role, private, and replaced when damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO, Final
+
+log = logging.getLogger(__name__)
+
+#: Changes with the tables below, which then are fetched again.
+_LAYOUT: Final = 2
+#: Columns are those of `shared.registry.apply`.
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, hostnames TEXT NOT NULL,
+    timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL,
+    version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
+    PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS clients (client_id BLOB PRIMARY KEY, name TEXT NOT NULL, token_sha256 TEXT NOT NULL,
+    grants TEXT NOT NULL, rate TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS clients_by_token ON clients (token_sha256);
+CREATE TABLE IF NOT EXISTS exclusions (exclusion_id BLOB PRIMARY KEY, site_id BLOB, kind TEXT NOT NULL,
+    value TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (kind TEXT, id BLOB, version INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), version INTEGER NOT NULL);
+INSERT OR IGNORE INTO state VALUES (1, 0);
+"""
+
+
+def claim(directory: Path, role: str) -> tuple[Path, IO[bytes]]:
+    """Return the first of `role`'s files that no other live process uses, and its lock, which ends with the process."""
+    for number in range(10_000):
+        lock = open(_private(directory / f"registry-{role}-{number}.lock"), "wb")  # noqa: SIM115 - kept open
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return directory / f"registry-{role}-{number}.sqlite", lock
+    raise RuntimeError(f"{directory}: 10,000 registry files of {role} processes are in use")
+
+
+def open_replica(path: Path) -> sqlite3.Connection:
+    """Open a copy; one that is damaged, or of another version's layout, is replaced, since it can be fetched again."""
+    try:
+        connection = connect(path)
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if layout in (0, _LAYOUT) and _is_sound(connection):
+            return _create_tables(connection)
+        connection.close()
+    except sqlite3.DatabaseError as error:
+        # A full disk or a lock is no reason to throw the last known registry away.
+        if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+    log.warning("the registry's copy %s is damaged or from another version; fetching it again", path)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return _create_tables(connect(path))
+
+
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    """Check every page (0.4 s for a million sites): a damaged one would fail the requests that need it for ever."""
+    found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return found == "ok"
+
+
+def _create_tables(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+    return connection
+
+
+def _private(path: Path) -> Path:
+    """Create the file, if it does not exist, readable by this user only."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    return path
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file with the settings that all connections to it share."""
+    _private(path)  # SQLite gives its side files the same mode
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA cache_size = -8192")
+    connection.execute("PRAGMA journal_size_limit = 16777216")  # a first load leaves a long log
+    return connection
