@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import random
 import threading
@@ -188,6 +189,7 @@ def test_swaps_under_load_without_an_error_a_wrong_row_or_a_leak(geo, paths):
                 wrong.append(error)
 
     threads = [threading.Thread(target=look_up) for _ in range(2)]
+    gc.collect()  # what earlier tests left open is closed now, not in between
     open_before, mapped_before = descriptors(), mappings()
     for thread in threads:
         thread.start()
