@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 from pamqp.common import FieldTable
 from yarl import URL
@@ -76,14 +76,3 @@ def _failure(error: Exception) -> Exception:
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         raise error
     return ConnectionError(f"what answers does not speak AMQP ({type(error).__name__})")
-
-
-async def declare(channel: AbstractChannel) -> None:
-    """Declare exchange, queues and bindings; raises aio-pika's `ChannelPreconditionFailed` where one differs."""
-    exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-    for queue_name, arguments, key in (
-        (QUEUE, QUEUE_ARGUMENTS, PAGEVIEWS),
-        (DEAD_QUEUE, DEAD_ARGUMENTS, DEAD),
-    ):
-        queue = await channel.declare_queue(queue_name, durable=True, arguments=arguments)
-        await queue.bind(exchange, key)

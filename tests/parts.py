@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
+from deploy.queue import topology
 from deploy.schema import migrations
 from shared import queue
 from shared.clickhouse import ClickHouse
@@ -87,8 +88,8 @@ async def empty_queues(amqp_url: str) -> None:
     """Declare the topology and purge both queues."""
     connection = await queue.connect([amqp_url], "hitline tests")
     async with connection:
+        assert await topology.declare(connection) == []
         channel = await connection.channel()
-        await queue.declare(channel)
         for name in (queue.QUEUE, queue.DEAD_QUEUE):
             await (await channel.get_queue(name, ensure=False)).purge()
 
