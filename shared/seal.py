@@ -1,7 +1,8 @@
 """Sealing of message bodies: a durable queue is a disk, and no visitor address may be on one in clear text.
 
-AES-256-GCM under a subkey that HKDF (RFC 5869) derives for each process from a queue key and a random salt, so that
-counted nonces can never repeat, however often processes restart and however many share a key (NIST SP 800-38D, 8.2.1).
+AES-256-GCM under a subkey that HKDF (RFC 5869) derives from a queue key and a random salt, and a random nonce for each
+message.  A counter would repeat where a process is resumed twice from one snapshot, or forked: both go on from the same
+count.  Random nonces bound the messages under one subkey (NIST SP 800-38D, 8.3), so a new subkey is derived long before.
 
 Sealed form, version 1:  1 byte version, 8 bytes key id, 16 bytes salt, 12 bytes nonce, ciphertext, 16 bytes tag.
 """
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _VERSION: Final = b"\x01"
 _HEAD: Final = 1 + 8 + 16 + 12
+#: Messages under one subkey.  The chance that two of 2**24 random 96-bit nonces are equal is 2**-49; 8.3 asks for 2**-32.
+_MESSAGES_PER_SUBKEY: Final = 2**24
 #: What a body may unpack to; the gateway's bound is far below, so a larger one was not made by it.
 MAX_OPENED_BYTES: Final = 64 * 1024 * 1024
 
@@ -43,17 +46,23 @@ class Sealer:
     """Compresses and seals bodies with the first of the queue keys."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        salt = os.urandom(16)
+        self._key = keys[0]
         self.key_id = key_id(keys[0])
-        self._prefix = _VERSION + self.key_id + salt
-        self._cipher = _subkey(keys[0], salt)
-        self._count = 0
         self._compressor = zstandard.ZstdCompressor(level=1)
+        self._renew_subkey()
+
+    def _renew_subkey(self) -> None:
+        salt = os.urandom(16)
+        self._prefix = _VERSION + self.key_id + salt
+        self._cipher = _subkey(self._key, salt)
+        self._left = _MESSAGES_PER_SUBKEY
 
     def seal(self, body: bytes, headers: bytes) -> bytes:
         """Return `body` compressed and sealed; opening it needs the same `headers` (authenticated, not hidden)."""
-        self._count += 1
-        nonce = self._count.to_bytes(12, "big")
+        if not self._left:
+            self._renew_subkey()
+        self._left -= 1
+        nonce = os.urandom(12)
         return self._prefix + nonce + self._cipher.encrypt(nonce, self._compressor.compress(body), headers)
 
 
@@ -62,7 +71,7 @@ class Opener:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = {key_id(key): key for key in keys}
-        # One entry for each process that publishes; deriving a subkey costs more than opening a body with it.
+        # One entry for each salt, of which a process that publishes has one at a time; deriving a subkey costs more than opening a body with it.
         self._cipher = lru_cache(maxsize=4096)(self._derive)
         self._decompressor = zstandard.ZstdDecompressor()
 

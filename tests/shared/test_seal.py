@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,29 @@ def test_no_two_messages_share_a_nonce_under_one_subkey() -> None:
     sealers = [Sealer([NEW]) for _ in range(3)]
     heads = {sealer.seal(b"same", b"")[9:37] for sealer in sealers for _ in range(100)}
     assert len(heads) == 300, "salt and nonce together"
+
+
+def test_a_process_resumed_twice_repeats_no_nonce() -> None:
+    sealer = Sealer([NEW])
+    sealer.seal(b"before the snapshot", b"")
+    read_end, write_end = os.pipe()
+    if (child := os.fork()) == 0:  # the same memory twice, as after a snapshot of a virtual machine
+        os.write(write_end, sealer.seal(b"body", b"")[9:37])
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(read_end, 28)
+    os.close(read_end)
+    os.close(write_end)
+    assert len(theirs) == 28
+    assert sealer.seal(b"body", b"")[9:37] != theirs
+
+
+def test_a_subkey_is_renewed_and_what_either_sealed_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.seal._MESSAGES_PER_SUBKEY", 2)
+    sealer = Sealer([NEW])
+    sealed = [sealer.seal(b"body", b"") for _ in range(5)]
+    assert len({each[9:25] for each in sealed}) == 3
+    assert [Opener([NEW]).open(each, b"") for each in sealed] == [b"body"] * 5
 
 
 def test_a_body_is_nowhere_in_its_sealed_form() -> None:
