@@ -2,7 +2,7 @@
 
 AES-256-GCM under a subkey that HKDF (RFC 5869) derives from a queue key and a random salt, and a random nonce for each
 message.  A counter would repeat where a process is resumed twice from one snapshot, or forked: both go on from the same
-count.  Random nonces bound the messages under one subkey (NIST SP 800-38D, 8.3), so a new subkey is derived long before.
+count.  Random nonces limit the messages under one subkey (NIST SP 800-38D, 8.3), so a new one is derived in good time.
 
 Sealed form, version 1:  1 byte version, 8 bytes key id, 16 bytes salt, 12 bytes nonce, ciphertext, 16 bytes tag.
 """
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _VERSION: Final = b"\x01"
 _HEAD: Final = 1 + 8 + 16 + 12
-#: Messages under one subkey.  The chance that two of 2**24 random 96-bit nonces are equal is 2**-49; 8.3 asks for 2**-32.
+#: Messages under one subkey.  Two of 2**24 random 96-bit nonces are equal with a chance of 2**-49; 8.3 asks for 2**-32.
 _MESSAGES_PER_SUBKEY: Final = 2**24
 #: What a body may unpack to; the gateway's bound is far below, so a larger one was not made by it.
 MAX_OPENED_BYTES: Final = 64 * 1024 * 1024

@@ -67,6 +67,7 @@ def test_no_two_messages_share_a_nonce_under_one_subkey() -> None:
     assert len(heads) == 300, "salt and nonce together"
 
 
+@pytest.mark.processes
 def test_a_process_resumed_twice_repeats_no_nonce() -> None:
     sealer = Sealer([NEW])
     sealer.seal(b"before the snapshot", b"")
