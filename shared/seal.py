@@ -71,7 +71,7 @@ class Opener:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = {key_id(key): key for key in keys}
-        # One entry for each salt, of which a process that publishes has one at a time; deriving a subkey costs more than opening a body with it.
+        # One entry for each subkey in use; deriving one costs more than opening a body with it.
         self._cipher = lru_cache(maxsize=4096)(self._derive)
         self._decompressor = zstandard.ZstdDecompressor()
 
