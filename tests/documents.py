@@ -6,13 +6,18 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-ANALYSTS = Path(__file__).parent.parent / "docs" / "analysts.md"
-_QUERY = re.compile(r"^### (\d+)\. (.+?)$(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parent.parent / "docs"
+ANALYSTS = DOCS / "analysts.md"
+QUERIES = DOCS / "queries.md"
+_QUERY = re.compile(r"^## (\d+)\. (.+?)$(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"```sql([^\n]*)\n(.*?)```", re.DOTALL)
 
 
 class Query(NamedTuple):
-    """A numbered query, and the one over rollups where there is one; `equal`: both give the same."""
+    """A numbered query, and the one over rollups where there is one; `equal`: both give the same.
+
+    Where they don't, the rollup counts a session on each of its days.
+    """
 
     number: int
     title: str
@@ -21,7 +26,7 @@ class Query(NamedTuple):
     equal: bool
 
 
-def queries(document: Path = ANALYSTS) -> list[Query]:
+def queries(document: Path = QUERIES) -> list[Query]:
     """Return the document's numbered queries."""
     found = []
     for number, title, text in _QUERY.findall(document.read_text("utf-8")):
@@ -31,6 +36,6 @@ def queries(document: Path = ANALYSTS) -> list[Query]:
     return found
 
 
-def named(kind: str, document: Path = ANALYSTS) -> str:
+def named(kind: str, document: Path = QUERIES) -> str:
     """Return the query that the document marks with this word."""
     return next(sql for found, sql in _BLOCK.findall(document.read_text("utf-8")) if found.strip() == kind)

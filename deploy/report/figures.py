@@ -129,6 +129,8 @@ class _Asked:
     def __init__(self, clickhouse: ClickHouse, site_id: UUID, bots: bool) -> None:
         self._clickhouse = clickhouse
         self._site_id = site_id
+        # A bot's and a person's pageviews under one id are two sessions, as in `totals`.
+        self._sessions = "uniqExact(session_id, is_bot)" if bots else "uniqExact(session_id)"
         self._where = (
             "site_id = {site:UUID} AND timestamp >= {start:DateTime64(3, 'UTC')}"
             " AND timestamp < {end:DateTime64(3, 'UTC')}" + ("" if bots else " AND NOT is_bot")
@@ -153,7 +155,7 @@ class _Asked:
         hour = f"toHour(timestamp, {zone})" if hourly else "0"
         rows = await self._rows(
             f"SELECT toString(toDate(timestamp, {zone})) AS day, {hour} AS h,"  # noqa: S608 - quoted
-            f" count(), uniqExact(session_id) FROM hitline.pageviews WHERE {self._where} GROUP BY day, h",
+            f" count(), {self._sessions} FROM hitline.pageviews WHERE {self._where} GROUP BY day, h",
             period,
         )
         found = {(day, hour): numbers for day, hour, *numbers in rows}
@@ -168,11 +170,11 @@ class _Asked:
         source = f"hitline.pageviews WHERE {self._where}"
         if value == "entry_page":
             source = (
-                "(SELECT session_id, is_bot, path, argMin(path, (timestamp, page_id)) OVER"  # noqa: S608
+                "(SELECT session_id, is_bot, path, argMin(path, (timestamp, toUInt128(page_id))) OVER"  # noqa: S608
                 f" (PARTITION BY session_id, is_bot) AS entry_page FROM {source}) WHERE 1"
             )
         rows = await self._rows(
-            f"SELECT {value} AS value, count() AS pageviews, uniqExact(session_id) AS sessions FROM {source}"  # noqa: S608
+            f"SELECT {value} AS value, count() AS pageviews, {self._sessions} AS sessions FROM {source}"  # noqa: S608
             f" AND ({condition}) GROUP BY value ORDER BY pageviews DESC, value LIMIT {length:d}",
             period,
         )

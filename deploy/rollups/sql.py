@@ -92,7 +92,8 @@ def daily(zone: str, due: Sequence[SiteDay], version: int) -> str:
         (
             SELECT site_id, day, is_bot, session_id, count() AS pages,
                    toUInt64(dateDiff('second', min(timestamp), max(timestamp))) AS duration_s,
-                   argMin(path, (timestamp, page_id)) AS entry, argMax(path, (timestamp, page_id)) AS exit
+                   argMin(path, (timestamp, toUInt128(page_id))) AS entry,
+                   argMax(path, (timestamp, toUInt128(page_id))) AS exit
             FROM seen
             GROUP BY site_id, day, is_bot, session_id
         )

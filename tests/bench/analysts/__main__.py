@@ -1,4 +1,4 @@
-"""What analysts' questions cost: the twenty queries of docs/analysts.md on a generated year of pageviews.
+"""What analysts' questions cost: the twenty queries of docs/queries.md on a generated year of pageviews.
 
 `python -m tests.bench.analysts [--pageviews N] [--only PART] [--path DIRECTORY]` prints what exactness costs (the view
 `pageviews` against the bare table, fresh and merged), bytes a row and each query before and after tuning, the time of

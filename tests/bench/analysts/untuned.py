@@ -14,7 +14,9 @@ from typing import Final
 from deploy.schema import migrations
 from tests.bench.analysts import generate
 
-_VIEW: Final = re.compile(r"CREATE VIEW IF NOT EXISTS hitline\.(pageviews|sessions|sessions_between)\b")
+_VIEW: Final = re.compile(
+    r"CREATE (?:OR REPLACE VIEW|VIEW IF NOT EXISTS) hitline\.(pageviews|sessions|sessions_between)\b"
+)
 
 
 def fill(run: Callable[[str], str]) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import uuid
 from collections import Counter, defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_a_day_is_drawn_by_the_hour_and_bots_are_counted_when_asked_for(hitline:
     assert sum(point["pageviews"] for point in found["series"]) == len(month.between("2026-03-15", "2026-03-15"))
     every = json.loads(hitline("report", NAME, "--to", "2026-03-31", "--days", "40", "--bots", "--json").stdout)
     assert every["totals"]["pageviews"] == len(month.rows)
+
+
+def test_an_id_that_a_bot_and_a_person_share_is_two_sessions_everywhere(
+    hitline: Hitline, month: Month, tables: ClickHouseProcess
+) -> None:
+    shared = [{**row, "is_bot": not row["is_bot"], "page_id": str(uuid.uuid4())} for row in month.rows[:40]]
+    visits.insert(tables, shared)
+    day = month.day(month.rows[0])
+    rows = [row for row in month.rows + shared if month.day(row) == day]
+    found = json.loads(hitline("report", NAME, "--from", day, "--to", day, "--bots", "--json").stdout)
+    sessions = len({(row["session_id"], row["is_bot"]) for row in rows})
+    assert sessions > len({row["session_id"] for row in rows})
+    assert found["totals"]["sessions"] == sessions
+    by_day = json.loads(hitline("report", NAME, "--to", day, "--days", "3", "--bots", "--json").stdout)
+    assert by_day["series"][-1]["sessions"] == sessions
 
 
 def test_csv_has_the_same_numbers_and_no_formula(hitline: Hitline, month: Month) -> None:

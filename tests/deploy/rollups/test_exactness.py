@@ -40,6 +40,7 @@ def check(clickhouse: ClickHouseProcess, stored: Stored, zones: dict[uuid.UUID, 
     hourly = in_clickhouse(clickhouse, "hourly", "site_id, day, hour, is_bot, dimension, value", "pageviews, sessions")
     assert hourly == visits.hourly(stored, zones)
     check_sessions(clickhouse, stored)
+    check_days(clickhouse, stored, zones)
 
 
 def check_sessions(clickhouse: ClickHouseProcess, stored: Stored) -> None:
@@ -62,7 +63,19 @@ def check_sessions(clickhouse: ClickHouseProcess, stored: Stored) -> None:
     ids: dict[str, set[str]] = defaultdict(set)
     for row in stored.values():
         ids[row["site_id"]].add(row["session_id"])
-    assert {row["site_id"]: int(row["n"]) for row in merged if int(row["n"])} == {s: len(n) for s, n in ids.items()}
+    assert {row["site_id"]: int(row["n"]) for row in merged} == {s: len(n) for s, n in ids.items()}
+    assert services.rows(clickhouse, "SELECT * FROM hitline.daily_sessions WHERE empty(session_ids)") == []
+
+
+def check_days(clickhouse: ClickHouseProcess, stored: Stored, zones: dict[uuid.UUID, str] = SITES) -> None:
+    """A day without pageviews is no day of a site: after a change of zone, say."""
+    days: dict[str, list[str]] = defaultdict(list)
+    for row in stored.values():
+        days[row["site_id"]].append(visits.local_day(row, zones))
+    found = services.rows(clickhouse, "SELECT site_id, first_day, last_day FROM hitline.freshness")
+    assert {row["site_id"]: (row["first_day"], row["last_day"]) for row in found} == {
+        site: (min(some), max(some)) for site, some in days.items()
+    }
 
 
 def test_duplicates_replays_late_rows_and_erasures(tables: ClickHouseProcess, hitline: Hitline) -> None:

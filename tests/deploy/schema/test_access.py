@@ -212,7 +212,7 @@ def test_a_tenant_sees_its_own_sites_in_every_view(server: Server) -> None:
     assert server(tenant, "SELECT count() FROM hitline.outcomes") == "0"
     assert server(tenant, "SELECT count() FROM hitline.sites WHERE name = 'added.example'") == "0"
     assert server(tenant, f"SELECT count() FROM hitline.freshness WHERE site_id != '{MINE}'") == "0"
-    between = "hitline.sessions_between(site = '{}', from = '2020-01-01 00:00:00', to = '2030-01-01 00:00:00')"
+    between = "hitline.sessions_between(site = '{}', zone = 'UTC', from = '2020-01-01', to = '2030-01-01')"
     assert int(server(tenant, f"SELECT count() FROM {between.format(MINE)}")) > 0
     assert server(tenant, f"SELECT count() FROM {between.format(OTHER)}") == "0"
     assert server(tenant, "SELECT * FROM hitline_control.sites") == DENIED
