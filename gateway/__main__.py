@@ -1,4 +1,4 @@
-"""The gateway process: wires the parts together, serves until a signal, and stops without losing a request."""
+"""The gateway process: wires the parts together, serves until a signal, and stops without dropping a request."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import uvloop
 from aiohttp import web
 
 from gateway.app import App, routes
-from gateway.authenticate import Caller
+from gateway.authenticate import ClientAddress
+from gateway.broker import BrokerConnection
 from gateway.http import JsonServer
 from gateway.ids import Ids
 from gateway.intake import Intake
-from gateway.link import Link
 from gateway.pageviews import Pageviews
 from gateway.publish import Publisher
 from gateway.rate_limit import RateLimiter
@@ -37,16 +37,16 @@ from shared.settings import SettingsError, load
 log = logging.getLogger("gateway")
 
 _BACKLOG: Final = 4096
-#: How long a starting gateway waits for broker and registry before it listens (and answers 503) without them.
-_PATIENCE_S: Final = 5.0
-#: How long a stopping gateway still answers on open connections, telling their clients to connect elsewhere.
-_FAREWELL_S: Final = 0.5
+#: How long to wait for broker and registry at startup before listening (and answering 503) without them.
+_STARTUP_WAIT_S: Final = 5.0
+#: How long a stop still serves open connections, with `Connection: close` so that clients reconnect elsewhere.
+_STOP_GRACE_S: Final = 0.5
 
 
 def main(publisher: type[Publisher] = Publisher) -> None:
-    """Run a gateway until SIGTERM or SIGINT; exits 1 when the settings or the port forbid it.
+    """Run a gateway until SIGTERM or SIGINT; exits with 1 when a setting is wrong or the port is taken.
 
-    `publisher`: benchmarks put others in its place.
+    `publisher` is replaced by benchmarks.
     """
     logs.set_up()
     try:
@@ -59,36 +59,36 @@ def main(publisher: type[Publisher] = Publisher) -> None:
     except (SettingsError, BadAddress) as error:
         sys.exit(f"hitline gateway: {error}")
     except Exception as error:
-        # Python's own traceback would quote values.
-        log.critical("failed unexpectedly", exc_info=error)
+        # Python's own traceback would quote values, such as visitors' addresses.
+        log.critical("unexpected error", exc_info=error)
         sys.exit(1)
 
 
 class Gateway:
-    """All parts of a gateway."""
+    """The parts of a gateway, wired together."""
 
     def __init__(self, settings: GatewaySettings, publisher: type[Publisher] = Publisher) -> None:
         self._settings = settings
         self._registry = Replica(settings.state_dir, "gateway")
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
         self._poller = Poller(self._registry, self._clickhouse)
-        self._link = Link(settings.amqp_url, settings.confirm_seconds)
+        self._broker = BrokerConnection(settings.amqp_url, settings.confirm_seconds)
         sealer = Sealer(settings.queue_keys)
-        self._publisher = publisher(self._link, sealer, lambda: self._registry.version)
+        self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
-        intake = Intake(self._registry, self._limiter, Caller(settings.trusted_proxies), Ids(settings.id_secret))
+        intake = Intake(self._registry, self._limiter, ClientAddress(settings.trusted_proxies), Ids(settings.id_secret))
         self._app = App(routes(Pageviews(intake, self._limiter, self._publisher)))
         self._listening = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
 
     async def run(self) -> None:
-        """Serve until a signal asks for the end, then drain."""
+        """Serve until SIGTERM or SIGINT, then drain."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        beside = background(self._admin, stop, self._link.run(), self._poller.run())
-        async with beside, self._serving():
+        tasks = background(self._admin, stop, self._broker.run(), self._poller.run())
+        async with tasks, self._serving():
             await stop.wait()
             log.info("stopping: %d requests in flight", self._app.in_flight)
             self._app.stopping = True
@@ -109,25 +109,25 @@ class Gateway:
             log.info("listening on %s:%d, admin port %d", *runner.addresses[0][:2], self._admin.port)
             yield
             await site.stop()
-            await asyncio.sleep(_FAREWELL_S)
+            await asyncio.sleep(_STOP_GRACE_S)
         finally:
             await runner.cleanup()
 
     async def _wait_until_ready(self) -> None:
-        """Wait a little for broker and registry: others may share the port, and can do what this one can't yet."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while self._lacking() is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - of two parts' making
+        """Wait a little for broker and registry: other processes that share the port can serve meanwhile."""
+        deadline = time.monotonic() + _STARTUP_WAIT_S
+        while self._missing() is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - depends on two parts
             await asyncio.sleep(0.05)
 
     def _unready(self) -> str | None:
         if self._app.stopping:
             return "stopping"
-        return self._lacking() or (None if self._listening else "not listening yet")
+        return self._missing() or (None if self._listening else "not listening yet")
 
-    def _lacking(self) -> str | None:
-        if self._link.trouble is not None:
-            return self._link.trouble.label
-        return "the registry is empty or was never read" if self._registry.empty else None
+    def _missing(self) -> str | None:
+        if self._broker.unavailable_reason is not None:
+            return self._broker.unavailable_reason.label
+        return "the registry is empty or was never loaded" if self._registry.empty else None
 
     def _refresh_metrics(self) -> None:
         metrics.REQUESTS_IN_FLIGHT.set(self._app.in_flight)
@@ -141,7 +141,7 @@ async def _listen(site: web.TCPSite, settings: GatewaySettings) -> None:
     except OSError as error:
         where = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(
-            f"HITLINE_HTTP_HOST, HITLINE_HTTP_PORT: can't listen on {where}: {error.strerror}"
+            f"HITLINE_HTTP_HOST, HITLINE_HTTP_PORT: cannot listen on {where}: {error.strerror}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The gateway's routes, and how whatever happens becomes an answer."""
+"""The gateway's routes, and how every result or error becomes a response."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared import metrics
 #: path → method → handler
 Routes = Mapping[str, Mapping[str, Handler]]
 
-#: Refused before the body was read: what follows on the connection is not the next request.
+#: Rejected before the body was read: the next bytes on the connection are not the next request.
 _UNREAD = (Reason.TOO_LARGE, Reason.SLOW_CLIENT, Reason.EXPECTATION)
 
 
@@ -32,19 +32,19 @@ def routes(pageviews: Pageviews) -> Routes:
 
 
 class App:
-    """Dispatches requests to routes; every answer, the errors included, leaves through `handle`."""
+    """Dispatches requests to routes; every response, including errors, leaves through `handle`."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
-        # Looking a metric up by its labels costs more than counting; there are a few dozen combinations.
+        # Looking up a metric by its labels costs more than incrementing it; there are a few dozen combinations.
         self._count = lru_cache(maxsize=None)(metrics.REQUESTS.labels)
         self._seconds = {path: metrics.REQUEST_SECONDS.labels(path) for path in (*routes, metrics.OTHER_ROUTE)}
         self.in_flight = 0
-        #: Set by a stop: whoever still sends is answered, and told to connect anew (elsewhere) next time.
+        #: Set by a stop: requests are still answered, with `Connection: close` so that clients reconnect elsewhere.
         self.stopping = False
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
-        """Answer one request; never raises anything but cancellation."""
+        """Return the response to one request; never raises anything but cancellation."""
         began = time.perf_counter()
         self.in_flight += 1
         path = request.rel_url.raw_path

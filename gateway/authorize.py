@@ -1,4 +1,4 @@
-"""Whether an API client may post a pageview: its hostname must belong to a site on which the client may manage data."""
+"""Whether an API client may post a pageview: the hostname must belong to a site that the client may manage data of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from shared.registry import Client, Replica
 
 
 def authorize(hostname: str, client: Client, registry: Replica) -> None:
-    """Raise `Rejected` (404) for a hostname of no site, (403) for one on whose site `client` may not manage data.
+    """Raise `Rejected`: 404 when no site has the hostname, 403 when `client` may not manage data of its site.
 
-    The worker resolves the site again and its word is final; whether the client may is decided here, once.
+    The worker resolves the site again, and its result counts; the permission is checked here only.
     """
     site = registry.find_site(hostname)
     if site is None:

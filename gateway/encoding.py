@@ -1,4 +1,4 @@
-"""Undoing a body's Content-Encoding within a bound: a bomb costs no more memory than the largest body allowed."""
+"""Decompression of request bodies with a size limit: a bomb uses no more memory than the largest body allowed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: zlib's window argument: gzip or zlib header, whichever is there; and no header at all, which some call deflate.
+#: zlib's window argument: detect a gzip or zlib header; and no header at all, which some senders call deflate.
 _WITH_HEADER = 47
-_BARE = -15
+_RAW = -15
 #: Largest zstd window to accept: 2**23 bytes (RFC 9659).
 _ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}
-#: Members (gzip) or frames (zstd) of one body: twice what a sender that compresses each of 1,000 items by itself makes.
+#: Most members (gzip) or frames (zstd) of one body.
 _MAX_MEMBERS = 2_000
-#: Bytes given to a decompressor at once.  It copies what follows the end of a member: for a body of many small members
-#: given whole, that is the rest of the body each time, and 4 MiB of them held everyone up for 22 seconds.
+#: Bytes given to a decompressor at once.  It copies whatever follows the end of a member: given the whole body, that
+#: would be quadratic in the number of members (22 seconds for 4 MiB of small ones).
 _PIECE = 4096
 
 
 class _Stream(Protocol):
-    """What zlib's and zstd's decompressors have in common."""
+    """The common interface of zlib's and zstd's decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -41,9 +41,10 @@ class _Stream(Protocol):
 
 
 def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
-    """Return the body as it was before encoding, at most `limit` bytes of it.
+    """Return the decompressed body, at most `limit` bytes.
 
-    Knows gzip, deflate, zstd and identity (RFC 9110, section 8.4.1).  Raises `Rejected`: unknown, broken, too large.
+    Supports gzip, deflate, zstd and identity (RFC 9110, section 8.4.1).  Raises `Rejected`: unknown encoding (415),
+    broken data (400), too large (413).
     """
     name = (encoding or "identity").strip().lower()
     if name == "identity":
@@ -51,9 +52,9 @@ def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
     if name in ("gzip", "x-gzip"):
         return _decompress(body, partial(zlib.decompressobj, _WITH_HEADER), limit)
     if name == "deflate":
-        # RFC 9110 means zlib's format; senders that leave its header out are as common.
+        # RFC 9110 means zlib's format; senders that leave out its header are as common.
         wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
-        return _decompress(body, partial(zlib.decompressobj, _WITH_HEADER if wrapped else _BARE), limit)
+        return _decompress(body, partial(zlib.decompressobj, _WITH_HEADER if wrapped else _RAW), limit)
     if name == "zstd":
         return _decompress(body, partial(zstd.ZstdDecompressor, options=_ZSTD_OPTIONS), limit)
     raise Rejected(Reason.UNKNOWN_ENCODING)
@@ -63,12 +64,12 @@ def _decompress(body: bytes, new_stream: Callable[[], _Stream], limit: int) -> b
     parts: list[bytes] = []
     room = limit + 1
     rest = memoryview(body)
-    for _ in range(_MAX_MEMBERS + 1):  # both formats may have several members or frames
+    for _ in range(_MAX_MEMBERS + 1):  # both formats may consist of several members or frames
         if not rest:
             return b"".join(parts)
         stream = new_stream()
         while not stream.eof:
-            if not rest:  # cut short: what is there must not pass for the whole
+            if not rest:  # truncated: must not be accepted as complete
                 raise Rejected(Reason.BAD_ENCODING)
             piece = rest[:_PIECE]
             try:

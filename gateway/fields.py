@@ -1,6 +1,6 @@
-"""The rules of single fields: from a trimmed string to its canonical form, or a `ValueError` with the rule.
+"""The rules of single fields: each parses a string into its canonical form, or raises `ValueError` with the rule.
 
-No text here ever quotes the value: it may be a visitor's address or a token in the wrong place.
+Messages never quote the value: it may be a visitor's address, or a token in the wrong place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from shared.hostnames import BadHostname, normalise
 
 EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
-#: How far ahead of our clock a pageview may be: clocks and zones are often set wrong by up to a day.
+#: How far ahead of our clock a pageview may be: clocks and time zones are often wrong by up to a day.
 AHEAD_MS: Final = 24 * 3600 * 1000
 
 #: RFC 3339, section 5.6; letters in either case, any number of fraction digits.
@@ -24,21 +24,22 @@ _RFC3339: Final = re.compile(
     r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-#: Unicode's White_Space, which is what HitKeep trims; Python's own `strip` takes four control characters besides.
+#: Unicode's White_Space, as HitKeep trims; Python's `strip` also removes four control characters.
 _WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" + (
     "\u2028\u2029\u202f\u205f\u3000"
 )
-#: An IPv6 literal as the host (RFC 3986, section 3.2.2), with nothing behind it but a port.
+#: An IPv6 literal as the host (RFC 3986, section 3.2.2), followed by nothing but a port.
 _BRACKETED: Final = re.compile(r"(?:[^@]*@)*\[[0-9A-Fa-f:.]+\](?::\d*)?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+UUID_PATTERN: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_UUID: Final = re.compile(UUID_PATTERN)
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 _LAST_MINUTE: Final = 24 * 60 - 1
-#: Longer URLs are seldom seen twice, and are not worth the memory of a cache.
+#: Longer URLs seldom repeat, and would only fill the cache.
 _CACHED_URL: Final = 512
 
 
@@ -50,7 +51,7 @@ class Url(NamedTuple):
 
 
 def parse_url(text: str) -> Url:
-    """Check an absolute http(s) URL (RFC 3986); user info and port are ignored once they are well-formed."""
+    """Parse an absolute http(s) URL (RFC 3986); well-formed user info and port are ignored."""
     text = text.strip(_WHITE_SPACE)
     return _parse_cached(text) if len(text) <= _CACHED_URL else _parse_url(text)
 
@@ -90,20 +91,20 @@ def _hostname(host: str) -> str:
 
 
 def parse_timestamp(text: str) -> int:
-    """Return an RFC 3339 time as milliseconds since the epoch, cut (not rounded) to the millisecond."""
+    """Return an RFC 3339 time as milliseconds since the epoch, truncated to the millisecond."""
     match = _RFC3339.fullmatch(text.strip(_WHITE_SPACE))
     if match is None:
         raise ValueError("must be an RFC 3339 time with a zone, such as 2026-01-31T12:00:00.000Z")
     day, minutes, seconds, fraction, zone = match.groups()
-    leap = seconds == "60"  # a leap second is counted as the first moment after it
+    leap = seconds == "60"  # a leap second becomes the first second after it
     try:
         moment = datetime.fromisoformat(f"{day}T{minutes}:{'59' if leap else seconds}{zone.upper()}")
         since_epoch = moment - _EPOCH
     except (ValueError, OverflowError):
-        raise ValueError("must be a time that exists in the calendar") from None
+        raise ValueError("must be a time that exists") from None
     if leap:
         if since_epoch % _DAY // _MINUTE != _LAST_MINUTE:
-            raise ValueError("must be a time that exists: leap seconds come at 23:59:60 UTC")
+            raise ValueError("must be a time that exists: leap seconds are at 23:59:60 UTC")
         return since_epoch // _MILLISECOND + 1000
     return since_epoch // _MILLISECOND + (int(fraction[1:4].ljust(3, "0")) if fraction else 0)
 
@@ -139,7 +140,7 @@ def parse_uuid(text: str) -> bytes | None:
 
 
 def parse_user_agent(text: str) -> str:
-    """Return the user agent trimmed; it must not be empty."""
+    """Return the user agent, trimmed; it must not be empty."""
     text = text.strip(_WHITE_SPACE)
     if not text:
         raise ValueError("must not be empty")

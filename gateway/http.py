@@ -1,7 +1,7 @@
-"""The HTTP server: aiohttp's low-level one, with JSON answers for everything, also for what never reaches a handler.
+"""The HTTP server: aiohttp's low-level server, with JSON bodies for all errors, even those outside of any handler.
 
-The low-level server (no `Application`) leaves routing to `app.py`: two routes need no router, and all answers, those
-to unknown paths and wrong methods too, come from one place.
+The low-level server (no `Application`) leaves routing to `app.py`: two routes need no router, and all responses,
+including those to unknown paths and wrong methods, come from one place.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from shared import metrics
 
 log = logging.getLogger(__name__)
 
-#: aiohttp's server logger writes raw request lines and header values, which hold addresses and tokens.
+#: aiohttp's server logger would log raw request lines and header values, which contain addresses and tokens.
 _mute = logging.getLogger("hitline.muted")
 _mute.disabled = True
 
-#: Seconds in which a connection's first request must have a complete head.
+#: Seconds within which the first request's head must be complete.
 HEAD_SECONDS: Final = 30.0
-#: Seconds in which a request's body must have arrived.
+#: Seconds within which a request's body must have arrived.
 BODY_SECONDS: Final = 30.0
 _LINGER_S: Final = 2.0
 _KEEPALIVE_S: Final = 75.0
@@ -37,36 +37,36 @@ Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 class JsonRequestHandler(web.RequestHandler):
     """aiohttp's protocol with Hitline's error bodies.
 
-    Requests that do not parse and handlers that crash end here; the base class would answer in plain text that quotes
-    the request, and log it.
+    Handles requests that can't be parsed and handlers that crash; the base class would log the request and quote it in
+    a plain-text response.
     """
 
     __slots__ = ("_sent_all", "_silence")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give a new connection some time for its first request; the library does so only for later ones."""
+        """Start the timeout for the first request; aiohttp has one for later requests only."""
         self._sent_all = False
         super().connection_made(transport)
         self._silence = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the timer: it would keep every connection of the last half minute in memory."""
+        """Cancel the timer, which would keep closed connections in memory until it fires."""
         self._silence.cancel()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that has sent all it wants to send (`shutdown`, as `nc -N` does) still gets its answers.
+        """Keep a half-closed connection (`shutdown`, as `nc -N` does) open until its requests are answered.
 
-        Returns whether the connection stays open for writing: until the last complete request is answered.
+        Returns whether the connection stays open for writing.
         """
         self._sent_all = True
         if self._messages:
             return True
-        # While it waits for a request, and only then, aiohttp's loop has a future to wait for; from taking up a
-        # request to being back there it has none, whether or not its handler has begun.
+        # aiohttp's loop has a `_waiter` only while it waits for a request; it has none while it handles one, even
+        # before the handler has started.
         idle = self._waiter is not None or self._request_count == 0
         request = self._current_request
-        if idle or (request is not None and not request.content.is_eof()):  # the rest of its body can't come any more
+        if idle or (request is not None and not request.content.is_eof()):  # the rest of its body can't arrive any more
             return False
         self._close = True
         return True
@@ -74,7 +74,7 @@ class JsonRequestHandler(web.RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; behind the last one to a client that has sent all, the connection closes."""
+        """Send a response; close a half-closed connection after the last one."""
         if self._sent_all and not self._messages:
             self._close = True
         return await super().finish_response(request, resp, start_time)
@@ -90,14 +90,14 @@ class JsonRequestHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - quotes the request
     ) -> web.StreamResponse:
-        """Return the answer to a request that never reached a handler, or whose handler crashed."""
+        """Return the response to a request that never reached a handler, or whose handler crashed."""
         malformed = status < 500 or isinstance(exc, HttpProcessingError)
         if not malformed:
             log.error("a request handler failed", exc_info=exc)
         reason = Reason.MALFORMED_HTTP if malformed else Reason.INTERNAL
         metrics.REJECTED.labels(reason.label).inc()
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer was already begun")
+            raise ConnectionError("part of the response was already sent")
         response = error_response(Rejected(reason))
         response.force_close()
         metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
@@ -105,7 +105,7 @@ class JsonRequestHandler(web.RequestHandler):
 
 
 class JsonServer(web.Server):
-    """aiohttp's low-level server, making connections of the protocol above."""
+    """aiohttp's low-level server with the protocol above."""
 
     def __init__(self, handler: Handler) -> None:
         self._options = {
@@ -122,15 +122,15 @@ class JsonServer(web.Server):
         return JsonRequestHandler(self, loop=self._loop, **self._options)  # type: ignore[arg-type]
 
 
-def _boundless(_: int) -> None:
-    """Small bodies are many, but bounded by the number of connections."""
+def _unlimited(_: int) -> None:
+    """Single pageviews are not counted: they are bounded by the number of connections."""
 
 
-async def read_body(request: BaseRequest, limit: int, take: Callable[[int], None] = _boundless) -> bytes:
-    """Return the request's body as sent, at most `limit` bytes of it; `take` hears of each part's size.
+async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], None] = _unlimited) -> bytes:
+    """Return the request's body as sent, at most `limit` bytes; `reserve` is called with the size of each part.
 
-    A client that asks (`Expect: 100-continue`) is told to go on only here, after all that can be refused without a
-    body.  Raises `Rejected`: too large, too slow, or malformed (a broken chunk).
+    `100 Continue` is sent here only, after everything that can be rejected without a body.  Raises `Rejected`: too
+    large, too slow, malformed (a broken chunk), or whatever `reserve` raises.
     """
     check_declared_length(request, limit)
     expectation = request.headers.get("Expect")
@@ -139,28 +139,28 @@ async def read_body(request: BaseRequest, limit: int, take: Callable[[int], None
     if not request.body_exists:
         return b""
     try:
-        if request.content.is_eof():  # all here already, as small bodies are
+        if request.content.is_eof():  # it has arrived already, as small bodies have
             body = _within(limit, request.content.read_nowait())
-            take(len(body))
+            reserve(len(body))
             return body
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read_all(request.content, limit, take)
+            return await _read_all(request.content, limit, reserve)
     except TimeoutError:
         raise Rejected(Reason.SLOW_CLIENT) from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise Rejected(Reason.MALFORMED_HTTP) from None
-    except ConnectionError:  # nobody is there any more to read this
+    except ConnectionError:  # nobody reads this response
         raise Rejected(Reason.CLIENT_GONE) from None
 
 
 def check_declared_length(request: BaseRequest, limit: int) -> None:
-    """Raise `Rejected` (413) when the request says itself that its body is over `limit` bytes."""
+    """Raise `Rejected` (413) when `Content-Length` is over `limit` bytes."""
     if (request.content_length or 0) > limit:
         raise too_large(limit)
 
 
 def too_large(limit: int) -> Rejected:
-    """Return the 413 for a body over `limit` bytes."""
+    """Return the rejection (413) of a body over `limit` bytes."""
     return Rejected(Reason.TOO_LARGE, f"body: is over the limit of {limit} bytes")
 
 
@@ -170,7 +170,7 @@ def _within(limit: int, body: bytes) -> bytes:
     return body
 
 
-async def _read_all(content: StreamReader, limit: int, take: Callable[[int], None]) -> bytes:
+async def _read_all(content: StreamReader, limit: int, reserve: Callable[[int], None]) -> bytes:
     parts = []
     size = 0
     while not content.at_eof():
@@ -179,7 +179,7 @@ async def _read_all(content: StreamReader, limit: int, take: Callable[[int], Non
         size += len(part)
         if size > limit:
             raise too_large(limit)
-        take(len(part))
+        reserve(len(part))
     return b"".join(parts)
 
 
@@ -188,4 +188,4 @@ async def _answer_expectation(request: BaseRequest, expectation: str) -> None:
         raise Rejected(Reason.EXPECTATION)
     if request.version >= (1, 1):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
+        request.writer.output_size = 0  # the response itself has not started

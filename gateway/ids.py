@@ -1,7 +1,7 @@
-"""Ids that a pageview came without: random ones, or derived ones where a repeated request must repeat them.
+"""Ids for pageviews that came without: random, or derived where a repeated request must produce the same ones.
 
-Derived ids are keyed (HMAC-SHA-256 with `HITLINE_ID_SECRET`), since the content they are made of includes the visitor's
-address, and an unkeyed hash could be searched over all of IPv4.
+Derived ids are keyed (HMAC-SHA-256 with `HITLINE_ID_SECRET`): they are computed from content that includes the
+visitor's address, and an unkeyed hash could be brute-forced over all of IPv4.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ITEM: Final = b"idempotent item\0"
 
 
 def random_id() -> bytes:
-    """Return a random UUID (version 4) as 16 bytes; made by hand since `uuid4().bytes` costs three times as much."""
+    """Return a random UUID (version 4) as 16 bytes; `uuid4().bytes` takes three times as long."""
     return _marked(os.urandom(16), 0x40)
 
 
@@ -34,9 +34,10 @@ class Ids:
         self._secret = secret.encode()
 
     def of(self, pageview: PageviewRequest, client_id: bytes) -> tuple[bytes, bytes]:
-        """Return (session id, page id), given or made.
+        """Return (session id, page id), as sent or generated.
 
-        A session for a given page is derived from it, so that a retry with only a `page_id` stores nothing twice.
+        A missing session id is derived from a given page id, so that a retry with the same `page_id` stores nothing
+        twice.
         """
         page_id = pageview.page_id
         session_id = pageview.session_id
@@ -44,23 +45,23 @@ class Ids:
             session_id = random_id() if page_id is None else self._derive(_SESSION, client_id, page_id)
         return session_id, page_id or random_id()
 
-    def of_repeatable(
+    def derived(
         self, pageview: PageviewRequest, client_id: bytes, key: bytes, content: bytes, occurrence: int
     ) -> tuple[bytes, bytes]:
-        """Return (session id, page id), the missing ones derived from the `Idempotency-Key` and the item's content.
+        """Return (session id, page id), missing ones derived from the `Idempotency-Key` and the item's content.
 
-        `occurrence` counts equal items of one request: the n-th of them is the n-th in a repetition as well, which an
-        item's index is not, since clients resend without the items that were rejected.
+        `occurrence` numbers equal items of one request.  Unlike an item's index it is the same in a retry, as clients
+        resend without the items that were rejected.
         """
         seed = self._derive(_ITEM, client_id, key, content, occurrence.to_bytes(4, "big"))
         page_id = pageview.page_id or self._derive(b"page\0", seed)
         session_id = pageview.session_id
         if session_id is None:
-            made_of = (_SESSION, client_id, page_id) if pageview.page_id else (b"session\0", seed)
-            session_id = self._derive(*made_of)
+            parts = (_SESSION, client_id, page_id) if pageview.page_id else (b"session\0", seed)
+            session_id = self._derive(*parts)
         return session_id, page_id
 
     def _derive(self, *parts: bytes) -> bytes:
-        # Each part is preceded by its length, so that no two lists of parts look the same.
+        # Each part is prefixed with its length, so that no two lists of parts give the same text.
         text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return _marked(hmac.digest(self._secret, text, hashlib.sha256)[:16], 0x80)

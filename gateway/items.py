@@ -16,23 +16,22 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
 _JSON_SPACE: Final = " \t\r\n"
-#: Numbers are left as text: the longest would take seconds to convert, and are not needed.
+#: Numbers stay text: converting very long ones would take seconds.
 _decoder = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
-class BrokenItem:
-    """A line that is no JSON, or an item that is too large: an error of its own and of no other."""
+class InvalidItem:
+    """An item that is not JSON or too large; it affects no other item."""
 
     def __init__(self, rejected: Rejected) -> None:
         self.rejected = rejected
 
 
 def split(body: bytes) -> list[Any]:
-    """Return a batch's items, each a JSON value or a `BrokenItem`; raises `Rejected` (400, 413) for the whole.
+    """Return a batch's items, each a JSON value or an `InvalidItem`; raises `Rejected` (400, 413) for the whole batch.
 
-    A body that begins with `[` is a JSON array, which is well-formed or not as a whole; else every line that is not
-    empty is an item.  A body of nothing but white space is neither (schemathesis sends one as malformed JSON, and wants
-    it refused): who has nothing to send sends nothing, or `[]`.
+    A body that starts with `[` is a JSON array; otherwise every line that is not empty is an item.  A body of white
+    space only is neither; an empty batch is an empty body or `[]`.
     """
     start = body.lstrip(b" \t\r\n")
     if body and not start:
@@ -58,19 +57,19 @@ def _parse_array(body: bytes) -> list[Any]:
 
 
 def _is_large(item: Any) -> bool:
-    """Tell whether an element is larger than the single endpoint takes, however compactly it is written."""
+    """Return whether an element is larger than the single endpoint accepts, even in compact form."""
     try:
         return len(orjson.dumps(item)) > MAX_BODY_BYTES
-    except orjson.JSONEncodeError:  # nested deeper than it writes: what is of use in it is measured later
+    except orjson.JSONEncodeError:  # nested too deeply to serialise: measured after packing
         return False
 
 
 def _parse_elements(body: bytes) -> list[Any]:
-    """Take an array apart that is not valid as a whole: one visitor's odd referrer must not reject all neighbours.
+    """Split an array that is not valid as a whole, so that one invalid element does not reject the others.
 
-    The standard library's parser finds where each element ends, since it puts up with what makes an element invalid
-    (a lone surrogate, a number beyond all bounds, NaN, bytes that are no UTF-8); each is then judged for itself.
-    Raises `Rejected` (400) where the array's own structure is broken.
+    The standard library's parser accepts what makes an element invalid (lone surrogates, huge numbers, NaN, invalid
+    UTF-8), and so finds where each element ends; each is then parsed separately.  Raises `Rejected` (400) when the
+    array's own structure is broken.
     """
     text = body.decode("utf-8", "surrogateescape")
     at = text.index("[") + 1
@@ -82,7 +81,7 @@ def _parse_elements(body: bytes) -> list[Any]:
                 break
             _, end = _decoder.raw_decode(text, at)
             items.append(_parse_line(text[at:end].encode("utf-8", "surrogateescape")))
-            _check_number(len(items))  # each costs microseconds: millions of them would hold everyone up
+            _check_number(len(items))  # each takes microseconds: millions would block other requests
             at = _skip_space(text, end)
             if text[at] == "]":
                 break
@@ -111,8 +110,8 @@ def _check_number(number: int) -> None:
         raise Rejected(Reason.TOO_LARGE, f"body: is over the limit of {MAX_ITEMS} pageviews")
 
 
-def _too_large() -> BrokenItem:
-    return BrokenItem(Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes"))
+def _too_large() -> InvalidItem:
+    return InvalidItem(Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes"))
 
 
 def _parse_line(line: bytes) -> Any:
@@ -121,4 +120,4 @@ def _parse_line(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        return BrokenItem(Rejected(Reason.INVALID, "item: is not valid JSON"))
+        return InvalidItem(Rejected(Reason.INVALID, "item: is not valid JSON"))

@@ -1,4 +1,8 @@
-"""The gateway's OpenAPI 3.1 description, served at `/api/openapi.json`."""
+"""The gateway's OpenAPI 3.1 description, served at `/api/openapi.json`.
+
+Fields come from `validate.PageviewRequest`, statuses and messages from `replies.Reason`, limits from where they are
+enforced, so that the description can't differ from what the gateway does.
+"""
 
 from __future__ import annotations
 
@@ -11,81 +15,52 @@ from aiohttp.web_request import BaseRequest
 
 from gateway.intake import KEY_PATTERN
 from gateway.items import MAX_BATCH_BYTES, MAX_ITEMS
-from gateway.validate import MAX_BODY_BYTES
+from gateway.replies import ITEM_REASONS, Reason
+from gateway.validate import MAX_BODY_BYTES, PageviewRequest
 
 Schema = dict[str, Any]
 
 _ABOUT: Final = """\
-Takes pageviews from trusted servers. 202 means that a majority of the queue's replicas has the pageview on disk.
+Accepts pageviews from trusted servers. 202 means that a majority of the queue's replicas has the pageview on disk.
 
-Speaks HitKeep's server-side pageview contract and goes beyond it, knowingly: a body over the limit is 413, times are \
-bounded (1990 to 24 hours ahead), limits go by API client rather than by address, 429 and 503 carry Retry-After, many \
+Speaks HitKeep's server-side pageview contract and extends it: a body over the limit is 413, times are bounded (1990 \
+to 24 hours ahead), rate limits apply to API clients rather than addresses, 429 and 503 carry Retry-After, many \
 pageviews may be posted at once, and a request may carry an Idempotency-Key.
 
 A pageview's identity is (site, timestamp to the millisecond, session_id, page_id): repeating a request with the same \
 ids, or with the same Idempotency-Key, stores nothing twice."""
 
+_HEADERS: Final = "The Content-Type is ignored; the Content-Encoding may be gzip, deflate or zstd."
+#: Answers of unknown paths and methods, not of the endpoints that are described here.
+_ELSEWHERE: Final = (Reason.NOT_FOUND, Reason.WRONG_METHOD)
 
-def _optional(schema: Schema) -> Schema:
-    """Null is absent."""
-    return {**schema, "type": [schema["type"], "null"]}
+
+def _pageview() -> Schema:
+    """Return the schema of `PageviewRequest`, without pydantic's titles and defaults; null means absent."""
+    schema = PageviewRequest.model_json_schema()
+    properties = {name: _field(described) for name, described in schema["properties"].items()}
+    return {
+        "type": "object",
+        "required": schema["required"],
+        "description": "Unknown fields are ignored. UTM values and hk_qr are read from the URL's query only.",
+        "properties": properties,
+    }
 
 
-_UUID: Final = {
-    "type": ["string", "null"],
-    # Not `format: uuid`, which some take to exclude versions that came after RFC 4122.
-    "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
-}
-_PIXELS: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
-_PAGEVIEW: Final[Schema] = {
-    "type": "object",
-    "required": ["url", "timestamp", "visitor_ip", "user_agent"],
-    "description": "Unknown fields are ignored. UTM values and hk_qr are read from the URL's query only.",
-    "properties": {
-        "url": {
-            "type": "string",
-            "format": "uri",
-            "description": "Absolute http or https URL; its hostname picks the site. Trimmed.",
-            "examples": ["https://example.com/pricing?utm_source=newsletter"],
-        },
-        "timestamp": {
-            "type": "string",
-            "format": "date-time",
-            "description": "RFC 3339 with zone, from 1990 to 24 hours ahead; kept to the millisecond. Trimmed.",
-        },
-        "visitor_ip": {
-            "type": "string",
-            "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}],
-            "description": "Used for exclusions, spam filtering, country, region, city, provider and ASN; never "
-            "stored. No port, prefix or zone; a v4-mapped IPv6 address counts as IPv4. Trimmed.",
-        },
-        "user_agent": {
-            "type": "string",
-            "minLength": 1,
-            "not": {"pattern": r"^\s*$"},
-            "description": "Not empty once trimmed.",
-        },
-        "dnt": {"type": ["boolean", "null"], "description": "true: the pageview is accepted, counted and not stored."},
-        "session_id": {
-            **_UUID,
-            "description": "Any version; absent, null or nil: made by the gateway (derived from page_id if given).",
-        },
-        "page_id": {
-            **_UUID,
-            "description": "Any version; absent, null or nil: made by the gateway.",
-        },
-        "referrer": {"type": ["string", "null"]},
-        "language": {"type": ["string", "null"]},
-        "screen_width": _optional(_PIXELS),
-        "screen_height": _optional(_PIXELS),
-        "viewport_width": _optional(_PIXELS),
-        "viewport_height": _optional(_PIXELS),
-    },
-}
+def _field(described: Schema) -> Schema:
+    about = described.get("description")
+    if "default" in described:  # optional
+        kind = next(each for each in described["anyOf"] if each["type"] != "null")
+        about = " ".join(text for text in (kind.get("description"), about) if text)
+        described = {**kind, "type": [kind["type"], "null"]}
+    field = {name: value for name, value in described.items() if name not in ("title", "description")}
+    return {**field, "description": about} if about else field
+
+
 _ERROR: Final[Schema] = {
     "type": "object",
     "required": ["message"],
-    "properties": {"message": {"type": "string", "description": "Names the field and the rule, quotes no value."}},
+    "properties": {"message": {"type": "string", "description": "Names the field and the rule, never quotes a value."}},
 }
 _COUNTS: Final[Schema] = {
     "accepted": {"type": "integer", "minimum": 0},
@@ -97,7 +72,7 @@ _COUNTS: Final[Schema] = {
             "required": ["index", "status", "message"],
             "properties": {
                 "index": {"type": "integer", "minimum": 0, "description": "Of the item in the request."},
-                "status": {"type": "integer", "enum": [400, 403, 404, 413, 503]},
+                "status": {"type": "integer", "enum": sorted({reason.status for reason in ITEM_REASONS})},
                 "message": {"type": "string"},
             },
         },
@@ -107,60 +82,52 @@ _RESULTS: Final[Schema] = {"type": "object", "required": list(_COUNTS), "propert
 _BATCH_ERROR: Final[Schema] = {
     "type": "object",
     "required": ["message"],
-    "description": "With the items' own errors where nothing was accepted; else the batch was refused as a whole.",
+    "description": "With the items' own errors where no item was accepted; without where the batch was not read.",
     "properties": {**_ERROR["properties"], **_COUNTS},
     "dependentRequired": {"errors": ["accepted", "rejected"]},
 }
 
 
-def _count(about: str) -> Schema:
+def _number(about: str) -> Schema:
     return {"description": about, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
 
 
-_LIMITS: Final = {
-    "RateLimit-Limit": _count("Pageviews that the API client may send at once."),
-    "RateLimit-Remaining": _count("Pageviews left now."),
-    "RateLimit-Reset": _count("Seconds until all of them are free again."),
+_RATE_LIMIT: Final = {
+    "RateLimit-Limit": _number("Pageviews that the API client may send at once."),
+    "RateLimit-Remaining": _number("Pageviews left now."),
+    "RateLimit-Reset": _number("Seconds until all of them are available again."),
 }
-_RETRY: Final = {"Retry-After": _count("Seconds after which to repeat the request.")}
-_CHALLENGE: Final = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-
-#: status → (what it means, its headers besides the limits')
-_FAILURES: Final[dict[str, tuple[str, Schema]]] = {
-    "400": ("The body, a field or a header is wrong, or the request is not well-formed HTTP.", {}),
-    "401": ("No token, an unknown or a revoked one.", _CHALLENGE),
-    "403": ("The API client has no site.manage_data permission on the hostname's site.", {}),
-    "404": ("The URL's hostname belongs to no site.", {}),
-    "408": ("The body did not arrive within 30 seconds.", {}),
-    "413": ("The body is over the limit of bytes or pageviews.", {}),
-    "415": ("The Content-Encoding is none of gzip, deflate, zstd, identity.", {}),
-    "417": ("An Expect header other than 100-continue.", {}),
-    "429": ("The API client's rate limit is reached, or the address sent too many wrong tokens.", _RETRY),
-    "503": (
-        "Not taken, where the message begins with 'not taken'; of unknown fate where it begins with 'unknown': then "
-        "repeat it with the same ids or Idempotency-Key, which stores nothing twice.",
-        _RETRY,
-    ),
-}
+_RETRY_AFTER: Final = {"Retry-After": _number("Seconds after which to repeat the request.")}
+_AUTHENTICATE: Final = {"WWW-Authenticate": {"schema": {"type": "string"}}}
 
 
 def _failures(schema: Schema) -> Schema:
+    """Return the description of each error status, from the reasons that have it."""
+    by_status: dict[int, list[Reason]] = {}
+    for reason in Reason:
+        if reason not in _ELSEWHERE:
+            by_status.setdefault(reason.status, []).append(reason)
     return {
-        status: {
-            "description": about,
-            # The limits' only once the client is known: not where a declared length was too large, for instance.
-            "headers": headers if status == "401" else {**_LIMITS, **headers},
+        str(status): {
+            "description": "\n".join(f"- {reason.text}" for reason in reasons),
+            "headers": _failure_headers(reasons[0]),
             "content": {"application/json": {"schema": schema}},
         }
-        for status, (about, headers) in _FAILURES.items()
+        for status, reasons in sorted(by_status.items())
     }
+
+
+def _failure_headers(reason: Reason) -> Schema:
+    if reason is Reason.NO_TOKEN:  # the client is not known, so it has no rate limit
+        return _AUTHENTICATE
+    return {**_RATE_LIMIT, **(_RETRY_AFTER if reason.retryable else {})}
 
 
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "1 to 255 printable ASCII characters. Ids that are missing are derived from it, client and content.",
+    "description": "1 to 255 printable ASCII characters. Missing ids are derived from it, API client and content.",
     "schema": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
 }
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]
@@ -180,45 +147,40 @@ def _operation(
 
 
 _ONE: Final[Schema] = {"$ref": "#/components/schemas/Pageview"}
-#: One good item is enough for a 202.  No maxItems: one more is not 400, as for what breaks a schema, but 413.
+#: One good item is enough for a 202.  No maxItems, since one item too many is 413 rather than 400.
 _MANY: Final[Schema] = {
     "type": "array",
-    "items": {"anyOf": [_ONE, {"description": "Whatever is no pageview gets an error of its own in the answer."}]},
+    "items": {"anyOf": [_ONE, {"description": "Anything that is not a pageview gets an error of its own."}]},
     "anyOf": [{"maxItems": 0}, {"contains": _ONE}],
 }
-_LINES: Final[Schema] = {"type": "string", "description": "One Pageview as JSON a line; empty lines are skipped."}
-_HEADERS: Final = "The Content-Type is ignored; the Content-Encoding may be gzip, deflate or zstd."
+_LINES: Final[Schema] = {"type": "string", "description": "One Pageview as JSON per line; empty lines are skipped."}
 
 
-def _paths() -> Schema:
-    return {
-        "/api/ingest/server/pageview": {
-            "post": _operation(
-                "postPageview",
-                f"Post one pageview, at most {MAX_BODY_BYTES} bytes. {_HEADERS}",
-                {"application/json": {"schema": _ONE}},
-                {"description": "Durable in the queue.", "headers": _LIMITS},
-                "Error",
-            )
+def _post_one() -> Schema:
+    return _operation(
+        "postPageview",
+        f"Post one pageview of at most {MAX_BODY_BYTES} bytes. {_HEADERS}",
+        {"application/json": {"schema": _ONE}},
+        {"description": "Durable in the queue.", "headers": _RATE_LIMIT},
+        "Error",
+    )
+
+
+def _post_many() -> Schema:
+    return _operation(
+        "postPageviews",
+        f"Post up to {MAX_ITEMS} pageviews as a JSON array or as one JSON object per line (NDJSON), at most "
+        f"{MAX_BATCH_BYTES} bytes before and after decompression, {MAX_BODY_BYTES} an item. {_HEADERS} Good items are "
+        "accepted even when others are not.",
+        {"application/json": {"schema": _MANY}, "application/x-ndjson": {"schema": _LINES}},
+        {
+            "description": "What was accepted is durable in the queue; every other item has an error.",
+            "headers": _RATE_LIMIT,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Results"}}},
         },
-        "/api/ingest/server/pageviews": {
-            "post": _operation(
-                "postPageviews",
-                f"Post up to {MAX_ITEMS} pageviews as a JSON array or as one JSON object a line (NDJSON), at most "
-                f"{MAX_BATCH_BYTES} bytes before and after decompression, an item {MAX_BODY_BYTES}. {_HEADERS} Good "
-                "items are accepted even when others are not.",
-                {"application/json": {"schema": _MANY}, "application/x-ndjson": {"schema": _LINES}},
-                {
-                    "description": "What was accepted is durable in the queue; each other item has an error.",
-                    "headers": _LIMITS,
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Results"}}},
-                },
-                "BatchError",
-                required=False,
-            )
-        },
-        "/api/openapi.json": {"get": _description("get"), "head": _description("head")},
-    }
+        "BatchError",
+        required=False,
+    )
 
 
 def _description(method: str) -> Schema:
@@ -231,32 +193,34 @@ def _description(method: str) -> Schema:
     }
 
 
-_COMPONENTS: Final[Schema] = {
-    "securitySchemes": {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    },
-    "schemas": {
-        "Pageview": _PAGEVIEW,
-        "Error": _ERROR,
-        "Results": _RESULTS,
-        "BatchError": _BATCH_ERROR,
-    },
-}
-
-
-def _document() -> Schema:
+def document() -> Schema:
+    """Return the whole description."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hitline", "version": "1", "description": _ABOUT, "license": {"name": "MIT"}},
-        "paths": _paths(),
-        "components": _COMPONENTS,
+        "paths": {
+            "/api/ingest/server/pageview": {"post": _post_one()},
+            "/api/ingest/server/pageviews": {"post": _post_many()},
+            "/api/openapi.json": {"get": _description("get"), "head": _description("head")},
+        },
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+            "schemas": {
+                "Pageview": _pageview(),
+                "Error": _ERROR,
+                "Results": _RESULTS,
+                "BatchError": _BATCH_ERROR,
+            },
+        },
     }
 
 
 @cache
 def _serialised() -> bytes:
-    return orjson.dumps(_document())
+    return orjson.dumps(document())
 
 
 async def get(_: BaseRequest) -> web.Response:

@@ -1,8 +1,8 @@
-"""Group commit: while publishes are under way, arriving pageviews gather; the next publish takes them all.
+"""Group commit: pageviews that arrive while publishes are in flight wait, and share the next message.
 
-At one request at a time that is one message each, sent at once; under load one message carries hundreds, and the
-broker's disk syncs once for all of them.  Everything is bounded: pageviews and bytes a message, messages in flight,
-pageviews and bytes waiting.
+With one request at a time, each is published immediately in a message of its own; under load one message carries
+hundreds, and the broker syncs its disk once for all of them.  Everything is bounded: pageviews and bytes per message,
+messages in flight, pageviews and bytes waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from gateway.link import FateUnknown, Link, NotTaken
+from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason, Rejected
 from shared import message, metrics
 from shared.pageview import join
@@ -29,8 +29,8 @@ MAX_WAITING: Final = 50_000
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 
 
-class _Unit(NamedTuple):
-    """Pageviews of one request that are published in the same message, and who waits for them."""
+class _Submission(NamedTuple):
+    """Pageviews of one request that go into the same message, and the future that their request awaits."""
 
     packed: Sequence[bytes]
     size: int
@@ -38,53 +38,52 @@ class _Unit(NamedTuple):
 
 
 class Publisher:
-    """Takes packed pageviews and answers each when its message is confirmed."""
+    """Publishes packed pageviews and reports each when its message is confirmed."""
 
-    def __init__(self, link: Link, sealer: Sealer, registry_version: Callable[[], int]) -> None:
-        self._link = link
+    def __init__(self, broker: BrokerConnection, sealer: Sealer, registry_version: Callable[[], int]) -> None:
+        self._broker = broker
         self._sealer = sealer
         self._registry_version = registry_version
-        self._waiting: deque[_Unit] = deque()
+        self._waiting: deque[_Submission] = deque()
         self._waiting_bytes = 0
         self._waiting_pageviews = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._scheduled = False
-        link.on_change = self._link_changed
+        broker.on_change = self._broker_changed
 
     @staticmethod
-    def units(packed: Iterable[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
-        """Split a batch's (index, packed pageview) pairs into what `submit` takes: what fits into one message."""
-        units: list[list[tuple[int, bytes]]] = []
+    def chunks(packed: Iterable[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
+        """Split a batch's (index, packed pageview) pairs into chunks that fit into one message each."""
+        chunks: list[list[tuple[int, bytes]]] = []
         size = 0
         for item in packed:
             size += len(item[1])
-            if not units or len(units[-1]) == message.MAX_PAGEVIEWS or size > message.MAX_BYTES:
-                units.append([])
+            if not chunks or len(chunks[-1]) == message.MAX_PAGEVIEWS or size > message.MAX_BYTES:
+                chunks.append([])
                 size = len(item[1])
-            units[-1].append(item)
-        return units
+            chunks[-1].append(item)
+        return chunks
 
     def submit(self, packed: Sequence[bytes]) -> asyncio.Future[None]:
-        """Queue packed pageviews, no more than fit into one message, for the next group.
+        """Queue packed pageviews, no more than fit into one message, for the next publish.
 
-        The future ends when their message is confirmed, or raises `Rejected`: certainly not taken, or of unknown
-        fate.  Cancelling it disturbs nobody else of the group.  Raises `Rejected` at once where nothing can be
-        published.
+        The future completes when their message is confirmed, or raises `Rejected` (not taken, or unknown).  Cancelling
+        it does not affect others in the same message.  Raises `Rejected` immediately while nothing can be published.
         """
-        if self._link.trouble is not None:
-            raise Rejected(self._link.trouble)
+        if self._broker.unavailable_reason is not None:
+            raise Rejected(self._broker.unavailable_reason)
         size = sum(map(len, packed))
         if self._waiting_pageviews >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Rejected(Reason.BUFFER_FULL)
         loop = asyncio.get_running_loop()
-        unit = _Unit(packed, size, loop.create_future())
-        self._waiting.append(unit)
+        submission = _Submission(packed, size, loop.create_future())
+        self._waiting.append(submission)
         self._waiting_bytes += size
         self._waiting_pageviews += len(packed)
         if not self._scheduled and len(self._in_flight) < MAX_IN_FLIGHT:
             self._scheduled = True
-            loop.call_soon(self._send)  # after what else arrived in this turn of the event loop
-        return unit.done
+            loop.call_soon(self._send)  # after everything else that arrived in this iteration of the loop
+        return submission.done
 
     def _send(self) -> None:
         self._scheduled = False
@@ -97,44 +96,44 @@ class Publisher:
         metrics.PAGEVIEWS_WAITING.set(self._waiting_pageviews)
         metrics.MESSAGES_IN_FLIGHT.set(len(self._in_flight))
 
-    def _take_group(self) -> list[_Unit]:
-        group: list[_Unit] = []
+    def _take_group(self) -> list[_Submission]:
+        group: list[_Submission] = []
         size = pageviews = 0
         while self._waiting:
-            unit = self._waiting[0]
-            size += unit.size
-            pageviews += len(unit.packed)
+            submission = self._waiting[0]
+            size += submission.size
+            pageviews += len(submission.packed)
             if group and (size > message.MAX_BYTES or pageviews > message.MAX_PAGEVIEWS):
                 break
-            self._forget(self._waiting.popleft())
-            if unit.done.done():  # its client is gone, and was promised nothing
-                size -= unit.size
-                pageviews -= len(unit.packed)
+            self._release(self._waiting.popleft())
+            if submission.done.done():  # the client has disconnected, and was promised nothing
+                size -= submission.size
+                pageviews -= len(submission.packed)
             else:
-                group.append(unit)
+                group.append(submission)
         return group
 
-    def _forget(self, unit: _Unit) -> None:
-        self._waiting_bytes -= unit.size
-        self._waiting_pageviews -= len(unit.packed)
+    def _release(self, submission: _Submission) -> None:
+        self._waiting_bytes -= submission.size
+        self._waiting_pageviews -= len(submission.packed)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         self._send()
 
-    async def _publish(self, group: Sequence[_Unit]) -> None:
-        packed = [pageview for unit in group for pageview in unit.packed]
+    async def _publish(self, group: Sequence[_Submission]) -> None:
+        packed = [pageview for submission in group for pageview in submission.packed]
         headers = message.Headers(uuid.uuid4(), len(packed), self._registry_version())
         began = time.perf_counter()
         failure: Reason | None = None
         try:
-            await self._link.publish(message.build(headers, join(packed), self._sealer))
-        except NotTaken as error:
+            await self._broker.publish(message.build(headers, join(packed), self._sealer))
+        except NotPublished as error:
             failure = error.reason
-        except FateUnknown:
+        except PublishUncertain:
             failure = Reason.UNKNOWN_FATE
         except BaseException as error:
-            # Whatever it is, nobody may be left waiting, and nothing may be called durable.
+            # Whatever happened, no request may be left waiting, and none may be told that its pageviews are durable.
             log.error("publish failed unexpectedly", exc_info=error)
             _answer(group, Reason.UNKNOWN_FATE)
             raise
@@ -143,21 +142,21 @@ class Publisher:
         metrics.GROUP_PAGEVIEWS.observe(len(packed))
         metrics.CONFIRM_SECONDS.observe(time.perf_counter() - began)
 
-    def _link_changed(self) -> None:
-        """Nothing that waits can be published now: say so at once rather than after a timeout."""
-        if self._link.trouble is None:
+    def _broker_changed(self) -> None:
+        """Reject what is waiting as soon as the broker becomes unavailable, rather than after a timeout."""
+        if self._broker.unavailable_reason is None:
             return
         refused = list(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = self._waiting_pageviews = 0
-        _answer(refused, self._link.trouble)
+        _answer(refused, self._broker.unavailable_reason)
 
 
-def _answer(group: Sequence[_Unit], failure: Reason | None) -> None:
-    for unit in group:
-        if unit.done.done():
+def _answer(group: Sequence[_Submission], failure: Reason | None) -> None:
+    for submission in group:
+        if submission.done.done():
             continue
         if failure is None:
-            unit.done.set_result(None)
+            submission.done.set_result(None)
         else:
-            unit.done.set_exception(Rejected(failure))
+            submission.done.set_exception(Rejected(failure))

@@ -1,8 +1,8 @@
 """Rate limits by API client, and by address for requests without a valid token, with the `limits` library.
 
-The strategy is `limits`' sliding window counter: constant memory a client, and a batch is taken whole or not at all.
-A limit's burst is at least `MIN_BURST`, so that a full batch can always pass: a rate of 600/second is counted as 1,200
-in 2 seconds.
+The strategy is `limits`' sliding window counter: constant memory per client, and a batch is charged whole or not at
+all.  A limit's burst is at least `MIN_BURST`, so that a full batch can always pass: a rate of 600/second is counted as
+1,200 in 2 seconds.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ log = logging.getLogger(__name__)
 MIN_BURST: Final = 1_000
 #: Requests without a valid token that one address may send.
 _FAILURES: Final = limits.parse("100/minute")
-#: How long a shared storage may take, and how long a failed one is left alone.  The time holds pauses of this process's
-#: own loop too, which thousands of requests at once make long.
+#: How long shared storage may take to reply (including pauses of our own event loop, which are long while thousands of
+#: requests arrive at once), and how long to wait before trying it again after a failure.
 _STORAGE_TIMEOUT_S: Final = 1.0
 _STORAGE_PAUSE_S: Final = 5.0
-#: Redis tells times in milliseconds.
+#: Redis has a resolution of milliseconds.
 _LAST_MOMENT_S: Final = 0.002
-#: Connections to the shared storage; who needs one more waits for one.
+#: Connections to the shared storage; a request that needs one more waits.
 _STORAGE_CONNECTIONS: Final = 64
 
-#: What `limits` tells of a sliding window: previous count, its seconds left, current count, its seconds left.
+#: A sliding window as `limits` reports it: previous count, its seconds left, current count, its seconds left.
 Window = tuple[int, float, int, float]
 Answer = TypeVar("Answer")
 
 
 @lru_cache(maxsize=4096)
 def with_burst(rate: str) -> limits.RateLimitItem:
-    """Return the rate as `limits` counts it, its window stretched until the burst is `MIN_BURST` or more."""
+    """Return the rate with its window extended until the burst is at least `MIN_BURST`."""
     item = limits.parse(rate)
     times = math.ceil(MIN_BURST / item.amount)
     return type(item)(item.amount * times, item.multiples * times)
@@ -56,7 +56,7 @@ def with_burst(rate: str) -> limits.RateLimitItem:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a client may still send: pageviews a window, those left now, seconds until all are free again."""
+    """A client's rate limit: pageviews per window, remaining now, seconds until the window is empty again."""
 
     limit: int
     remaining: int
@@ -75,22 +75,22 @@ def budget_of(item: limits.RateLimitItem, window: Window) -> Budget:
     """Return what is left of `item` in `window`."""
     previous, previous_left_s, current, current_left_s = window
     used = math.floor(previous * previous_left_s / item.get_expiry()) + current
-    # The library counts a window's life as two windows, since it weighs on the next one too.
+    # `limits` reports the time until the window no longer counts, which is the end of the next window.
     reset_s = current_left_s if current else previous_left_s if previous else 0.0
     return Budget(item.amount, max(0, item.amount - used), math.ceil(reset_s))
 
 
 def wait_s(item: limits.RateLimitItem, window: Window, cost: int) -> int:
-    """Return the seconds, rounded up and at least 1, after which `cost` fits if nobody else asks meanwhile.
+    """Return the seconds (rounded up, at least 1) after which `cost` fits if nothing else is charged meanwhile.
 
-    Solves the sliding window's own rule: the previous window's count fades linearly while its successor runs.
+    The inverse of the sliding window's rule: the previous window's count decreases linearly during the current one.
     """
     previous, previous_left_s, current, current_left_s = window
     expiry_s = item.get_expiry()
     free = item.amount - cost
-    if current <= free:  # it fits once enough of the previous window has faded
+    if current <= free:  # it fits once the previous window counts for little enough
         wait = previous_left_s - (free - current) * expiry_s / previous if previous else 0.0
-    else:  # not in this window; in the next one, the present count fades
+    else:  # not in this window; in the next one the current count decreases
         wait = (current_left_s - expiry_s) + expiry_s * (1 - free / current)
     return max(1, math.ceil(wait))
 
@@ -99,7 +99,7 @@ class Counter(Protocol):
     """Where the hits are counted."""
 
     async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:
-        """Take `cost` from `key`'s budget, whole or not at all; tell whether it was taken."""
+        """Charge `cost` to `key`, whole or not at all; returns whether it was charged."""
 
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
         """Return the state of `key`'s window."""
@@ -122,9 +122,9 @@ class LocalCounter:
 
 
 class SharedCounter:
-    """Counts in Redis or Valkey for all gateways; while that is out of reach, each process counts for itself.
+    """Counts in Redis or Valkey for all gateways; while that is unreachable, each process counts for itself.
 
-    So an outage neither stops ingest nor lifts the limit: N gateways then let up to N times a limit pass.
+    So an outage neither stops ingest nor removes the limit: N gateways then allow up to N times the limit.
     """
 
     def __init__(self, url: str) -> None:
@@ -138,7 +138,7 @@ class SharedCounter:
         self._pool = bridge.get_connection().connection_pool
         self._limiter = SharedLimiter(self._storage)
         self._local = LocalCounter()
-        self._slots = asyncio.Semaphore(_STORAGE_CONNECTIONS)  # the library's pool refuses instead of waiting
+        self._slots = asyncio.Semaphore(_STORAGE_CONNECTIONS)  # the library's pool fails instead of waiting
         self._away = False
         self._retry_at = 0.0
 
@@ -150,8 +150,8 @@ class SharedCounter:
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
         """See `Counter`.
 
-        A window in its last millisecond, when Redis neither shifts nor forgets it and `hit` counts it whole, is over:
-        a client that waited as told until just then would be told to wait again.
+        In the last millisecond of a window Redis neither shifts nor expires it, and `hit` counts it whole.  It is
+        treated as over, or a client that waited for exactly `Retry-After` seconds would be told to wait again.
         """
         window = await self._ask(lambda: self._storage.get_sliding_window(item.key_for(key), item.get_expiry()))
         if window is None:
@@ -160,14 +160,14 @@ class SharedCounter:
         return previous, previous_left_s, current if current_left_s else 0, current_left_s
 
     async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """Return the storage's answer, None while it is out of reach; then one request at a time tries it again."""
+        """Return the storage's reply, or None while it is unreachable; then one request at a time tries it again."""
         trial = self._away
         if trial:
             if time.monotonic() < self._retry_at:
                 return None
             self._retry_at = time.monotonic() + _STORAGE_PAUSE_S
         async with self._slots:
-            if self._away and not trial:  # found out while this one waited
+            if self._away and not trial:  # another request found out while this one waited
                 return None
             try:
                 async with asyncio.timeout(_STORAGE_TIMEOUT_S):
@@ -180,7 +180,7 @@ class SharedCounter:
         return answer
 
     async def _repeated(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Ask again where a connection of the pool was dead: a restart, or a limit on idle time, leaves many such."""
+        """Ask again when a pooled connection was dead: a restart or an idle timeout leaves many of them."""
         try:
             return await question()
         except ConnectionLost:
@@ -209,13 +209,13 @@ class RateLimiter:
         self._failures = LocalCounter()
 
     async def charge(self, client: Client, cost: int = 1) -> Budget:
-        """Take `cost` pageviews from the client's budget and return what is left; raises `Rejected` (429)."""
+        """Charge `cost` pageviews to the client and return what is left; raises `Rejected` (429)."""
         item = with_burst(client.rate or self._default_rate)
         key = client.client_id.hex()
         taken = await self._counter.hit(item, key, cost)
         window = await self._counter.window(item, key)
         budget = budget_of(item, window)
-        if not taken and cost <= budget.remaining:  # there is room by now, or again: see `SharedCounter.window`
+        if not taken and cost <= budget.remaining:  # it fits by now: see `SharedCounter.window`
             await asyncio.sleep(_LAST_MOMENT_S)
             taken = await self._counter.hit(item, key, cost)
             window = await self._counter.window(item, key)
@@ -225,9 +225,9 @@ class RateLimiter:
         return budget
 
     async def peek(self, client: Client) -> Budget:
-        """Return the client's budget without taking from it; raises `Rejected` (429) when it is empty.
+        """Return the client's budget without charging it; raises `Rejected` (429) when it is empty.
 
-        What would be taken is not known yet: its Retry-After is after which any batch fits.
+        The cost is not known yet: Retry-After is the time after which any batch fits.
         """
         item = with_burst(client.rate or self._default_rate)
         window = await self._counter.window(item, client.client_id.hex())
@@ -242,7 +242,7 @@ class RateLimiter:
         return Rejected(Reason.RATE_LIMITED, headers=headers)
 
     async def charge_failure(self, address: str) -> None:
-        """Count a request without a valid token against its address; raises `Rejected` (429) when it sent many."""
+        """Count a request with a wrong token against its address; raises `Rejected` (429) after too many."""
         if not await self._failures.hit(_FAILURES, address, 1):
             window = await self._failures.window(_FAILURES, address)
             headers = {

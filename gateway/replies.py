@@ -1,7 +1,7 @@
-"""From every failure to its answer: the one table of statuses, texts and headers.
+"""Every reason to reject a request, with its status and message: the one table of them.
 
-Whoever finds something wrong raises `Rejected` with a reason of this table; `pageviews.py` turns it into a response.
-Texts never quote what the client sent.
+Code that rejects something raises `Rejected` with a reason from this table; `app.py` turns it into a response.
+Messages never quote what the client sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiohttp import web
 
 
 class Reason(Enum):
-    """Why a request is not taken: (name in metrics, status, text unless the place of failure has a better one)."""
+    """Why a request is rejected: (name in metrics, status, default message)."""
 
     TOO_LARGE = ("too_large", 413, "body is too large")
     NO_TOKEN = (
@@ -27,52 +27,52 @@ class Reason(Enum):
     RATE_LIMITED = (
         "rate_limited",
         429,
-        "rate limit: the API client's limit is reached, repeat after Retry-After seconds",
+        "rate limit: the API client's limit is reached; repeat after Retry-After seconds",
     )
     TOO_MANY_FAILURES = (
-        "too_many_failures", 429, "rate limit: too many requests without a valid API token from this address",
+        "too_many_failures", 429, "rate limit: too many requests with a wrong API token from this address",
     )  # fmt: skip
     INVALID = ("invalid", 400, "body is not a valid pageview")
-    UNKNOWN_SITE = ("unknown_site", 404, "url: its hostname belongs to no site")
+    UNKNOWN_SITE = ("unknown_site", 404, "url: no site has this hostname")
     FORBIDDEN = (
         "forbidden",
         403,
-        "url: the API client has no site.manage_data permission on this hostname's site",
+        "url: the API client lacks the site.manage_data permission on this hostname's site",
     )
-    BROKER_DOWN = ("broker_down", 503, "not taken: the queue can't be reached, repeat later")
+    BROKER_DOWN = ("broker_down", 503, "not taken: the queue is unreachable; repeat later")
     BROKER_BLOCKED = (
         "broker_blocked",
         503,
-        "not taken: the queue is out of memory or disk space, repeat later",
+        "not taken: the queue is out of memory or disk space; repeat later",
     )
-    BROKER_REFUSED = ("broker_refused", 503, "not taken: the queue is full, repeat later")
+    BROKER_REFUSED = ("broker_refused", 503, "not taken: the queue is full; repeat later")
     NO_QUEUE = (
         "no_queue",
         503,
-        "not taken: the queue does not exist (operator: hitline migrate), repeat later",
+        "not taken: the queue does not exist (operators: run hitline migrate); repeat later",
     )
-    BUFFER_FULL = ("buffer_full", 503, "not taken: too many requests are waiting for the queue, repeat later")
+    BUFFER_FULL = ("buffer_full", 503, "not taken: too many requests are waiting; repeat later")
     NO_REGISTRY = (
         "no_registry",
         503,
-        "not taken: no site is registered yet or the registry is out of reach, repeat later",
+        "not taken: no site is registered yet, or the registry is unreachable; repeat later",
     )
     UNKNOWN_FATE = (
         "unknown_fate", 503,
-        "unknown: sent to the queue, which did not confirm in time; repeat with the same ids or Idempotency-Key",
+        "unknown: sent to the queue, but not confirmed in time; repeat with the same ids or Idempotency-Key",
     )  # fmt: skip
     SLOW_CLIENT = ("slow_client", 408, "the body did not arrive in time")
     CLIENT_GONE = ("client_gone", 400, "the connection was closed before the body was complete")
-    BAD_ENCODING = ("bad_encoding", 400, "body does not decompress as its Content-Encoding says")
+    BAD_ENCODING = ("bad_encoding", 400, "Content-Encoding: the body can't be decompressed as this header says")
     UNKNOWN_ENCODING = (
         "unknown_encoding",
         415,
-        "Content-Encoding: only gzip, deflate, zstd and identity are known",
+        "Content-Encoding: only gzip, deflate, zstd and identity are supported",
     )
     MALFORMED_HTTP = ("malformed_http", 400, "request is not well-formed HTTP")
     NOT_FOUND = ("not_found", 404, "no such endpoint; see /api/openapi.json")
-    WRONG_METHOD = ("wrong_method", 405, "method not allowed here")
-    EXPECTATION = ("expectation", 417, "Expect: only 100-continue is known")
+    WRONG_METHOD = ("wrong_method", 405, "method not allowed; see the Allow header")
+    EXPECTATION = ("expectation", 417, "Expect: only 100-continue is supported")
     INTERNAL = ("internal", 500, "internal error; it has been logged")
 
     def __init__(self, label: str, status: int, text: str) -> None:
@@ -80,13 +80,32 @@ class Reason(Enum):
         self.status = status
         self.text = text
 
+    @property
+    def retryable(self) -> bool:
+        """Whether repeating the same request later may succeed."""
+        return self.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
-#: Seconds after which a refused request is worth repeating, where the reason itself does not say.
+
+#: Reasons for which a single item of a batch can be rejected; further ones apply to a batch as a whole.
+ITEM_REASONS = (
+    Reason.INVALID,
+    Reason.UNKNOWN_SITE,
+    Reason.FORBIDDEN,
+    Reason.TOO_LARGE,
+    Reason.BROKER_DOWN,
+    Reason.BROKER_BLOCKED,
+    Reason.BROKER_REFUSED,
+    Reason.NO_QUEUE,
+    Reason.BUFFER_FULL,
+    Reason.UNKNOWN_FATE,
+)
+
+#: `Retry-After` in seconds of rejections that do not compute their own.
 RETRY_AFTER_S = 1
 
 
 class Rejected(Exception):
-    """A request, or an item of a batch, is not taken, for a reason of the table."""
+    """A request, or an item of a batch, is rejected for a reason from the table."""
 
     def __init__(self, reason: Reason, text: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason.label)
@@ -96,11 +115,11 @@ class Rejected(Exception):
 
 
 def error_response(rejected: Rejected) -> web.Response:
-    """Return the documented answer: the reason's status and `{"message": …}`."""
+    """Return the documented response: the reason's status and `{"message": …}`."""
     headers = {"Content-Type": "application/json", **rejected.headers}
     status = rejected.reason.status
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="hitline"'
-    elif status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+    elif rejected.reason.retryable:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return web.Response(status=status, body=orjson.dumps({"message": rejected.text}), headers=headers)

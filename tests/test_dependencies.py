@@ -24,7 +24,7 @@ NEWER_STANDARD_LIBRARY = {"compression"}
 NOT_IMPORTED = {"mypy", "pytest-asyncio", "pytest-xdist", "pre-commit", "import-linter", "ruff", "setuptools"}
 #: Libraries whose internals are used, and where: the next minor version may change them.
 INTERNALS = {
-    "aio-pika": "gateway/link.py",
+    "aio-pika": "gateway/broker.py",
     "aiohttp": "gateway/http.py",
     "clickhouse-connect": "shared/clickhouse.py",
     "maxminddb": "worker/lookups/geo_file.py",

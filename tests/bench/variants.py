@@ -30,7 +30,7 @@ class Each(Publisher):
     def submit(self, packed: Sequence[bytes]) -> asyncio.Future[None]:
         done = super().submit(packed)
         unit = self._waiting.pop()
-        self._forget(unit)
+        self._release(unit)
         task = asyncio.create_task(self._publish([unit]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -64,9 +64,9 @@ def test_failed_tokens_count_against_the_address_that_a_trusted_proxy_names(syst
         services.wait_for(lambda: http.ready(gateway.admin_port))
         assert {fail(gateway, "192.0.2.1, 10.1.1.1") for _ in range(101)} == {401, 429}
         assert fail(gateway, "192.0.2.2") == 401
-        assert fail(gateway, "192.0.2.2, 192.0.2.1") == 429, "the last hop that is no proxy of ours counts"
+        assert fail(gateway, "192.0.2.2, 192.0.2.1") == 429, "the last hop that is not a trusted proxy counts"
         assert fail(gateway, "spoofed, 192.0.2.1, 10.1.1.1") == 429
-        assert {fail(gateway, f"2001:db8::{number}") for number in range(1, 102)} == {401, 429}, "a /64 is one caller"
+        assert {fail(gateway, f"2001:db8::{number}") for number in range(1, 102)} == {401, 429}, "a /64 is one client"
         assert fail(gateway, "2001:db8:0:1::1") == 401
 
 

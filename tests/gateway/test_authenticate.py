@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from gateway.authenticate import Caller
+from gateway.authenticate import ClientAddress
 
 TRUSTED = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8"))
 
@@ -32,11 +32,11 @@ def test_the_nearest_address_that_is_no_trusted_proxy_counts(remote: str, forwar
     headers = CIMultiDict(("X-Forwarded-For", line) for line in forwarded)
     request = make_mocked_request("POST", "/", headers=headers).clone(remote=remote)
 
-    assert Caller(TRUSTED).address(request) == address
+    assert ClientAddress(TRUSTED).of(request) == address
 
 
 def test_no_proxy_is_trusted_by_default() -> None:
     headers = CIMultiDict({"X-Forwarded-For": "198.51.100.9"})
     request = make_mocked_request("POST", "/", headers=headers).clone(remote="10.0.0.1")
 
-    assert Caller(()).address(request) == "10.0.0.1"
+    assert ClientAddress(()).of(request) == "10.0.0.1"

@@ -1,4 +1,4 @@
-"""The description is true: schemathesis, given nothing but it, finds no answer that it does not foresee."""
+"""The description is accurate: schemathesis, which knows nothing else, gets no answer that is not described."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from gateway import openapi
+from gateway.replies import Reason
+from gateway.validate import PageviewRequest
 from tests import http
 from tests.services import System, pageview
 
@@ -112,3 +115,16 @@ def test_the_description_names_what_differs_from_the_original_contract(system: S
     assert document["openapi"].startswith("3.1")
     assert all(word in document["info"]["description"] for word in ("413", "1990", "Retry-After"))
     assert "413" in document["paths"][http.ENDPOINT]["post"]["responses"]
+
+
+def test_fields_limits_and_answers_are_those_of_the_code() -> None:
+    described = openapi.document()
+    fields = described["components"]["schemas"]["Pageview"]
+    answers = described["paths"][http.ENDPOINT]["post"]["responses"]
+
+    assert list(fields["properties"]) == list(PageviewRequest.model_fields)
+    assert fields["required"] == [name for name, field in PageviewRequest.model_fields.items() if field.is_required()]
+    assert all("type" in field for field in fields["properties"].values())
+    for reason in set(Reason) - {Reason.NOT_FOUND, Reason.WRONG_METHOD}:
+        assert reason.text in answers[str(reason.status)]["description"]
+        assert ("Retry-After" in answers[str(reason.status)]["headers"]) == (reason.status in (429, 503))

@@ -12,20 +12,20 @@ from aio_pika.abc import AbstractConnection
 
 from deploy.local.broker import ensure_rabbitmq
 from deploy.local.rabbitmq.node import RabbitMQNode
-from gateway.link import Link
+from gateway.broker import BrokerConnection
 from gateway.replies import Reason
 
 
-class _Broken(Link):
-    """One whose connection, once in use, ends in an error, as that of a broker which was killed may."""
+class _Broken(BrokerConnection):
+    """A connection that fails as soon as it is used, as when the broker is killed."""
 
     async def _use(self, connection: AbstractConnection) -> None:
-        self._set_trouble(None)
+        self._set_unavailable(None)
         raise ConnectionResetError
 
 
 @pytest.mark.processes
-def test_a_connection_that_ends_in_an_error_is_trouble_at_once(tmp_path: Path) -> None:
+def test_a_connection_that_ends_in_an_error_is_unavailable_immediately(tmp_path: Path) -> None:
     ensure_rabbitmq()
     broker = RabbitMQNode(tmp_path / "rabbitmq")
     broker.start()
@@ -33,23 +33,23 @@ def test_a_connection_that_ends_in_an_error_is_trouble_at_once(tmp_path: Path) -
         changes = asyncio.run(_changes(broker.amqp_url))
     finally:
         broker.stop()
-    assert [trouble for trouble, _ in changes[:2]] == [None, Reason.BROKER_DOWN]
-    # Till then what is posted is published on the dead connection, and answered "unknown".
+    assert [reason for reason, _ in changes[:2]] == [None, Reason.BROKER_DOWN]
+    # Until then pageviews would be published on the dead connection and answered "unknown".
     assert changes[1][1] - changes[0][1] < 0.05
 
 
 async def _changes(amqp_url: str) -> list[tuple[Reason | None, float]]:
-    link = _Broken([amqp_url], confirm_seconds=5)
+    broker = _Broken([amqp_url], confirm_seconds=5)
     changes: list[tuple[Reason | None, float]] = []
     enough = asyncio.Event()
 
     def changed() -> None:
-        changes.append((link.trouble, time.monotonic()))
+        changes.append((broker.unavailable_reason, time.monotonic()))
         if len(changes) == 2:
             enough.set()
 
-    link.on_change = changed
-    running = asyncio.create_task(link.run())
+    broker.on_change = changed
+    running = asyncio.create_task(broker.run())
     await asyncio.wait_for(enough.wait(), 10)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from gateway.replies import Reason, Rejected
 
 
-class Room:
-    """So many bytes for all; what arrives beyond them is refused, by those who may repeat it later."""
+class MemoryBudget:
+    """A byte budget shared by all requests; a request beyond it gets 503."""
 
     def __init__(self, size: int) -> None:
         self._left = size
 
     @contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that takes so many bytes more, or raises `Rejected` (503); all are given back at the end."""
+    def reservation(self) -> Iterator[Callable[[int], None]]:
+        """Yield `reserve(size)`, which raises `Rejected` (503) beyond the budget; all of it is released at the end."""
         held = 0
 
-        def take(size: int) -> None:
+        def reserve(size: int) -> None:
             nonlocal held
             if size > self._left:
                 raise Rejected(Reason.BUFFER_FULL)
@@ -27,6 +27,6 @@ class Room:
             held += size
 
         try:
-            yield take
+            yield reserve
         finally:
             self._left += held
