@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_core import PydanticUndefined
 
 from gateway.settings import GatewaySettings
 from shared.secret_files import SECRETS
@@ -39,7 +38,7 @@ def test_its_values_are_the_defaults(model: Any) -> None:
 
 @pytest.mark.parametrize("model", [GatewaySettings, WorkerSettings])
 def test_what_is_required_is_not_commented_out(model: Any) -> None:
-    required = {name.upper() for name, field in model.model_fields.items() if field.default is PydanticUndefined}
+    required = {name.upper() for name, field in model.model_fields.items() if field.is_required()}
     assert required <= {name for mark, name, _ in LINE.findall(REFERENCE) if not mark} == {"QUEUE_KEYS", "ID_SECRET"}
 
 
