@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.local.broker import ensure_rabbitmq
@@ -14,6 +15,10 @@ from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 
 pytest_plugins = ["tests.quick"]
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("hitline", deadline=None)
+hypothesis.settings.load_profile("hitline")
 
 
 @pytest.fixture(scope="session")
