@@ -3,6 +3,9 @@
 .PHONY: help run test test-quick test-full bench lint clean venv
 .DEFAULT_GOAL := help
 
+# Files side by side, as many as cores and memory allow, the long ones (delivery) first.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
 help:
 	@echo "make run        everything on this machine: RabbitMQ, ClickHouse, gateway, worker, and a curl to paste"
 	@echo "make test       the suite, against a real broker and a real ClickHouse engine that it starts itself"
@@ -19,13 +22,16 @@ run: venv
 	@exec .venv/bin/python -m deploy.local.run
 
 test: venv
-	.venv/bin/pytest -m "not full"
+	@.venv/bin/python -m tests.programs
+	.venv/bin/pytest $(PARALLEL) -m "not full"
 
 test-quick: venv
 	.venv/bin/pytest -q -m "not full and not processes"
 
 test-full: venv
-	.venv/bin/pytest
+	@.venv/bin/python -m tests.programs
+	.venv/bin/pytest $(PARALLEL) -m "not full"
+	.venv/bin/pytest -m full
 
 bench: venv
 	.venv/bin/python -m tests.bench $(ONLY)

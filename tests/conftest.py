@@ -14,7 +14,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 
-pytest_plugins = ["tests.quick"]
+pytest_plugins = ["tests.quick", "tests.session"]
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("hitline", deadline=None)

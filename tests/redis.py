@@ -1,25 +1,21 @@
-"""A private Redis or Valkey for tests of shared rate limits, where one is installed."""
+"""A private Redis or Valkey for tests of shared rate limits."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.parts import free_port
+from tests.programs import REDIS, path_of
 
 
 class RedisProcess:
     """One server that keeps nothing on disk."""
 
     def __init__(self, directory: Path) -> None:
-        self._program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if self._program is None:
-            pytest.skip("no redis-server or valkey-server is installed: shared rate limits are not tested")
+        self._program = path_of(REDIS)
         self._directory = directory
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -30,10 +26,10 @@ class RedisProcess:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [str(self._program), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
             cwd=self._directory, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()

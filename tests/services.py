@@ -28,6 +28,10 @@ from tests import http, parts
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 
 
+#: How long the start of a process may take: a second where nothing else runs, much longer with a load of 50.
+START_S = 180.0
+
+
 class Service:
     """A gateway or worker process; `port` and `admin_port` are known once it is started."""
 
@@ -51,8 +55,12 @@ class Service:
                 [sys.executable, "-m", *self.arguments], env=self.env, stderr=log, stdin=subprocess.DEVNULL,
                 cwd=Path(__file__).parent.parent,
             )  # fmt: skip
-        found = wait_for(lambda: self._PORTS.search(self.text()[began:]) or self._ended())
-        if not hasattr(found, "groups"):
+        try:
+            found = wait_for(lambda: self._PORTS.search(self.text()[began:]) or self._ended(), START_S)
+        except BaseException:
+            self.end()  # nobody else would: it is not in the caller's hands yet
+            raise
+        if isinstance(found, str):
             raise RuntimeError(f"{self.name} ended with {found}: {self.text()}")
         self.port, self.admin_port = int(found[1] or 0), int(found[2])
         if self.name == "gateway":  # the next start has it at the same place
@@ -107,7 +115,7 @@ def hitline(env: Mapping[str, str], *arguments: str, check: bool = True) -> subp
     """Run a `hitline` command."""
     return subprocess.run(
         [sys.executable, "-c", "from deploy.cli import main; main()", *arguments],
-        env=dict(env), check=check, text=True, capture_output=True, timeout=60, cwd=Path(__file__).parent.parent,
+        env=dict(env), check=check, text=True, capture_output=True, timeout=START_S, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
 
 
@@ -188,9 +196,9 @@ class System:
 
     def add_worker(self, **settings: str) -> Service:
         env = {**self.env, **{f"HITLINE_{name.upper()}": value for name, value in settings.items()}}
-        worker = Service("worker", env, self.logs / f"worker-{len(self.workers)}.log").start()
+        worker = Service("worker", env, self.logs / f"worker-{len(self.workers)}.log")
         self.workers.append(worker)
-        return worker
+        return worker.start()
 
     def outcomes(self) -> dict[str, int]:
         """Return the pageviews by outcome, from ClickHouse."""

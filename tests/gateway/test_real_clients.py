@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -13,15 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests import http, services
+from tests.programs import CURL, SYSLOG_NG, WRK, path_of
 from tests.services import System, pageview
-
-
-def needs(program: str, package: str) -> str:
-    """Return the program's path; skips the test, saying what to install, where it is not."""
-    path = shutil.which(program, path="/usr/bin:/usr/sbin:/bin")
-    if path is None:
-        pytest.skip(f"{program} is not installed (package {package})")
-    return path
 
 
 def stored(system: System, marker: str) -> int:
@@ -30,7 +22,7 @@ def stored(system: System, marker: str) -> int:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_curl_posts_a_file_of_pageviews(system: System, tmp_path: Path, compressed: bool) -> None:
-    curl = needs("curl", "curl")
+    curl = path_of(CURL)
     marker = uuid.uuid4().hex
     file = tmp_path / "pageviews.ndjson"
     file.write_text("".join(json.dumps(pageview(url=f"https://example.com/{marker}/{n}")) + "\n" for n in range(800)))
@@ -47,7 +39,7 @@ def test_curl_posts_a_file_of_pageviews(system: System, tmp_path: Path, compress
 
 
 def test_wrk_posts_under_load_and_each_202_is_one_row(system: System, tmp_path: Path) -> None:
-    wrk = needs("wrk", "wrk")
+    wrk = path_of(WRK)
     marker = uuid.uuid4().hex
     script = tmp_path / "post.lua"
     script.write_text(
@@ -81,7 +73,7 @@ def test_wrk_posts_under_load_and_each_202_is_one_row(system: System, tmp_path: 
 
 @contextmanager
 def syslog_ng(configuration: str, directory: Path) -> Iterator[None]:
-    program = needs("syslog-ng", "syslog-ng-core, syslog-ng-mod-http")
+    program = path_of(SYSLOG_NG)
     file = directory / "syslog-ng.conf"
     file.write_text(configuration)
     options = [f"--cfgfile={file}", f"--persist-file={directory}/persist", f"--pidfile={directory}/pid"]
@@ -97,7 +89,6 @@ def syslog_ng(configuration: str, directory: Path) -> Iterator[None]:
 
 
 def test_syslog_ng_ships_a_log_file_to_the_batch_endpoint(system: System, tmp_path: Path) -> None:
-    needs("syslog-ng", "syslog-ng-core, syslog-ng-mod-http")
     marker = uuid.uuid4().hex
     log = tmp_path / "pageviews.log"
     log.write_text("".join(json.dumps(pageview(url=f"https://example.com/{marker}/{n}")) + "\n" for n in range(3000)))
