@@ -20,7 +20,7 @@ from shared.registry.owners import candidates
 from shared.registry.records import Change
 from shared.settings import QueueKeys
 from worker.lookups.lookups import Lookups
-from worker.pipeline import Drop, build_steps, process, watched
+from worker.pipeline import Drop, build_steps, process, traced
 from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
 
@@ -75,7 +75,7 @@ async def _relevant_changes(hostname: str, clickhouse: ClickHouse) -> list[Chang
 
 def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
-    listening = watched(build_steps(lookups), lambda name, answer: steps.append(_told(name, answer)))
+    listening = traced(build_steps(lookups), lambda name, answer: steps.append(_told(name, answer)))
     result = process(pageview, listening)
     # Most have no ISP database: that is no problem.
     problems = {name: text for name, text in lookups.problems.items() if name != "geo_isp" or "missing" not in text}

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Protocol
 
 import aio_pika
+from aio_pika.abc import HeadersType
 
 from shared.pageview import SCHEMA_VERSION
 from shared.seal import Opener, Sealer, Unopenable
@@ -38,6 +39,14 @@ class Headers:
         return b"hitline|%d|%d|%d|%d|%d|%b" % (*numbers, self.batch_id.bytes)
 
 
+class SealedMessage(Protocol):
+    """The part of an AMQP message that its headers and body are read from."""
+
+    body: bytes
+    headers: HeadersType
+    message_id: str | None
+
+
 def build(
     headers: Headers, body: bytes, sealer: Sealer, more: Mapping[str, str | int] | None = None
 ) -> aio_pika.Message:
@@ -64,7 +73,7 @@ def build(
     )
 
 
-def read_headers(message: Any) -> Headers:
+def read_headers(message: SealedMessage) -> Headers:
     """Read the headers of a delivered message; raises `Unopenable` where they are missing or malformed."""
     try:
         headers = Headers(
@@ -82,12 +91,12 @@ def read_headers(message: Any) -> Headers:
     return headers
 
 
-def open_body(message: Any, headers: Headers, opener: Opener) -> bytes:
+def open_body(message: SealedMessage, headers: Headers, opener: Opener) -> bytes:
     """Open a delivered message's body; raises `Unopenable`."""
     return opener.open(message.body, headers.associated_data())
 
 
-def _integer(value: Any) -> int:
+def _integer(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError("not a count")
     return value

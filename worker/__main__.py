@@ -47,8 +47,8 @@ async def _run(settings: WorkerSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     work = asyncio.create_task(Worker(settings).run(stop))
-    asked = asyncio.create_task(stop.wait())
-    await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
     began = time.monotonic()
     try:
         async with asyncio.timeout(settings.drain_seconds):
@@ -56,10 +56,10 @@ async def _run(settings: WorkerSettings) -> None:
         log.info("stopped, drained in %.1f s", time.monotonic() - began)
     except TimeoutError:
         log.warning(
-            "stopped after %.0f s without draining; what was taken will be delivered again", settings.drain_seconds
+            "stopped after %.0f s before everything was stored; the rest will be redelivered", settings.drain_seconds
         )
     finally:
-        asked.cancel()
+        stopping.cancel()
 
 
 if __name__ == "__main__":

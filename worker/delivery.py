@@ -1,15 +1,16 @@
-"""A delivered message, what processing it came to, and the key under which that is counted."""
+"""A delivered message, the results of processing it, and the keys under which it is counted and looked up."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from shared import dead_letters
-from shared.message import Headers
+from shared.message import Headers, SealedMessage
 from shared.outcomes import Outcome
 from worker.row import Row
 
@@ -17,6 +18,24 @@ from worker.row import Row
 NIL: Final = bytes(16)
 #: What ClickHouse's DateTime can hold, 1970 to 2106, in milliseconds: outcomes are counted by it.
 LATEST_MS: Final = 4_294_967_295_000
+
+
+#: Batch id (16 bytes) and position: names one pageview of all that were ever accepted.
+PageviewKey = tuple[bytes, int]
+
+
+class Delivery(SealedMessage, Protocol):
+    """The part of a delivered message that a worker uses; aio-pika's `AbstractIncomingMessage` has all of it."""
+
+    content_type: str | None
+    type: str | None
+    timestamp: datetime | None
+    redelivered: bool | None
+    #: Number of the delivery on its channel, from 1.
+    delivery_tag: int | None
+
+    async def ack(self, multiple: bool = False) -> None:
+        """Acknowledge this delivery, or with `multiple` every delivery of the channel up to this one."""
 
 
 class Poison(NamedTuple):
@@ -50,36 +69,40 @@ class MessageKey(NamedTuple):
     day: date
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ProcessedMessage:
-    """A message with a result for each of its pageviews; `rows` and `outcomes` go by position in the message."""
+    """A delivery with a result for each of its pageviews; `rows` and `outcomes` go by position in the message.
 
-    message: Any
+    What ClickHouse says later makes another one of it (store/revise.py).
+    """
+
+    delivery: Delivery
     #: None for a message that can't be opened.
     headers: Headers | None
-    rows: dict[int, Row] = field(default_factory=dict)
-    outcomes: dict[int, PageviewOutcome] = field(default_factory=dict)
-    poison: list[Poison] = field(default_factory=list)
+    #: Those to be inserted; the outcome of each is "stored" already.
+    rows: Mapping[int, Row]
+    outcomes: Mapping[int, PageviewOutcome]
+    poison: tuple[Poison, ...]
     #: Bytes that it takes in memory, about: those of its body, opened where it can be.
-    size: int = 0
-    #: Span of the pageviews' times, in milliseconds: where in ClickHouse to look for them.
+    size: int
+    #: Earliest and latest time of its pageviews, in milliseconds: where in ClickHouse to look for them.
     span: tuple[int, int] | None = None
 
     @property
     def key(self) -> MessageKey:
         """The key under which its outcomes are counted."""
-        return key_of(self.message, self.headers)
+        return key_of(self.delivery, self.headers)
 
     @property
     def seen_before(self) -> bool:
         """True when some of it may be stored or counted already, and must be looked up."""
-        if self.message.redelivered or (self.headers is not None and self.headers.repeated):
+        if self.delivery.redelivered or (self.headers is not None and self.headers.repeated):
             return True
-        return bool(self.message.headers and self.message.headers.get(dead_letters.REPLAYED))
+        return bool(self.delivery.headers and self.delivery.headers.get(dead_letters.REPLAYED))
 
     @property
-    def poisoned(self) -> int:
-        """How many pageviews are poison: of a message that can't be opened, all that its headers tell of."""
+    def poison_pageviews(self) -> int:
+        """How many pageviews are poison: all that its headers count, where the message can't be opened."""
         return len(self.outcomes) if self.headers is None else len(self.poison)
 
     def counts(self) -> Counter[PageviewOutcome]:
@@ -87,31 +110,33 @@ class ProcessedMessage:
         return Counter(self.outcomes.values())
 
 
-def accepted_at(message: Any) -> datetime:
-    """Return the publisher's clock as the broker passes it on; 1970 where it says nothing that can be counted by."""
-    told: datetime | None = message.timestamp
-    return told if told is not None and 0 <= told.timestamp() * 1000 <= LATEST_MS else datetime.fromtimestamp(0, UTC)
+def accepted_at(delivery: Delivery) -> datetime:
+    """Return the publisher's time as the broker passes it on; 1970 if `outcomes_raw` can't hold it."""
+    time = delivery.timestamp
+    if time is None or not 0 <= time.timestamp() * 1000 <= LATEST_MS:
+        return datetime.fromtimestamp(0, UTC)
+    return time
 
 
-def key_of(message: Any, headers: Headers | None) -> MessageKey:
+def key_of(delivery: Delivery, headers: Headers | None) -> MessageKey:
     """Return the key of a message; `headers` is None where it can't be opened."""
     # The broker's copy of the publisher's clock: the same at each delivery, whatever is made of the body.
-    day = accepted_at(message).date()
+    day = accepted_at(delivery).date()
     if headers is not None:
         return MessageKey(headers.batch_id, headers.first_position + 1 if headers.repeated else 0, day)
-    given = message.headers or {}
-    position = given.get("first_position")
-    if given.get("repeated") is True and type(position) is int and 0 <= position < 65_535:
-        return MessageKey(_batch_id(message), position + 1, day)
-    return MessageKey(_batch_id(message), 0, day)
+    unchecked = delivery.headers or {}
+    position = unchecked.get("first_position")
+    if unchecked.get("repeated") is True and type(position) is int and 0 <= position < 65_535:
+        return MessageKey(_batch_id(delivery), position + 1, day)
+    return MessageKey(_batch_id(delivery), 0, day)
 
 
-def _batch_id(message: Any) -> uuid.UUID:
+def _batch_id(delivery: Delivery) -> uuid.UUID:
     try:
-        return uuid.UUID(message.message_id)
+        return uuid.UUID(delivery.message_id)
     except (ValueError, TypeError, AttributeError):
-        # Nothing names it: its body does, so that a redelivery counts it under the same name.
-        return uuid.uuid5(uuid.NAMESPACE_OID, message.body.hex())
+        # It has no id of its own, so its body gives it one: the same at each delivery.
+        return uuid.uuid5(uuid.NAMESPACE_OID, delivery.body.hex())
 
 
 def part_headers(headers: Headers, position: int) -> Headers:

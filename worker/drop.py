@@ -1,4 +1,4 @@
-"""What a step answers when it ends a pageview's way."""
+"""What a `drop_*` step returns for a pageview that is not stored."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from shared.outcomes import Outcome
 
 
 class Drop(NamedTuple):
-    """A pageview that is not stored, and why.
+    """Why a pageview is not stored.
 
-    `rule` names what decided it (`cidr 203.0.113.0/24 of example.com`), never the visitor's address.
+    `rule` names the rule that matched (`cidr 203.0.113.0/24 of example.com`), never the visitor's address.
     """
 
     reason: Outcome

@@ -1,4 +1,4 @@
-"""The way of a pageview through a worker, from the queue to a row or to the reason why there is none."""
+"""The steps of a pageview through a worker: from the queue to a row, or to the reason why it is dropped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from worker.steps.put_page import Page, put_page
 from worker.steps.put_referrer import Referrer, put_referrer
 from worker.steps.put_site import put_site
 
-__all__ = ["Drop", "Row", "Steps", "build_steps", "process", "watched"]
+__all__ = ["Drop", "Row", "Steps", "build_steps", "process", "traced"]
 
 
 class Steps(NamedTuple):
@@ -46,29 +46,29 @@ class Steps(NamedTuple):
 
 
 def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
-    """Return the pageview's row, or why it is dropped; raises for no pageview that `shared.pageview.parse` lets by."""
+    """Return the pageview's row, or why it is dropped; raises nothing for what `shared.pageview.parse` returns."""
     site = steps.put_site(pageview)
     if isinstance(site, Drop):
         return site
-    # What must not be stored is told first: before anything is made of the visitor's address.
+    # Before anything is derived from the visitor's address.
     if drop := steps.drop_too_old(pageview, site) or steps.drop_dnt(pageview, site):
         return drop
-    location = steps.put_location(pageview)  # exclusions ask for the country
-    page = steps.put_page(pageview)  # and for the path
+    location = steps.put_location(pageview)  # exclusions need the country
+    page = steps.put_page(pageview)  # and the path
     if drop := steps.drop_excluded(pageview, site, location, page):
         return drop
     if drop := steps.drop_spam_network(pageview, site):
         return drop
-    referrer = steps.put_referrer(pageview)  # spam is told by its host
+    referrer = steps.put_referrer(pageview)  # its host may be a spammer's
     if drop := steps.drop_spam_referrer(referrer, site):
         return drop
-    agent = steps.put_agent(pageview)  # the dearest when it is new, hence behind every drop
+    agent = steps.put_agent(pageview)  # slowest on a cache miss, so it runs after every drop
     language = steps.put_language(pageview)
     return Row(pageview, site, location, agent, referrer, page, language)
 
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
-    """Bind the steps to what they look up; `now_ms` is the clock that retention goes by."""
+    """Bind the steps to what they look up; `now_ms` is the clock for retention."""
     return Steps(
         put_site=partial(put_site, lookups.registry),
         drop_too_old=partial(drop_too_old, lookups.retention_days, now_ms),
@@ -84,15 +84,15 @@ def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_
     )
 
 
-def watched(steps: Steps, on_step: Callable[[str, Any], None]) -> Steps:
-    """Return the same steps, each telling `on_step` its name and its answer; `hitline explain` listens."""
+def traced(steps: Steps, on_step: Callable[[str, Any], None]) -> Steps:
+    """Return the same steps, each of which reports its name and result to `on_step`, as `hitline explain` needs."""
 
-    def watch(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
-        def told(*arguments: Any) -> Any:
-            answer = step(*arguments)
-            on_step(name, answer)
-            return answer
+    def trace(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def traced_step(*arguments: Any) -> Any:
+            result = step(*arguments)
+            on_step(name, result)
+            return result
 
-        return told
+        return traced_step
 
-    return Steps(*(watch(name, step) for name, step in steps._asdict().items()))
+    return Steps(*(trace(name, step) for name, step in steps._asdict().items()))

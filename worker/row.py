@@ -1,4 +1,4 @@
-"""A pageview with all that was found out about it, and many of them as ClickHouse columns.
+"""A pageview with everything that the steps found out about it, and many of them as ClickHouse columns.
 
 The parts of a row are shared between rows (each comes from a cache), so a row costs one small tuple, and columns are
 made of many rows by transposing tuples, which Python does in C.
@@ -18,7 +18,7 @@ from worker.steps.put_referrer import Referrer
 
 
 class Row(NamedTuple):
-    """What is stored of a pageview; the visitor's address stays behind in `pageview` and is in no column."""
+    """A pageview and what was found out about it.  The visitor's address stays in `pageview`: no column has it."""
 
     pageview: QueuedPageview
     site: Site
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 _LOW: Final = "LowCardinality(String)"
 _TIME: Final = "DateTime64(3, 'UTC')"
 
-#: Each column that is inserted, in the order of `hitline.pageviews_raw`; `stored_at` is the server's.
+#: Each column that is inserted, in the order of `hitline.pageviews_raw`; the server fills in `stored_at`.
 _COLUMNS: Final = {
     "site_id": "UUID", "hostname": _LOW, "timestamp": _TIME, "received_at": _TIME, "session_id": "UUID",
     "page_id": "UUID", "path": "String", "query": "String", "referrer": "String", "referrer_host": _LOW,
@@ -58,39 +58,43 @@ Column = Sequence[Any]
 def to_columns(rows: Sequence[tuple[Row, bytes, int]]) -> list[Column]:
     """Turn rows into the columns `COLUMNS`, for clickhouse-connect's `insert(..., column_oriented=True)`.
 
-    Each row comes with its place in the queue's messages: batch id (16 bytes) and position.
+    Each row comes with its place in the queue's messages: batch id (16 bytes) and position.  What a lookup or step
+    found is stored in the column that has the name of its field.
 
-    In the forms that its native serialiser writes fastest: UUIDs as integers, times as ticks.  Numbers beyond a
-    column's range, which no gateway lets through, are set to its nearest bound rather than fail all rows with them.
+    Values have the forms that the client's native serialiser writes fastest: UUIDs as integers, times as ticks.
+    Numbers beyond a column's range, which no gateway accepts, are set to its nearest bound rather than fail all rows.
     """
     if not rows:
         return [[] for _ in COLUMNS]
     bare, batch_ids, positions = zip(*rows, strict=True)
-    pageviews, sites, locations, agents, referrers, pages, languages = zip(*bare, strict=True)
-    (
-        client_ids, received, hostnames, _, timestamps, _, _, _, session_ids, page_ids, _, _, *sizes
-    ) = zip(*pageviews, strict=True)  # fmt: skip
-    *page_columns, _ = zip(*pages, strict=True)
-    path, query, *parameters = page_columns
-    return [
-        _repeated_uuids([site.site_id for site in sites]),
-        hostnames,
-        _within(timestamps, _EARLIEST_MS, _LATEST_MS),
-        _within(received, _EARLIEST_MS, _LATEST_MS),
-        _uuids(session_ids),
-        _uuids(page_ids),
-        path,
-        query,
-        *zip(*referrers, strict=True),
-        *parameters,
-        *zip(*agents, strict=True),
-        languages,
-        *zip(*locations, strict=True),
-        *(_within(column, 0, _LARGEST_SIZE) for column in sizes),
-        _repeated_uuids(client_ids),
-        _repeated_uuids(batch_ids),
-        positions,
-    ]
+    row = _transpose(bare)
+    pageview = _transpose(row["pageview"])
+    columns = {
+        **_transpose(row["page"]),
+        **_transpose(row["referrer"]),
+        **_transpose(row["agent"]),
+        **_transpose(row["location"]),
+        "language": row["language"],
+        "site_id": _repeated_uuids([site.site_id for site in row["site"]]),
+        "hostname": pageview["hostname"],
+        "timestamp": _within(pageview["timestamp_ms"], _EARLIEST_MS, _LATEST_MS),
+        "received_at": _within(pageview["received_ms"], _EARLIEST_MS, _LATEST_MS),
+        "session_id": _uuids(pageview["session_id"]),
+        "page_id": _uuids(pageview["page_id"]),
+        "screen_width": _within(pageview["screen_width"], 0, _LARGEST_SIZE),
+        "screen_height": _within(pageview["screen_height"], 0, _LARGEST_SIZE),
+        "viewport_width": _within(pageview["viewport_width"], 0, _LARGEST_SIZE),
+        "viewport_height": _within(pageview["viewport_height"], 0, _LARGEST_SIZE),
+        "client_id": _repeated_uuids(pageview["client_id"]),
+        "batch_id": _repeated_uuids(batch_ids),
+        "position": positions,
+    }
+    return [columns[name] for name in COLUMNS]
+
+
+def _transpose(records: Sequence[Any]) -> dict[str, Column]:
+    """Return a column for each field of these named tuples, all of one type."""
+    return dict(zip(records[0]._fields, zip(*records, strict=True), strict=True))
 
 
 def _uuids(ids: Sequence[bytes]) -> Column:

@@ -11,18 +11,18 @@ from shared.settings import Port, QueueKeys, Settings
 
 
 class WorkerSettings(Settings):
-    """What a worker process needs besides what all processes do."""
+    """Settings of a worker, besides those of every process."""
 
     queue_keys: QueueKeys
-    #: Databases in MaxMind DB format; without a path, what `hitline geo update` leaves in `state_dir/geo` is used.
+    #: Databases in MaxMind DB format; without a path, the one that `hitline geo update` leaves in `state_dir/geo`.
     geo_city_db: Path | None = None
     geo_asn_db: Path | None = None
     geo_isp_db: Path | None = None
-    #: A directory of spam lists of one's own, read beside the downloaded feeds in `state_dir/feeds`.
+    #: A directory of your own spam lists, read in addition to the downloaded ones in `state_dir/feeds`.
     spam_dir: Path | None = None
-    #: Fetch the public spam lists this often; 0: never, `hitline feeds update` does it.
+    #: Fetch the public spam lists this often; 0: never, leave it to `hitline feeds update`.
     feeds_hours: Annotated[float, Field(ge=0)] = 0
-    #: Pageviews older than this are dropped where their site has no retention of its own; 0 keeps all.
+    #: Pageviews older than this are dropped if their site has no retention of its own; 0 keeps all.
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     #: A batch is inserted when it has this many rows or its first row is this old, whichever comes first.
     flush_rows: Annotated[int, Field(ge=1)] = 20_000
@@ -34,20 +34,20 @@ class WorkerSettings(Settings):
 
     @property
     def city_path(self) -> Path:
-        """Where the City (or Country, or Enterprise) database is looked for."""
+        """Path of the City (or Country, or Enterprise) database."""
         return self.geo_city_db or self.state_dir / "geo" / "city.mmdb"
 
     @property
     def asn_path(self) -> Path:
-        """Where the ASN database is looked for."""
+        """Path of the ASN database."""
         return self.geo_asn_db or self.state_dir / "geo" / "asn.mmdb"
 
     @property
     def isp_path(self) -> Path:
-        """Where the ISP database is looked for; there is no free one, so usually nothing is there."""
+        """Path of the ISP database, which usually does not exist since there is no free one."""
         return self.geo_isp_db or self.state_dir / "geo" / "isp.mmdb"
 
     @property
     def feeds_path(self) -> Path:
-        """Where `hitline feeds update` leaves the spam lists it downloads."""
+        """Directory in which `hitline feeds update` leaves the spam lists."""
         return self.state_dir / "feeds"

@@ -45,7 +45,7 @@ async def prove_told_no_longer(system: System, worker: Service, name: str, label
     """Wait until the worker tells of it, take its messages away, and expect it to tell of it no more."""
     await asyncio.to_thread(services.wait_for, lambda: faults.metric(worker, name, labels) > 0)
     await parts.delete_queue(system.broker.amqp_url, queue.QUEUE)
-    await asyncio.to_thread(services.wait_for, lambda: worker.text().count("connecting anew") >= 2)
+    await asyncio.to_thread(services.wait_for, lambda: worker.text().count("reconnecting in") >= 2)
     assert faults.metric(worker, name, labels) == 0
 
 

@@ -19,7 +19,7 @@ from tests.worker.things import (
     write_database,
 )
 from worker.lookups.lookups import Lookups
-from worker.pipeline import Drop, Row, Steps, build_steps, process, watched
+from worker.pipeline import Drop, Row, Steps, build_steps, process, traced
 from worker.settings import WorkerSettings
 
 DAY_MS = 86_400_000
@@ -113,11 +113,11 @@ def test_a_site_s_rules_are_its_own(steps):
 
 def test_steps_can_be_watched_without_another_outcome(steps):
     seen = []
-    row = process(pageview(), watched(steps, lambda name, answer: seen.append((name, answer))))
+    row = process(pageview(), traced(steps, lambda name, answer: seen.append((name, answer))))
     assert row == process(pageview(), steps)
     assert [name for name, _ in seen] == list(Steps._fields)
     seen.clear()
-    drop = process(pageview(dnt=True), watched(steps, lambda name, answer: seen.append((name, answer))))
+    drop = process(pageview(dnt=True), traced(steps, lambda name, answer: seen.append((name, answer))))
     assert seen[-1] == ("drop_dnt", drop)
 
 

@@ -1,6 +1,6 @@
 """How many messages a worker may hold unacknowledged: enough to fill batches, and few enough to bound its memory.
 
-Messages carry one pageview when it is quiet and hundreds under load, so no fixed number does for both.
+A message carries one pageview at quiet times and hundreds under load, so no fixed number suits both.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Final
 MAX_SEALED_BYTES: Final = 48 * 1024 * 1024
 SMALLEST: Final = 64
 LARGEST: Final = 30_000
-#: To begin with, before any message was seen: at their largest these are within the bound.
+#: The first prefetch, before the size of any message is known: so many of the largest are within the bound.
 FIRST: Final = MAX_SEALED_BYTES // (256 * 1024)
 #: Weight of a new message in the averages.
 _WEIGHT: Final = 0.05
 
 
 class Prefetch:
-    """Follows the messages' average size and says when another prefetch would serve better."""
+    """Follows the average size of messages and says when the prefetch should change."""
 
     def __init__(self, flush_rows: int) -> None:
         #: Rows of three batches: one being inserted, one gathered, one on its way.
@@ -27,15 +27,15 @@ class Prefetch:
         self._bytes = 0.0
         self.count = FIRST
 
-    def saw(self, pageviews: int, sealed_bytes: int) -> None:
-        """Take a delivered message into the averages; one larger than they are counts at once."""
+    def observe(self, pageviews: int, sealed_bytes: int) -> None:
+        """Add a delivered message to the averages; one much larger than them sets the average size at once."""
         if self._bytes == 0:
             self._pageviews, self._bytes = float(max(pageviews, 1)), float(sealed_bytes)
         self._pageviews += (pageviews - self._pageviews) * _WEIGHT
         self._bytes += (sealed_bytes - self._bytes) * (1 if sealed_bytes > 4 * self._bytes else _WEIGHT)
 
-    def better(self) -> int | None:
-        """Return a prefetch to change to, or None while the present one will do."""
+    def adjust(self) -> int | None:
+        """Return a new prefetch once the present one is off by more than a factor of two, else None."""
         if self._bytes == 0:
             return None
         wanted = min(self._rows / max(self._pageviews, 1), MAX_SEALED_BYTES / self._bytes)

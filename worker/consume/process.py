@@ -1,64 +1,111 @@
-"""From a delivered message to what is to become of each of its pageviews."""
+"""From a delivered message to the result of each of its pageviews."""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from shared.message import MAX_PAGEVIEWS, Headers, open_body, read_headers
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
 from shared.seal import Opener, Unopenable
-from worker.delivery import LATEST_MS, NIL, PageviewOutcome, Poison, ProcessedMessage, accepted_at
+from worker.consume.registry_gate import RegistryGate
+from worker.delivery import LATEST_MS, NIL, Delivery, PageviewOutcome, Poison, ProcessedMessage, accepted_at
 from worker.drop import Drop
 from worker.pipeline import Steps, process
+from worker.row import Row
+
+log = logging.getLogger(__name__)
 
 #: Failures of this machine rather than of a pageview: a full disk, a registry file that can't be read.
-_OURS: Final = (sqlite3.Error, OSError, MemoryError)
+_LOCAL_FAILURES: Final = (sqlite3.Error, OSError, MemoryError)
 
 
 class CannotProcessNow(Exception):
-    """The message can't be processed at present, through no fault of its own; nothing was made of it."""
+    """A failure of this machine, not of the message, which can be processed later as if it had never been tried."""
+
+
+class PipelineFailed(Exception):
+    """A step raised an error on one pageview: a defect of Hitline, which must not hold up the other pageviews."""
 
 
 class OpenedMessage(NamedTuple):
-    """A message whose seal was right; its items are yet to be processed."""
+    """A message whose seal was right; its items are yet to be parsed."""
 
-    message: Any
+    delivery: Delivery
     headers: Headers
     items: tuple[Any, ...]
     #: Bytes of the body, opened.
     size: int
 
 
-def open_message(message: Any, opener: Opener) -> OpenedMessage | ProcessedMessage:
-    """Open a message, or judge it whole as poison where it can't be; raises nothing."""
+class Processor:
+    """Opens messages and takes their pageviews through the pipeline, once the registry at hand is new enough."""
+
+    def __init__(self, opener: Opener, steps: Steps, gate: RegistryGate) -> None:
+        self._opener = opener
+        self._steps = steps
+        self._gate = gate
+
+    def process(self, delivery: Delivery, when_ready: Callable[[], None]) -> ProcessedMessage | None:
+        """Return the results of a message, or None when it can't be processed yet.
+
+        In that case `when_ready` is called once it is worth trying again.  A message that can't be opened needs no
+        registry, so it never waits.
+        """
+        opened = open_message(delivery, self._opener)
+        if isinstance(opened, ProcessedMessage):
+            return opened
+        if self._gate.allows(opened.headers.registry_version):
+            try:
+                processed = process_message(opened, self._steps)
+            except CannotProcessNow as error:
+                log.debug("cannot process a message now: %s", error)
+            else:
+                self._gate.resume()
+                return processed
+        self._gate.refresh(when_ready)
+        return None
+
+
+def open_message(delivery: Delivery, opener: Opener) -> OpenedMessage | ProcessedMessage:
+    """Open a message; one that can't be opened is poison as a whole.  Raises nothing."""
     try:
-        headers = read_headers(message)
-        body = open_body(message, headers, opener)
+        headers = read_headers(delivery)
+        body = open_body(delivery, headers, opener)
         items = unpack(body)
         if len(items) != headers.pageviews:
             raise Unparseable(f"{len(items)} pageviews instead of {headers.pageviews}")
     except (Unopenable, Unparseable) as error:
-        return _set_aside_whole(message, str(error))
-    return OpenedMessage(message, headers, items, len(body))
+        return _unopenable(delivery, str(error))
+    return OpenedMessage(delivery, headers, items, len(body))
 
 
-def judge(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
-    """Take each pageview through the pipeline; what can't be parsed is poison by itself.  Raises `CannotProcessNow`."""
-    processed = ProcessedMessage(opened.message, opened.headers, size=opened.size)
+def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
+    """Take each pageview through the pipeline; one that fails is poison by itself.  Raises `CannotProcessNow`."""
+    rows: dict[int, Row] = {}
+    outcomes: dict[int, PageviewOutcome] = {}
+    poison: list[Poison] = []
     times = []
     for position, item in enumerate(opened.items, opened.headers.first_position):
         try:
             pageview = _parse(item)
-        except Unparseable as error:
-            _set_aside(processed, position, item, str(error))
+            times.append(pageview.timestamp_ms)
+            result = _run_pipeline(pageview, steps)
+        except (Unparseable, PipelineFailed) as error:
+            poison.append(Poison(position, item, str(error)))
+            outcomes[position] = _dead_lettered(item)
             continue
-        times.append(pageview.timestamp_ms)
-        _judge_one(processed, position, pageview, steps)
-    if times:
-        processed.span = (min(times), max(times))
-    return processed
+        minute = pageview.received_ms // 60_000 * 60
+        if isinstance(result, Drop):
+            outcomes[position] = PageviewOutcome(minute, result.site_id or NIL, pageview.client_id, result.reason)
+        else:
+            rows[position] = result
+            outcomes[position] = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
+    span = (min(times), max(times)) if times else None
+    return ProcessedMessage(opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, span)
 
 
 def _parse(item: Any) -> QueuedPageview:
@@ -70,44 +117,32 @@ def _parse(item: Any) -> QueuedPageview:
     return pageview
 
 
-def _judge_one(processed: ProcessedMessage, position: int, pageview: QueuedPageview, steps: Steps) -> None:
-    minute = pageview.received_ms // 60_000 * 60
+def _run_pipeline(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     try:
-        result = process(pageview, steps)
-    except _OURS as error:
+        return process(pageview, steps)
+    except _LOCAL_FAILURES as error:
         raise CannotProcessNow(type(error).__name__) from error
-    except Exception as error:  # noqa: BLE001 - a defect of ours must not hold up the rest
-        _set_aside(processed, position, tuple(pageview), f"pipeline failed: {type(error).__name__}")
-        return
-    if isinstance(result, Drop):
-        processed.outcomes[position] = PageviewOutcome(minute, result.site_id or NIL, pageview.client_id, result.reason)
-    else:
-        processed.rows[position] = result
-        processed.outcomes[position] = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
+    except Exception as error:
+        raise PipelineFailed(f"pipeline failed: {type(error).__name__}") from error
 
 
-def _set_aside(processed: ProcessedMessage, position: int, item: Any, reason: str) -> None:
-    processed.poison.append(Poison(position, item, reason))
-    processed.outcomes[position] = PageviewOutcome(*_owner(item), Outcome.DEAD_LETTERED)
-
-
-def _set_aside_whole(message: Any, reason: str) -> ProcessedMessage:
-    """Make poison of a whole message; how many pageviews were in it is what its headers say."""
-    count = message.headers.get("pageviews") if message.headers else None
-    minute = int(accepted_at(message).timestamp()) // 60 * 60
-    end = PageviewOutcome(minute, NIL, NIL, Outcome.DEAD_LETTERED)
-    processed = ProcessedMessage(message, None, poison=[Poison(None, None, reason)], size=len(message.body))
-    processed.outcomes = (
-        dict.fromkeys(range(count), end) if type(count) is int and 0 < count <= MAX_PAGEVIEWS else {0: end}
-    )
-    return processed
-
-
-def _owner(item: Any) -> tuple[int, bytes, bytes]:
-    """Tell minute, site and client of a pageview as far as it can be read."""
+def _dead_lettered(item: Any) -> PageviewOutcome:
+    """Return the outcome of a pageview that can't be processed: minute and client as far as they can be read."""
     client_id, received_ms = item[:2] if type(item) is tuple and len(item) >= 2 else (NIL, 0)
     if type(client_id) is not bytes or len(client_id) != 16:
         client_id = NIL
     if type(received_ms) is not int or not 0 <= received_ms <= LATEST_MS:
         received_ms = 0
-    return received_ms // 60_000 * 60, NIL, client_id
+    return PageviewOutcome(received_ms // 60_000 * 60, NIL, client_id, Outcome.DEAD_LETTERED)
+
+
+def _unopenable(delivery: Delivery, reason: str) -> ProcessedMessage:
+    """Make poison of a whole message; it counts for as many pageviews as its headers say, and at least for one."""
+    count = delivery.headers.get("pageviews") if delivery.headers else None
+    if type(count) is not int or not 0 < count <= MAX_PAGEVIEWS:
+        count = 1
+    minute = int(accepted_at(delivery).timestamp()) // 60 * 60
+    outcome = PageviewOutcome(minute, NIL, NIL, Outcome.DEAD_LETTERED)
+    outcomes = dict.fromkeys(range(count), outcome)
+    poison = (Poison(None, None, reason),)
+    return ProcessedMessage(delivery, None, {}, outcomes, poison, size=len(delivery.body))

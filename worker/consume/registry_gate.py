@@ -1,4 +1,7 @@
-"""Which messages may be judged by the registry at hand: a worker that knows too little pauses, and never drops."""
+"""Which messages may be processed with the registry at hand.
+
+A worker whose registry is missing, or older than a message's, fetches it and pauses meanwhile; it never drops.
+"""
 
 from __future__ import annotations
 
@@ -14,50 +17,50 @@ from worker.lookups.lookups import Lookups
 
 log = logging.getLogger(__name__)
 
-#: How often look-up files and rules are looked at.
+#: Time between checks for changed look-up files and exclusion rules.
 _REFRESH_S: Final = 1.0
-#: How often a worker that may not go on looks again.
-_PAUSE_S: Final = 1.0
-#: Shorter pauses are everyday: the first message behind a change of the registry.
+#: Time between attempts to fetch a registry version that this worker lacks.
+_RETRY_S: Final = 1.0
+#: Shorter pauses are normal, for the first message after each change of the registry, and are not logged.
 _QUIET_S: Final = 3.0
 
 
 class RegistryGate:
-    """Compares messages' registry version with what this worker knows, and fetches what is missing.
+    """Compares messages' registry version with the worker's own, and fetches what is missing.
 
-    A change is known once it is in the replica and the rules in it are compiled.
+    The worker's version is the newest that is in the replica and whose exclusion rules are compiled.
     """
 
     def __init__(self, registry: Replica, poller: Poller, lookups: Lookups) -> None:
         self._registry = registry
         self._poller = poller
         self._lookups = lookups
-        self._known = 0
+        self._version = 0
         self._compiling = asyncio.Lock()
-        self._asking: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._waiting: set[Callable[[], None]] = set()
         self._paused_at: float | None = None
-        self._told = False
+        self._logged = False
 
-    def passes(self, wanted: int) -> bool:
-        """Tell whether a message with this registry version may be judged now."""
-        return self._known > 0 and self._known >= wanted
+    def allows(self, version: int) -> bool:
+        """Return whether a message with this registry version may be processed now."""
+        return self._version > 0 and self._version >= version
 
-    def ask(self, then: Callable[[], None]) -> None:
-        """Fetch what is missing, off the caller's way, and call `then` when it is worth trying again."""
-        self._waiting.add(then)
-        if self._asking is None:
+    def refresh(self, when_ready: Callable[[], None]) -> None:
+        """Fetch what is missing in the background, and call `when_ready` when it is worth trying again."""
+        self._waiting.add(when_ready)
+        if self._refreshing is None:
             self._pause()
-            self._asking = asyncio.create_task(self._ask())
+            self._refreshing = asyncio.create_task(self._refresh())
 
-    def passed(self) -> None:
-        """Note that a message was judged: whatever was in the way is gone."""
+    def resume(self) -> None:
+        """End the pause, if there is one: a message was processed."""
         if self._paused_at is not None:
             self._paused_at = None
             metrics.PAUSED.labels("registry").set(0)
-            if self._told:
-                log.info("going on: the registry is fit to judge by again")
-            self._told = False
+            if self._logged:
+                log.info("resumed: the registry is readable and new enough again")
+            self._logged = False
 
     def _pause(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -65,38 +68,38 @@ class RegistryGate:
         if now - self._paused_at < _QUIET_S:
             return
         metrics.PAUSED.labels("registry").set(1)
-        if not self._told:
-            self._told = True
+        if not self._logged:
+            self._logged = True
             log.warning(
                 "paused: the registry is empty, can't be read, or is older than the next message's; if ClickHouse was"
                 " restored from a backup, any change (`hitline site add`) makes its registry the newest again"
             )
 
-    async def _ask(self) -> None:
+    async def _refresh(self) -> None:
         try:
-            known = self._known
+            version = self._version
             if await self._poller.refresh():
                 await self._compile()
-            if self._known == known:
-                await asyncio.sleep(_PAUSE_S)
+            if self._version == version:
+                await asyncio.sleep(_RETRY_S)
         finally:
-            self._asking = None
+            self._refreshing = None
         waiting, self._waiting = self._waiting, set()
-        for then in waiting:
-            then()
+        for when_ready in waiting:
+            when_ready()
 
     async def _compile(self) -> None:
         async with self._compiling:
             version = self._registry.version
             await asyncio.to_thread(self._lookups.refresh)
-            self._known = version
+            self._version = version
 
     async def run(self) -> None:
-        """Take up changes about once a second, until cancelled."""
+        """Load changed files and rules about once a second, until cancelled."""
         try:
             while True:
                 await self._compile()
                 await asyncio.sleep(_REFRESH_S)
         finally:
-            if self._asking is not None:
-                self._asking.cancel()
+            if self._refreshing is not None:
+                self._refreshing.cancel()

@@ -1,8 +1,8 @@
-"""Much poison pauses: a wrong key, or a constraint that no row meets, must not empty the stream into the dead letters.
+"""Too much poison pauses a worker.
 
-A bucket: every dead-lettered pageview takes one out, of a message that can't be opened all that are in it; every
-pageview that went well puts a little back, and so does time.  Poison
-among good pageviews, up to one in twenty, never pauses anything.
+A wrong key, or a constraint that no row meets, must not send a whole stream to the dead letters.  This is a token
+bucket: each dead-lettered pageview takes a token (a message that can't be opened takes one per pageview in it), each
+pageview that went well puts back a fraction of one, and so does time.  One poison pageview in twenty never pauses.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from shared import metrics
 
 log = logging.getLogger(__name__)
 
-#: Pageviews that a worker may dead-letter at once.
+#: Pageviews that a worker may dead-letter at once: the size of the bucket.
 BURST: Final = 1_000.0
-#: And then a minute, so that it notices by itself when the trouble has ended.
+#: Tokens put back per minute, so that a paused worker finds out by itself when the cause is gone.
 PER_MINUTE: Final = 30.0
-#: What each pageview that went well allows.
+#: Tokens put back per pageview that went well.
 PER_GOOD: Final = 0.05
 _POLL_S: Final = 0.5
 
 
 class DeadLetterLimiter:
-    """Allows a worker to write dead letters, or keeps it waiting."""
+    """Admits dead letters, or makes the worker wait."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._allowed = BURST
+        self._tokens = BURST
         self._updated = clock()
         self._paused = False
 
-    def saw_good(self, count: int) -> None:
-        """Take note of pageviews that were stored or dropped."""
-        self._allowed = min(BURST, self._allowed + count * PER_GOOD)
+    def record_good(self, count: int) -> None:
+        """Put tokens back for `count` pageviews that were stored or dropped."""
+        self._tokens = min(BURST, self._tokens + count * PER_GOOD)
 
     async def admit(self, pageviews: int = 1) -> None:
-        """Return when one more dead letter, of so many pageviews, may be written.
+        """Return when one more dead letter with so many `pageviews` may be published.
 
-        One larger than what is left goes through, and those behind it wait for longer: no message is too large.
+        One that needs more tokens than are left is admitted, and the next ones wait longer: no message is too large.
         """
         try:
             while not self._take(pageviews):
                 self._set_paused(True)
                 await asyncio.sleep(_POLL_S)
-        finally:  # cancelled, too: the batch is given up, and others may take its messages
+        finally:  # also when cancelled: the batch is abandoned, and others may take its messages
             self._set_paused(False)
 
     def _take(self, pageviews: int) -> bool:
         now = self._clock()
-        self._allowed = min(BURST, self._allowed + (now - self._updated) * PER_MINUTE / 60)
+        self._tokens = min(BURST, self._tokens + (now - self._updated) * PER_MINUTE / 60)
         self._updated = now
-        if self._allowed < 1:
+        if self._tokens < 1:
             return False
-        self._allowed -= pageviews
+        self._tokens -= pageviews
         return True
 
     def _set_paused(self, paused: bool) -> None:
@@ -67,7 +67,7 @@ class DeadLetterLimiter:
         if paused:
             log.error(
                 "paused: more than %d pageviews dead-lettered at once; is a key missing in HITLINE_QUEUE_KEYS, or a"
-                " constraint new? see `hitline dead list`; going on with %d a minute",
+                " constraint new? see `hitline dead list`; continuing with %d a minute",
                 BURST,
                 PER_MINUTE,
             )

@@ -1,4 +1,4 @@
-"""Writing dead letters, each confirmed by the broker before anything is acknowledged."""
+"""Publishing dead letters, each confirmed by the broker before its message is acknowledged."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 
 from shared import dead_letters, message, metrics, properties, queue
+from shared.backoff import Backoff
 from shared.pageview import join, pack_item
 from shared.seal import Sealer
 from worker.dead_letters.limiter import DeadLetterLimiter
@@ -28,19 +29,19 @@ log = logging.getLogger(__name__)
 _CONFIRM_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
-#: A reason that was not met for so long is told again.
+#: A reason that did not occur for this long is logged again when it does.
 _QUIET_S: Final = 60.0
 
 
 class ReasonLog:
-    """Tells each kind of reason once in the log, and again when it comes back after a quiet minute."""
+    """Logs each reason once, and again when it returns after a quiet minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last_s: dict[str, float] = {}
 
-    def met(self, reason: str) -> None:
-        """Take note of a dead letter's `reason`, which holds nothing of a pageview's contents."""
+    def note(self, reason: str) -> None:
+        """Note the `reason` of a dead letter, which quotes nothing of a pageview."""
         now = self._clock()
         if now - self._last_s.get(reason, -math.inf) > _QUIET_S:
             log.warning("dead letters: %s; see `hitline dead list`", reason)
@@ -49,7 +50,7 @@ class ReasonLog:
 
 
 class DeadLetterPublisher:
-    """Puts what is poison into the dead-letter queue, for as long as it takes; cancelling is the way out."""
+    """Publishes poison to the dead-letter queue and retries until it is confirmed; only cancelling ends it."""
 
     def __init__(self, connection: AbstractConnection, sealer: Sealer, limiter: DeadLetterLimiter) -> None:
         self._connection = connection
@@ -59,23 +60,27 @@ class DeadLetterPublisher:
         self._channel: AbstractChannel | None = None
         self._worker = socket.gethostname()
 
-    async def publish(self, batch: Sequence[ProcessedMessage]) -> None:
-        """Set aside all that is poison in some messages; returns once each of it is confirmed."""
+    async def publish(self, messages: Sequence[ProcessedMessage]) -> None:
+        """Publish all poison of some messages; returns once the broker has confirmed every dead letter.
+
+        Raises what a lost connection raises.
+        """
         letters = []
-        for processed in batch:
+        for processed in messages:
             for poison in processed.poison:
-                self._reasons.met(poison.reason)
+                self._reasons.note(poison.reason)
                 if not poison.admitted:
-                    await self._limiter.admit(1 if poison.position is not None else processed.poisoned)
+                    await self._limiter.admit(1 if poison.position is not None else processed.poison_pageviews)
                 letters.append(self._letter(processed, poison))
         await self._until_confirmed(letters)
-        for processed in batch:
+        for processed in messages:
             for poison in processed.poison:
                 metrics.DEAD_LETTERS.labels(poison.reason.partition(":")[0]).inc()
 
     def _letter(self, processed: ProcessedMessage, poison: Poison) -> aio_pika.Message:
-        """Make a dead letter; an unopenable message goes as it came, which is sealed."""
-        death: dict[str, str | int] = {
+        """Build a dead letter; a message that can't be opened is published as it came, still sealed."""
+        delivery = processed.delivery
+        cause: dict[str, str | int] = {
             dead_letters.REASON: poison.reason,
             dead_letters.DIED_AT: datetime.now(UTC).isoformat(timespec="milliseconds"),
             dead_letters.WORKER: self._worker,
@@ -83,36 +88,35 @@ class DeadLetterPublisher:
         }
         if poison.position is None or processed.headers is None:
             return aio_pika.Message(
-                processed.message.body,
-                # aiormq would make one up, and nothing would tell that a replay is of the same message.
-                message_id=processed.message.message_id or str(processed.key.batch_id),
+                delivery.body,
+                # aiormq would make an id up, and a replay could not be matched to its message.
+                message_id=delivery.message_id or str(processed.key.batch_id),
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                content_type=processed.message.content_type,
-                type=processed.message.type,
-                timestamp=accepted_at(processed.message),
-                headers={**properties.portable(processed.message.headers), **death},
+                content_type=delivery.content_type,
+                type=delivery.type,
+                timestamp=accepted_at(delivery),
+                headers={**properties.portable(delivery.headers), **cause},
             )
         headers = part_headers(processed.headers, poison.position)
-        letter = message.build(headers, join([pack_item(poison.item)]), self._sealer, death)
-        letter.timestamp = processed.message.timestamp  # outcomes go by the day on which it was accepted
+        letter = message.build(headers, join([pack_item(poison.item)]), self._sealer, cause)
+        letter.timestamp = delivery.timestamp  # outcomes go by the day on which it was accepted
         return letter
 
     async def _until_confirmed(self, letters: Sequence[aio_pika.Message]) -> None:
-        pause_s = _FIRST_PAUSE_S
+        backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         try:
             while letters := await self._publish(letters):
-                # The queue is full or not there.  What it has in it already is safe, and so is what we hold.
-                if pause_s == _FIRST_PAUSE_S:
+                # The queue is full or missing.  What it holds already is safe, and so is what this worker holds.
+                if backoff.attempts == 0:
                     metrics.PAUSED.labels("dead_letters").set(1)
                     log.error("paused: the broker does not take dead letters; is %s full or missing?", queue.DEAD_QUEUE)
                 await self._close()
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        finally:  # given up, too: others may take the messages
+                await asyncio.sleep(backoff.next_s())
+        finally:  # also when abandoned: others may take the messages
             metrics.PAUSED.labels("dead_letters").set(0)
 
     async def _publish(self, letters: Sequence[aio_pika.Message]) -> list[aio_pika.Message]:
-        """Publish side by side and return what was not confirmed; raises what a lost connection raises."""
+        """Publish all letters at once and return those not confirmed; raises what a lost connection raises."""
         async with asyncio.timeout(_CONFIRM_S):
             self._channel = self._channel or await self._connection.channel(
                 publisher_confirms=True, on_return_raises=True
@@ -122,16 +126,16 @@ class DeadLetterPublisher:
             *(exchange.publish(letter, queue.DEAD, mandatory=True, timeout=_CONFIRM_S) for letter in letters),
             return_exceptions=True,
         )
-        left = []
+        unconfirmed = []
         for letter, result in zip(letters, results, strict=True):
             if isinstance(result, (DeliveryError, TimeoutError)):
-                left.append(letter)
+                unconfirmed.append(letter)
             elif isinstance(result, BaseException):
                 raise result
-        return left
+        return unconfirmed
 
     async def _close(self) -> None:
-        """Give the channel up: one that a full queue refused may not hear that there is room again."""
+        """Close the channel: one that a full queue has refused may never learn that there is room again."""
         channel, self._channel = self._channel, None
         if channel is not None:
             with contextlib.suppress(AMQPError, ConnectionError, OSError, RuntimeError, TimeoutError):

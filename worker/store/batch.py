@@ -5,23 +5,33 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from worker.delivery import ProcessedMessage
 from worker.row import Row
 
-#: A batch is full at this many bytes of opened messages, whatever the number of its rows: sealed ones tell little,
-#: since pageviews of 64 KiB may compress to a hundredth.
+#: A batch is full at this many bytes of opened messages, whatever the number of its rows.  Sealed sizes say little:
+#: pageviews of 64 KiB may compress to a hundredth.
 FLUSH_BYTES: Final = 32 * 1024 * 1024
 
 
 class PositionedRow(NamedTuple):
-    """A row with its place in the queue's messages: the identity under which it is looked up."""
+    """A row with its position in the queue's messages, by which it is looked up (`PageviewKey`)."""
 
     row: Row
     batch_id: bytes
     position: int
+
+
+def positioned_rows(messages: Iterable[ProcessedMessage]) -> list[PositionedRow]:
+    """Return the rows of all messages, in their order."""
+    return [
+        PositionedRow(row, message.headers.batch_id.bytes, position)
+        for message in messages
+        if message.headers is not None
+        for position, row in message.rows.items()
+    ]
 
 
 def deduplication_token(rows: Sequence[PositionedRow]) -> str:
@@ -37,49 +47,40 @@ def deduplication_token(rows: Sequence[PositionedRow]) -> str:
 
 
 class Batch:
-    """Gathers processed messages; once it is handed to the writer nothing is added any more."""
+    """Gathers processed messages; nothing is added once it is handed to the writer."""
 
     def __init__(self, started: float) -> None:
         #: Monotonic time of the first message.
         self.started = started
-        self.processed: list[ProcessedMessage] = []
+        self.messages: list[ProcessedMessage] = []
         #: Full for another reason than its size.
         self.closed = False
         self._parts: defaultdict[uuid.UUID, set[int]] = defaultdict(set)
         self.rows = 0
         self.bytes = 0
 
-    def add(self, processed: ProcessedMessage) -> None:
+    def add(self, message: ProcessedMessage) -> None:
         """Add a message that does not overlap."""
-        if processed.seen_before:
-            key = processed.key
+        if message.seen_before:
+            key = message.key
             self._parts[key.batch_id].add(key.part)
-        self.processed.append(processed)
-        self.rows += len(processed.rows)
-        self.bytes += processed.size
+        self.messages.append(message)
+        self.rows += len(message.rows)
+        self.bytes += message.size
 
-    def overlaps(self, processed: ProcessedMessage) -> bool:
-        """Tell whether another delivery of the same pageviews is in the batch.
+    def overlaps(self, message: ProcessedMessage) -> bool:
+        """Return whether another delivery of the same pageviews is in the batch.
 
-        One dead letter written twice, say, and both replayed; or one that is replayed while the message that it came
-        from is delivered again.  What becomes of the first must be stored and counted before the other is looked up.
+        For example one dead letter that was written twice, both replayed; or one that is replayed while the message
+        that it came from is redelivered.  The first must be stored and counted before the other is looked up.
         """
-        if not processed.seen_before:
+        if not message.seen_before:
             return False
-        key = processed.key
+        key = message.key
         parts = self._parts.get(key.batch_id, set())
         return key.part in parts or 0 in parts or (key.part == 0 and bool(parts))
 
     def span(self) -> tuple[int, int]:
         """Return the earliest and latest pageview time of the batch, in milliseconds."""
-        spans = [processed.span for processed in self.processed if processed.span is not None]
+        spans = [message.span for message in self.messages if message.span is not None]
         return min(first for first, _ in spans), max(last for _, last in spans)
-
-    def positioned_rows(self) -> list[PositionedRow]:
-        """Return all rows in their order."""
-        return [
-            PositionedRow(row, processed.headers.batch_id.bytes, position)
-            for processed in self.processed
-            if processed.headers is not None
-            for position, row in processed.rows.items()
-        ]

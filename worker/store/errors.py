@@ -1,8 +1,8 @@
-"""What to do about an error of ClickHouse: the one table from cause to kind.
+"""What to do about an error from ClickHouse: the one table from cause to kind.
 
-Poison is a closed list of causes that lie in a row itself, and counts only once a single row is left to blame.
+Poison is a closed list of causes in a row itself, and applies only once the insert is down to that single row.
 Everything else is retried for as long as it takes: a forgotten migration, a full disk or a wrong password must not
-empty a stream into the dead letters.
+send a whole stream to the dead letters.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MEMORY_LIMIT_EXCEEDED: Final = 241
 
 
 def poison_cause(error: Exception) -> str | None:
-    """Return the name of a cause that lies in the rows, or None for one to be retried."""
+    """Return the name of a cause that is in the rows, or None for an error to retry."""
     if isinstance(error, (DataError, OverflowError, UnicodeError)):  # the client could not even serialise a value
         return f"client: {type(error).__name__}"
     failure = failure_of(error)
@@ -46,7 +46,7 @@ def poison_cause(error: Exception) -> str | None:
 
 
 def is_too_large(error: Exception) -> bool:
-    """Tell whether an insert may have failed for its size, by ClickHouse's memory limit or a proxy's on bodies."""
+    """Return whether an insert may have failed for its size: ClickHouse's memory limit, or a proxy's on bodies."""
     failure = failure_of(error)
     if failure is None:
         return False

@@ -2,10 +2,12 @@
 
 The truth is a look-up by row, (batch id, position), since an insert over several partitions is not atomic: whatever
 may have been written before (a redelivered message, an attempt that failed) is looked up, once no older insert of any
-worker is running, and exactly the missing rows are inserted.  A token of exactly those rows guards each insert
-besides, against repetitions that even a look-up can't see.  But ClickHouse notes a token before the rows are in the
-table: killed in between, it takes the repeated insert for done and has nothing (tried, with 26.9).  So what is inserted
-under a token that may have been used before is looked up once more, and inserted under a new one where it is not there.
+worker is running, and exactly the missing rows are inserted.
+
+A deduplication token of exactly those rows also guards each insert, against repetitions that even a look-up can't see.
+But ClickHouse records a token before the rows are in the table: killed in between, it takes the repeated insert for
+done although the rows are missing (tried with 26.9).  So rows that are inserted under a token that may have been used
+before are looked up once more, and those that are missing are inserted under a new token.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from shared import metrics
 from shared.clickhouse import ClickHouse
@@ -31,9 +33,9 @@ from worker.store.retry import Retry
 log = logging.getLogger(__name__)
 
 _KILL_S: Final = 5.0
-#: An insert that failed so often for its size is tried in halves, but not in ever smaller ones: a server that lacks
-#: memory for all it does would be given thousands of tiny inserts.
-_PATIENCE: Final = 3
+#: An insert that failed this often for its size is split in halves, but not below `_FEWEST_ROWS`: a server that is
+#: short of memory in general would be sent thousands of tiny inserts.
+_ATTEMPTS_BEFORE_SPLIT: Final = 3
 _FEWEST_ROWS: Final = 100
 
 _SETTINGS: Final = {
@@ -47,17 +49,15 @@ _SETTINGS: Final = {
 }
 
 
-class PoisonRow(Exception):
-    """ClickHouse refuses this one row for a listed cause."""
+class RefusedRow(NamedTuple):
+    """A row that ClickHouse refuses by itself, and the cause from the table in errors.py."""
 
-    def __init__(self, row: PositionedRow, cause: str) -> None:
-        super().__init__(cause)
-        self.row = row
-        self.cause = cause
+    row: PositionedRow
+    cause: str
 
 
 class Inserter:
-    """Inserts rows; retries for ever, within the life of its caller's task."""
+    """Inserts rows; retries until it succeeds or the caller's task is cancelled."""
 
     def __init__(
         self, clickhouse: ClickHouse, retry: Retry, duplicates: DuplicateLookup, limiter: DeadLetterLimiter
@@ -67,33 +67,32 @@ class Inserter:
         self._duplicates = duplicates
         self._limiter = limiter
         self._running: str | None = None
-        # In every query id, so that an operator can tell whose insert is running.
+        # In every query id, so that an operator sees whose insert is running.
         self._name = f"{QUERY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
 
-    async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
-        """Insert all of `rows` and return those that ClickHouse refuses for what they are.
+    async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[RefusedRow]:
+        """Insert all of `rows` and return those that ClickHouse refuses because of their contents.
 
         `span`: earliest and latest pageview time among them in milliseconds; `again`: some of them may have been
-        inserted before.  Returns only when every other row is stored; errors that do not lie in the rows are retried,
-        those for the insert's size in halves.
+        inserted before.  Returns only when every other row is stored; errors whose cause is not in the rows are
+        retried, those about the insert's size in halves.
         """
         missing = list(rows)
-        attempt = 0
+        backoff = self._retry.backoff()
         swallowed = False
         while missing:
             try:
                 await self._insert_once(missing, uuid.uuid4().hex if swallowed else deduplication_token(missing))
-            except Exception as error:  # noqa: BLE001 - processed by the table in failures.py
+            except Exception as error:  # noqa: BLE001 - classified by the table in errors.py
                 cause = poison_cause(error)
                 if cause is None:
                     again = True
-                    await self._retry.pause(error, attempt)
+                    await self._retry.pause(error, backoff)
                 # Others of the insert's partitions may have been written: what is found is not inserted again.
                 missing = await self._missing(missing, span)
                 if cause is not None:
                     return await self._bisect(missing, span, cause, again=again)
-                attempt += 1
-                if attempt >= _PATIENCE and len(missing) > _FEWEST_ROWS and is_too_large(error):
+                if backoff.attempts >= _ATTEMPTS_BEFORE_SPLIT and len(missing) > _FEWEST_ROWS and is_too_large(error):
                     return await self._in_halves(missing, span, again=True)
             else:
                 self._retry.succeeded()
@@ -104,16 +103,18 @@ class Inserter:
 
     async def _bisect(
         self, rows: Sequence[PositionedRow], span: tuple[int, int], cause: str, *, again: bool
-    ) -> list[PoisonRow]:
+    ) -> list[RefusedRow]:
         if not rows:
             return []
         if len(rows) == 1:
-            # Here already, so that a batch of nothing but poison does not take thousands of inserts to tell.
+            # Admitted here already, so that a batch of nothing but poison pauses before thousands of tiny inserts.
             await self._limiter.admit()
-            return [PoisonRow(rows[0], cause)]
+            return [RefusedRow(rows[0], cause)]
         return await self._in_halves(rows, span, again=again)
 
-    async def _in_halves(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[PoisonRow]:
+    async def _in_halves(
+        self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool
+    ) -> list[RefusedRow]:
         middle = len(rows) // 2
         halves = rows[:middle], rows[middle:]
         return [refused for half in halves for refused in await self.insert(half, span, again=again)]
@@ -134,8 +135,8 @@ class Inserter:
                 column_oriented=True,
             )
         finally:
-            # The client's insert context is part of a cycle and keeps its data until the next full collection, which
-            # is rare by design: memory grew by a megabyte an insert.
+            # The client's insert context is part of a reference cycle and keeps its data until the next full
+            # collection, which is rare by design: memory grew by a megabyte per insert.
             columns.clear()
         self._running = None
         metrics.INSERT_ROWS.observe(len(rows))
@@ -157,5 +158,8 @@ class Inserter:
                 await self._clickhouse.command(
                     "KILL QUERY WHERE query_id = {query_id:String} ASYNC", {"query_id": query_id}
                 )
-        except Exception as error:  # noqa: BLE001 - whoever takes the messages next waits for the insert anyway
-            log.warning("the insert of a batch that was given up could not be killed (%s)", kind_of(error))
+        except Exception as error:  # noqa: BLE001 - the next worker waits for this insert anyway
+            log.warning(
+                "could not kill the insert of an abandoned batch (%s); the next worker waits until it ends",
+                kind_of(error),
+            )

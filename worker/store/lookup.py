@@ -1,4 +1,4 @@
-"""Looking up what is stored or counted already, of messages that were delivered, published or inserted before."""
+"""Looking up what is stored or counted already of messages that were delivered, published or inserted before."""
 
 from __future__ import annotations
 
@@ -11,51 +11,55 @@ from itertools import islice
 from typing import Any, Final
 
 from shared.clickhouse import ClickHouse
-from worker.delivery import ProcessedMessage
+from worker.delivery import PageviewKey, ProcessedMessage
 from worker.store import outcomes
 from worker.store.outcomes import Earlier
 from worker.store.retry import Retry
 
-#: Query ids of all inserts begin so; `system.processes` tells by them which are running.
+#: Query ids of all inserts begin with this; `system.processes` shows by it which are running.
 QUERY_PREFIX: Final = "hitline-insert-"
 _POLL_S: Final = 0.1
-#: Batch ids a statement: a redelivered backlog of small messages has many, and ClickHouse reads 256 KiB of SQL.
+#: Batch ids per statement: a redelivered backlog of small messages has many, and ClickHouse reads 256 KiB of SQL.
 _IDS: Final = 4_000
-#: Wider than the rows' own times, so that no rounding on the way matters.
+#: Added on both sides of the rows' own times, so that rounding on the way does not matter.
 _MARGIN: Final = timedelta(seconds=1)
-
-#: (batch id, position) → site under which the row is stored
-Found = dict[tuple[bytes, int], bytes]
 
 
 class DuplicateLookup:
-    """Looks up; retries for ever, within the life of its caller's task."""
+    """Finds pageviews that ClickHouse has already; retries until it succeeds or the caller's task is cancelled."""
 
     def __init__(self, clickhouse: ClickHouse, retry: Retry) -> None:
         self._clickhouse = clickhouse
         self._retry = retry
 
-    async def stored_of(self, processed: Sequence[ProcessedMessage]) -> Found:
-        """Return which pageviews of these messages are stored, wherever they came from."""
-        spans = [each.span for each in processed if each.span is not None]
-        ids = {each.headers.batch_id.bytes for each in processed if each.headers is not None and each.span is not None}
-        if not spans:
+    async def stored_of(self, messages: Sequence[ProcessedMessage]) -> dict[PageviewKey, bytes]:
+        """Return which pageviews of these messages are stored, and under which site."""
+        searchable = [
+            (message.headers.batch_id.bytes, message.span)
+            for message in messages
+            if message.headers is not None and message.span is not None
+        ]
+        if not searchable:
             return {}
-        return await self.stored(ids, (min(first for first, _ in spans), max(last for _, last in spans)))
+        spans = [span for _, span in searchable]
+        span = min(first for first, _ in spans), max(last for _, last in spans)
+        return await self.stored({batch_id for batch_id, _ in searchable}, span)
 
-    async def stored(self, batch_ids: Iterable[bytes], span: tuple[int, int], *, wait: bool = True) -> Found:
-        """Return all stored rows of these batches, once no insert that may bring more of them is running.
+    async def stored(
+        self, batch_ids: Iterable[bytes], span: tuple[int, int], *, wait: bool = True
+    ) -> dict[PageviewKey, bytes]:
+        """Return all stored rows of these batches and their sites, once no insert that may add to them is running.
 
         `span`: earliest and latest time of their pageviews in milliseconds.  Without `wait`: as they are now.
         """
         if wait:
             await self._retry.forever(self._older_inserts_ended)
-        found: Found = {}
+        found: dict[PageviewKey, bytes] = {}
         for ids in _quoted(uuid.UUID(bytes=batch_id) for batch_id in batch_ids):
             found |= await self._retry.forever(partial(self._stored_once, ids, span))
         return found
 
-    async def _stored_once(self, ids: str, span: tuple[int, int]) -> Found:
+    async def _stored_once(self, ids: str, span: tuple[int, int]) -> dict[PageviewKey, bytes]:
         result = await self._clickhouse.query(
             "SELECT batch_id, position, site_id FROM hitline.pageviews_raw"  # noqa: S608 - ids are formatted UUIDs
             " WHERE timestamp BETWEEN {first:DateTime64(3, 'UTC')} AND {last:DateTime64(3, 'UTC')}"
@@ -64,9 +68,9 @@ class DuplicateLookup:
         )
         return {(batch_id.bytes, position): site_id.bytes for batch_id, position, site_id in result.result_rows}
 
-    async def counted(self, processed: Sequence[ProcessedMessage]) -> Earlier:
-        """Return what outcomes say already of these messages."""
-        keys = [each.key for each in processed]
+    async def counted(self, messages: Sequence[ProcessedMessage]) -> Earlier:
+        """Return what `outcomes_raw` says already about these messages."""
+        keys = [message.key for message in messages]
         days = {"days": sorted({key.day for key in keys})}
         rows: list[Sequence[Any]] = []
         for ids in _quoted({key.batch_id for key in keys}):
@@ -83,7 +87,7 @@ class DuplicateLookup:
         return rows
 
     async def _older_inserts_ended(self) -> None:
-        """Wait until every insert of any worker that runs now has ended: a look-up sees nothing of a running one."""
+        """Wait until each insert that any worker is running now has ended: its rows can't be seen before that."""
         running = await self._running_inserts()
         while running:
             await asyncio.sleep(_POLL_S)
@@ -98,6 +102,7 @@ class DuplicateLookup:
 
 
 def _quoted(ids: Iterable[uuid.UUID]) -> Iterator[str]:
+    """Yield the ids as lists for SQL, `_IDS` at a time."""
     rest = iter(ids)
     while chunk := list(islice(rest, _IDS)):
         yield ", ".join(f"'{each}'" for each in chunk)

@@ -1,4 +1,4 @@
-"""What became of a message's pageviews, as a row of `outcomes_raw` (deploy/schema/0002_outcomes.sql and 0004)."""
+"""The outcomes of a message's pageviews as a row of `outcomes_raw` (deploy/schema/0002_outcomes.sql and 0004)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from shared.outcomes import Outcome
-from worker.delivery import PageviewOutcome, ProcessedMessage
+from worker.delivery import PageviewKey, PageviewOutcome, ProcessedMessage
 
 COLUMNS: Final = (
     "batch_id", "part", "day", "minutes", "sites", "clients", "outcomes", "counts", "dead_positions", "dead_entries",
@@ -18,50 +18,50 @@ COLUMN_TYPES: Final = (
 )  # fmt: skip
 
 
-def outcome_row(processed: ProcessedMessage, earlier: Earlier) -> list[Any]:
-    """Return the row of a message; `earlier` is what is known of messages that were seen before."""
-    key = processed.key
-    counts = processed.counts()
-    dead = dead_ends(processed)
+def outcome_row(message: ProcessedMessage, earlier: Earlier) -> list[Any]:
+    """Return the row of a message; `earlier` is what `outcomes_raw` says about messages that were seen before."""
+    key = message.key
+    counts = message.counts()
+    dead = dead_outcomes(message)
     if key.part > 0:
         dead = {}
-        place = key.batch_id, key.part - 1
-        if place in earlier.died:
-            counts[earlier.died[place]] -= 1
+        pageview = key.batch_id.bytes, key.part - 1
+        if pageview in earlier.dead:
+            counts[earlier.dead[pageview]] -= 1
         elif key.batch_id in earlier.counted:
-            counts.clear()  # a later delivery of the message itself came to another end, and counted that
-    ends = sorted(counts)
-    entries = {end: number for number, end in enumerate(ends, 1)}
+            counts.clear()  # a later delivery of the message itself came to another outcome, and counted that
+    outcomes = sorted(counts)
+    entries = {outcome: number for number, outcome in enumerate(outcomes, 1)}
     return [
         key.batch_id,
         key.part,
         key.day,
-        [end.minute for end in ends],
-        [int.from_bytes(end.site_id, "big") for end in ends],
-        [int.from_bytes(end.client_id, "big") for end in ends],
-        [str(end.outcome) for end in ends],
-        [counts[end] for end in ends],
+        [outcome.minute for outcome in outcomes],
+        [int.from_bytes(outcome.site_id, "big") for outcome in outcomes],
+        [int.from_bytes(outcome.client_id, "big") for outcome in outcomes],
+        [str(outcome.outcome) for outcome in outcomes],
+        [counts[outcome] for outcome in outcomes],
         list(dead),
-        [entries[end] for end in dead.values()],
+        [entries[outcome] for outcome in dead.values()],
     ]
 
 
-def dead_ends(processed: ProcessedMessage) -> dict[int, PageviewOutcome]:
-    """Return the ends, by position, of pageviews that are dead-lettered one by one (not with a whole message)."""
-    if processed.headers is None:
+def dead_outcomes(message: ProcessedMessage) -> dict[int, PageviewOutcome]:
+    """Return by position the outcomes of pageviews that are dead-lettered one by one, not with a whole message."""
+    if message.headers is None:
         return {}
-    return {position: end for position, end in processed.outcomes.items() if end.outcome is Outcome.DEAD_LETTERED}
+    return {position: each for position, each in message.outcomes.items() if each.outcome is Outcome.DEAD_LETTERED}
 
 
 class Earlier(NamedTuple):
-    """What outcomes already say about messages that were seen before; positions are those in the message."""
+    """What `outcomes_raw` says already about messages that were seen before."""
 
-    #: Messages that were counted.
+    #: Batch ids of messages that were counted.
     counted: set[uuid.UUID]
     #: Pageviews that were counted as dead-lettered with their message.
-    died: dict[tuple[uuid.UUID, int], PageviewOutcome]
-    #: Pageviews that were replayed since, which took this end back.
-    replayed: dict[tuple[uuid.UUID, int], PageviewOutcome]
+    dead: dict[PageviewKey, PageviewOutcome]
+    #: Pageviews that were replayed since: the outcome under which they were dead-lettered, which the replay took back.
+    replayed: dict[PageviewKey, PageviewOutcome]
 
 
 NOTHING_EARLIER: Final = Earlier(set(), {}, {})
@@ -72,15 +72,15 @@ def read_earlier(rows: Iterable[Sequence[Any]]) -> Earlier:
     """Read rows of `EARLIER_COLUMNS`."""
     earlier = Earlier(set(), {}, {})
     for batch_id, part, minutes, sites, clients, outcomes, counts, positions, entries in rows:
-        ends = [
+        counted = [
             PageviewOutcome(int(minute.timestamp()), site.bytes, client.bytes, Outcome(outcome))
             for minute, site, client, outcome in zip(minutes, sites, clients, outcomes, strict=True)
         ]
         if part == 0:
             earlier.counted.add(batch_id)
             for position, entry in zip(positions, entries, strict=True):
-                earlier.died[batch_id, position] = ends[entry - 1]
-        for end, count in zip(ends, counts, strict=True):
-            if part > 0 and count <= 0:  # 0: it died again, and came to the same end
-                earlier.replayed[batch_id, part - 1] = end
+                earlier.dead[batch_id.bytes, position] = counted[entry - 1]
+        for outcome, count in zip(counted, counts, strict=True):
+            if part > 0 and count <= 0:  # 0: it was dead-lettered again, with the same outcome
+                earlier.replayed[batch_id.bytes, part - 1] = outcome
     return earlier

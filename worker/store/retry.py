@@ -1,14 +1,14 @@
-"""Repeating what ClickHouse failed to do, for as long as it takes: an outage of any length loses nothing."""
+"""Retrying what ClickHouse failed to do, for as long as it takes: an outage of any length loses nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from shared import metrics
+from shared.backoff import Backoff
 from worker.store.errors import kind_of
 
 log = logging.getLogger(__name__)
@@ -19,36 +19,39 @@ _LONGEST_PAUSE_S: Final = 10.0
 
 
 class Retry:
-    """Backs off between attempts, and says so once for each kind of failure rather than at each attempt."""
+    """Pauses between attempts, and logs each kind of failure once rather than at each attempt."""
 
     def __init__(self) -> None:
-        self._complaint = ""
+        self._logged_kind = ""
+
+    @staticmethod
+    def backoff() -> Backoff:
+        """Return the pauses for one operation: 0.2 s at first, up to 10 s."""
+        return Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
 
     async def forever(self, operation: Callable[[], Awaitable[Result]]) -> Result:
-        """Return what `operation` returns, however often it has to be tried; cancelling is the way out."""
-        attempt = 0
+        """Return what `operation` returns, however often it has to be tried; only cancelling ends it."""
+        backoff = self.backoff()
         while True:
             try:
                 result = await operation()
             except Exception as error:  # noqa: BLE001 - nothing that goes through here can be a row's fault
-                await self.pause(error, attempt)
-                attempt += 1
+                await self.pause(error, backoff)
             else:
                 self.succeeded()
                 return result
 
-    async def pause(self, error: Exception, attempt: int) -> None:
-        """Wait after failed attempt number `attempt` (from 0): 0.2 s at first, up to 10 s."""
+    async def pause(self, error: Exception, backoff: Backoff) -> None:
+        """Count and log a failed attempt, then wait as long as `backoff` says."""
         kind = kind_of(error)
         metrics.INSERT_RETRIES.labels(kind).inc()
-        if kind != self._complaint:
-            log.warning("ClickHouse: %s; trying again until it succeeds", kind)
-            self._complaint = kind
-        pause_s = min(_FIRST_PAUSE_S * 2 ** min(attempt, 10), _LONGEST_PAUSE_S)
-        await asyncio.sleep(pause_s * random.uniform(0.75, 1.25))
+        if kind != self._logged_kind:
+            log.warning("ClickHouse: %s; retrying until it succeeds", kind)
+            self._logged_kind = kind
+        await asyncio.sleep(backoff.next_s())
 
     def succeeded(self) -> None:
         """Note that ClickHouse did what it was asked."""
-        if self._complaint:
+        if self._logged_kind:
             log.info("ClickHouse: working again")
-            self._complaint = ""
+            self._logged_kind = ""

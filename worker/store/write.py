@@ -1,21 +1,19 @@
-"""What happens to a full batch, in order: look up, insert, count, set aside, acknowledge."""
+"""What happens to a full batch, in order: look up, insert, count, dead-letter, acknowledge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from shared import metrics
-from shared.outcomes import Outcome
-from worker.delivery import PageviewOutcome, Poison, ProcessedMessage
-from worker.store.batch import Batch
-from worker.store.insert import Inserter, PoisonRow
+from worker.delivery import ProcessedMessage
+from worker.store.batch import Batch, positioned_rows
+from worker.store.insert import Inserter
 from worker.store.lookup import DuplicateLookup
 from worker.store.outcomes import NOTHING_EARLIER, Earlier
+from worker.store.revise import revise
 from worker.store.settle import MessageSettler
 
 
 class BatchWriter:
-    """Takes one batch at a time to its end; given up half-way, it leaves everything to a redelivery."""
+    """Writes one batch at a time; one that is cancelled half-way leaves everything to a redelivery."""
 
     def __init__(self, duplicates: DuplicateLookup, inserter: Inserter, settler: MessageSettler) -> None:
         self._duplicates = duplicates
@@ -23,58 +21,39 @@ class BatchWriter:
         self._settler = settler
 
     async def write(self, batch: Batch) -> None:
-        """Return when every pageview of the batch is stored, dropped or set aside, and its messages acknowledged."""
-        earlier = NOTHING_EARLIER
-        if seen_before := [processed for processed in batch.processed if processed.seen_before]:
-            await self._leave_out_stored(seen_before)
-            earlier = await self._duplicates.counted(seen_before)
-            _leave_out_replayed(seen_before, earlier)
-        if rows := batch.positioned_rows():
-            refused = await self._inserter.insert(rows, batch.span(), again=bool(seen_before))
-            self._mark_poison(batch.processed, refused)
-        await self._settler.settle(batch.processed, earlier)
+        """Return when every pageview of the batch is stored, dropped or dead-lettered, and its messages acknowledged.
 
-    async def _leave_out_stored(self, seen_before: Sequence[ProcessedMessage]) -> None:
-        """Find what earlier deliveries stored: it is not inserted again, and stored it stays, whatever is said now."""
-        found = await self._duplicates.stored_of(seen_before)
-        metrics.ROWS_FOUND.inc(len(found))
-        for processed in seen_before:
-            if processed.headers is None:
-                continue
-            batch_id = processed.headers.batch_id.bytes
-            for position, end in processed.outcomes.items():
-                site_id = found.get((batch_id, position))
-                if site_id is not None:
-                    processed.rows.pop(position, None)
-                    processed.outcomes[position] = PageviewOutcome(end.minute, site_id, end.client_id, Outcome.STORED)
-            processed.poison = [poison for poison in processed.poison if (batch_id, poison.position) not in found]
+        Raises what the broker's connection raises; errors of ClickHouse are retried.
+        """
+        messages, earlier = await self._without_duplicates(batch.messages)
+        messages = await self._insert(messages, batch)
+        await self._settler.settle(messages, earlier)
 
-    @staticmethod
-    def _mark_poison(batch: Sequence[ProcessedMessage], refused: Sequence[PoisonRow]) -> None:
-        of_place = {
-            (processed.headers.batch_id.bytes, position): processed
-            for processed in batch
-            if processed.headers is not None
-            for position in processed.rows
-        } if refused else {}  # fmt: skip
-        for poison in refused:
-            position = poison.row.position
-            processed = of_place[poison.row.batch_id, position]
-            pageview = processed.rows.pop(position).pageview
-            processed.poison.append(Poison(position, tuple(pageview), f"ClickHouse: {poison.cause}", admitted=True))
-            processed.outcomes[position] = processed.outcomes[position]._replace(outcome=Outcome.DEAD_LETTERED)
+    async def _without_duplicates(self, messages: list[ProcessedMessage]) -> tuple[list[ProcessedMessage], Earlier]:
+        """Take out what earlier deliveries stored or counted, and return it beside what they counted."""
+        seen_before = [message for message in messages if message.seen_before]
+        if not seen_before:
+            return messages, NOTHING_EARLIER
+        stored = await self._duplicates.stored_of(seen_before)
+        metrics.ROWS_FOUND.inc(len(stored))
+        earlier = await self._duplicates.counted(seen_before)
+        return [
+            revise(message, stored=stored, replayed=earlier.replayed) if message.seen_before else message
+            for message in messages
+        ], earlier
 
+    async def _insert(self, messages: list[ProcessedMessage], batch: Batch) -> list[ProcessedMessage]:
+        """Insert the rows of the messages; return the messages, in which rows that ClickHouse refuses are poison."""
+        rows = positioned_rows(messages)
+        if not rows:
+            return messages
+        again = any(message.seen_before for message in messages)
+        refused = {
+            (row.batch_id, row.position): cause
+            for row, cause in await self._inserter.insert(rows, batch.span(), again=again)
+        }
+        return [revise(message, refused=refused) for message in messages] if refused else messages
 
-def _leave_out_replayed(seen_before: Sequence[ProcessedMessage], earlier: Earlier) -> None:
-    """Leave alone what was dead-lettered by an earlier delivery and has been replayed since: that has counted it."""
-    for processed in seen_before:
-        if processed.headers is None or processed.headers.repeated:
-            continue
-        batch_id = processed.headers.batch_id
-        for position in processed.outcomes:
-            if (end := earlier.replayed.get((batch_id, position))) is not None:
-                processed.rows.pop(position, None)
-                processed.outcomes[position] = end
-        processed.poison = [
-            poison for poison in processed.poison if (batch_id, poison.position) not in earlier.replayed
-        ]
+    async def abandon(self) -> None:
+        """End the insert of a `write` that was cancelled: its messages will be redelivered."""
+        await self._inserter.kill_running()

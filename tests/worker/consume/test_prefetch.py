@@ -8,8 +8,8 @@ from worker.consume.prefetch import FIRST, LARGEST, MAX_SEALED_BYTES, Prefetch
 def after(pageviews: int, sealed_bytes: int) -> int:
     prefetch = Prefetch(20_000)
     for _ in range(50):
-        prefetch.saw(pageviews, sealed_bytes)
-        prefetch.better()
+        prefetch.observe(pageviews, sealed_bytes)
+        prefetch.adjust()
     return prefetch.count
 
 

@@ -41,7 +41,7 @@ async def test_poison_among_enough_good_pageviews_never_pauses(good_for_each: fl
     limiter = DeadLetterLimiter(Clock())
     count = 0
     for _ in range(5_000):
-        limiter.saw_good(round(good_for_each))
+        limiter.record_good(round(good_for_each))
         if not await admitted(limiter, 1):
             break
         count += 1

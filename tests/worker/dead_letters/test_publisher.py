@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +13,7 @@ from shared.message import MAX_PAGEVIEWS
 from shared.seal import Opener, Sealer
 from tests import parts
 from tests.worker.dead_letters.test_limiter import Clock
+from tests.worker.deliveries import FakeDelivery
 from worker.consume.process import open_message
 from worker.dead_letters.limiter import BURST, DeadLetterLimiter
 from worker.dead_letters.publisher import DeadLetterPublisher, ReasonLog
@@ -24,15 +24,7 @@ KEY = b"k" * 32
 
 
 def unopenable(pageviews: int) -> ProcessedMessage:
-    message = SimpleNamespace(
-        headers={"pageviews": pageviews},
-        timestamp=None,
-        body=b"?",
-        message_id="m",
-        content_type=None,
-        type=None,
-        redelivered=False,
-    )
+    message = FakeDelivery(headers={"pageviews": pageviews})
     processed = open_message(message, Opener((KEY,)))
     assert isinstance(processed, ProcessedMessage)
     return processed
@@ -43,13 +35,13 @@ def test_a_reason_is_told_once_and_again_after_a_quiet_minute(caplog: pytest.Log
     reasons = ReasonLog(clock)
     for seconds in (0, 59, 59):
         clock.now += seconds
-        reasons.met("key 12ab is not in HITLINE_QUEUE_KEYS")
-    reasons.met("body does not decompress")
+        reasons.note("key 12ab is not in HITLINE_QUEUE_KEYS")
+    reasons.note("body does not decompress")
     assert len(caplog.records) == 2
     assert caplog.records[0].levelname == "WARNING"
     assert "key 12ab is not in HITLINE_QUEUE_KEYS; see `hitline dead list`" in caplog.text
     clock.now += 61
-    reasons.met("body does not decompress")
+    reasons.note("body does not decompress")
     assert len(caplog.records) == 3
 
 
@@ -62,8 +54,8 @@ async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(
         async def admit(self, pageviews: int = 1) -> None:
             admitted.append(pageviews)
 
-    async with publisher(queues, Counting()) as digger:
-        await digger.publish([unopenable(100), unopenable(1)])
+    async with publisher(queues, Counting()) as dead_letters:
+        await dead_letters.publish([unopenable(100), unopenable(1)])
     assert admitted == [100, 1]
     assert await parts.depth(queues.amqp_url, queue.DEAD_QUEUE) == 2
     assert len([record for record in caplog.records if "hitline dead list" in record.message]) == 1
@@ -78,6 +70,9 @@ async def publisher(broker: RabbitMQNode, guard: DeadLetterLimiter) -> AsyncIter
 
 def test_a_large_message_is_set_aside_by_itself() -> None:
     sizes = [20, 30, 1, MAX_PAGEVIEWS, MAX_PAGEVIEWS, 1]
-    groups = [[processed.poisoned for processed in group] for group in _in_groups([unopenable(size) for size in sizes])]
+    groups = [
+        [processed.poison_pageviews for processed in group]
+        for group in _in_groups([unopenable(size) for size in sizes])
+    ]
     assert groups == [[20, 30], [1], [MAX_PAGEVIEWS], [MAX_PAGEVIEWS], [1]]
     assert MAX_PAGEVIEWS < BURST  # one alone never pauses

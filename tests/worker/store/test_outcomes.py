@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 from shared.message import Headers
 from shared.outcomes import Outcome
+from tests.worker.deliveries import FakeDelivery
 from worker.delivery import PageviewOutcome, ProcessedMessage
 from worker.store.outcomes import NOTHING_EARLIER, Earlier, outcome_row, read_earlier
-from worker.store.write import _leave_out_replayed
+from worker.store.revise import revise
 
 BATCH = uuid.UUID(int=7)
 MINUTE = 1_780_000_020
@@ -20,13 +20,11 @@ STORED = PageviewOutcome(MINUTE, b"s" * 16, b"c" * 16, Outcome.STORED)
 DEAD = PageviewOutcome(MINUTE, bytes(16), b"c" * 16, Outcome.DEAD_LETTERED)
 
 
-def processed(ends: list[PageviewOutcome], *, part_of: int | None = None) -> ProcessedMessage:
-    """A message with these ends, or the replay of the pageview at position `part_of`."""
-    message = SimpleNamespace(timestamp=datetime(2026, 5, 28, tzinfo=UTC), headers={}, redelivered=True, body=b"")
+def processed(outcomes: list[PageviewOutcome], *, part_of: int | None = None) -> ProcessedMessage:
+    """A message with these outcomes, or the replay of the pageview at position `part_of`."""
     first, repeated = (0, False) if part_of is None else (part_of, True)
-    return ProcessedMessage(
-        message, Headers(BATCH, len(ends), 0, first, repeated), outcomes=dict(enumerate(ends, first))
-    )
+    headers = Headers(BATCH, len(outcomes), 0, first, repeated)
+    return ProcessedMessage(FakeDelivery(redelivered=True), headers, {}, dict(enumerate(outcomes, first)), (), size=0)
 
 
 class Table:
@@ -44,10 +42,9 @@ class Table:
             for row in self.rows.values()
         )  # fmt: skip
 
-    def put(self, delivery: ProcessedMessage, earlier: Earlier | None = None) -> None:
+    def put(self, message: ProcessedMessage, earlier: Earlier | None = None) -> None:
         earlier = self.earlier() if earlier is None else earlier
-        _leave_out_replayed([delivery], earlier)
-        row = outcome_row(delivery, earlier)
+        row = outcome_row(revise(message, replayed=earlier.replayed), earlier)
         self.rows[row[1]] = row
 
     def totals(self) -> dict[str, int]:

@@ -1,0 +1,128 @@
+"""From a delivery to the results of its pageviews, without a broker."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from shared.message import MAX_PAGEVIEWS, Headers, build
+from shared.outcomes import Outcome
+from shared.pageview import QueuedPageview, join, pack, pack_item
+from shared.seal import Opener, Sealer
+from tests.worker.deliveries import FakeDelivery
+from tests.worker.things import NOW_MS, SITE, pageview
+from worker.consume.process import Processor, open_message
+from worker.consume.registry_gate import RegistryGate
+from worker.delivery import NIL, ProcessedMessage
+from worker.drop import Drop
+from worker.pipeline import Steps
+
+KEY = b"k" * 32
+BATCH = uuid.UUID(int=7)
+DNT = Drop(Outcome.DNT, SITE.site_id, "dnt")
+
+
+class FakeGate:
+    """Allows messages up to a registry version, and notes what it was asked."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.calls: list[str] = []
+
+    def allows(self, version: int) -> bool:
+        return version <= self.version
+
+    def refresh(self, when_ready: Callable[[], None]) -> None:
+        self.calls.append("refresh")
+        when_ready()
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+
+def steps(put_site: Callable[[QueuedPageview], Any]) -> Steps:
+    """Steps that end at the first."""
+    return Steps(put_site, *[None] * (len(Steps._fields) - 1))  # type: ignore[arg-type]
+
+
+def delivery(*items: Any, registry_version: int = 0, first_position: int = 0) -> FakeDelivery:
+    packed = [pack(item) if isinstance(item, QueuedPageview) else pack_item(item) for item in items]
+    message = build(Headers(BATCH, len(items), registry_version, first_position), join(packed), Sealer([KEY]))
+    return FakeDelivery(message.body, message.headers, message.message_id, timestamp=message.timestamp)
+
+
+def processed(
+    given: FakeDelivery, put_site: Callable[[QueuedPageview], Any], gate: FakeGate
+) -> tuple[ProcessedMessage | None, list[str]]:
+    ready: list[str] = []
+    processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", gate))
+    return processor.process(given, lambda: ready.append("ready")), ready
+
+
+def test_each_pageview_has_an_outcome_by_its_position() -> None:
+    given = delivery(pageview(), (1, 2), pageview(timestamp_ms=NOW_MS - 5), first_position=3)
+    result, _ = processed(given, lambda _: DNT, gate := FakeGate(0))
+    assert result is not None
+    assert [each.outcome for each in result.outcomes.values()] == [Outcome.DNT, Outcome.DEAD_LETTERED, Outcome.DNT]
+    assert list(result.outcomes) == [3, 4, 5]
+    assert [(each.position, each.item) for each in result.poison] == [(4, (1, 2))]
+    assert result.span == (NOW_MS - 5, NOW_MS)
+    assert gate.calls == ["resume"]
+
+
+def test_a_defect_of_a_step_costs_one_pageview_and_quotes_nothing_of_it() -> None:
+    def put_site(given: QueuedPageview) -> Drop:
+        if given.visitor_ip == "192.0.2.1":
+            raise ZeroDivisionError(given.visitor_ip)
+        return DNT
+
+    bad = pageview(visitor_ip="192.0.2.1", timestamp_ms=NOW_MS - 9)
+    result, _ = processed(delivery(pageview(), bad), put_site, FakeGate(0))
+    assert result is not None
+    (poison,) = result.poison
+    assert (poison.position, poison.item, poison.reason) == (1, tuple(bad), "pipeline failed: ZeroDivisionError")
+    assert result.outcomes[1].client_id == bad.client_id
+    assert result.span == (NOW_MS - 9, NOW_MS), "an earlier delivery may have stored it, so it is looked for"
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError(), OSError(), MemoryError()])
+def test_a_failure_of_this_machine_costs_nothing_and_waits(error: Exception) -> None:
+    def put_site(_: QueuedPageview) -> Drop:
+        raise error
+
+    result, ready = processed(delivery(pageview()), put_site, gate := FakeGate(0))
+    assert result is None
+    assert gate.calls == ["refresh"]
+    assert ready == ["ready"]
+
+
+def test_a_message_waits_for_a_registry_as_new_as_its_own() -> None:
+    result, ready = processed(delivery(pageview(), registry_version=2), lambda _: DNT, gate := FakeGate(1))
+    assert result is None
+    assert gate.calls == ["refresh"]
+    assert ready == ["ready"]
+
+
+def test_a_message_that_can_not_be_opened_waits_for_no_registry() -> None:
+    given = delivery(pageview(), pageview(), registry_version=2)
+    given.body = b"?" * 40
+    result, _ = processed(given, lambda _: DNT, gate := FakeGate(0))
+    assert result is not None
+    assert result.headers is None
+    assert [each.position for each in result.poison] == [None]
+    assert len(result.outcomes) == result.poison_pageviews == 2
+    assert {(each.site_id, each.outcome) for each in result.outcomes.values()} == {(NIL, Outcome.DEAD_LETTERED)}
+    assert gate.calls == []
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"), [(MAX_PAGEVIEWS, MAX_PAGEVIEWS), (MAX_PAGEVIEWS + 1, 1), (0, 1), (-1, 1), (True, 1), ("9", 1)]
+)
+def test_a_message_that_can_not_be_opened_counts_for_as_many_as_it_may_say(said: Any, counted: int) -> None:
+    opened = open_message(FakeDelivery(headers={"pageviews": said}), Opener([KEY]))
+    assert isinstance(opened, ProcessedMessage)
+    assert len(opened.outcomes) == counted

@@ -1,0 +1,100 @@
+"""A message's results change with what ClickHouse holds and refuses, and only by way of a new value."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+
+import pytest
+
+from shared.message import Headers
+from shared.outcomes import Outcome
+from tests.worker.deliveries import FakeDelivery
+from tests.worker.things import SITE, pageview
+from worker.delivery import PageviewOutcome, Poison, ProcessedMessage
+from worker.lookups.agents import Agent
+from worker.lookups.geo_records import NOWHERE
+from worker.row import Row
+from worker.steps.put_page import Page
+from worker.steps.put_referrer import Referrer
+from worker.store.revise import revise
+
+BATCH = uuid.UUID(int=7)
+ID = BATCH.bytes
+MINUTE = 1_780_000_020
+OTHER_SITE = b"o" * 16
+CLIENT = b"c" * 16
+STORED = PageviewOutcome(MINUTE, SITE.site_id, CLIENT, Outcome.STORED)
+DROPPED = PageviewOutcome(MINUTE, SITE.site_id, CLIENT, Outcome.DNT)
+DEAD = PageviewOutcome(MINUTE, bytes(16), CLIENT, Outcome.DEAD_LETTERED)
+POISON = Poison(2, ("item",), "url is not of type str")
+ROW = Row(
+    pageview(), SITE, NOWHERE, Agent._make(["agent", *[""] * (len(Agent._fields) - 1)]),
+    Referrer._make([""] * len(Referrer._fields)), Page._make([""] * len(Page._fields)), "",
+)  # fmt: skip
+
+
+def message(*, repeated: bool = False) -> ProcessedMessage:
+    """Positions 0 and 3 to be stored, 1 dropped, 2 poison."""
+    outcomes = {0: STORED, 1: DROPPED, 2: DEAD, 3: STORED}
+    headers = Headers(BATCH, 4, 0, repeated=repeated)
+    return ProcessedMessage(FakeDelivery(), headers, {0: ROW, 3: ROW}, outcomes, (POISON,), 100, (1, 2))
+
+
+def test_a_result_can_not_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        message().poison = ()  # type: ignore[misc]
+
+
+def test_with_nothing_to_say_everything_stays() -> None:
+    assert revise(message()) == message()
+    assert revise(message(), stored={(b"x" * 16, 0): OTHER_SITE}, refused={(b"x" * 16, 3): "A"}) == message()
+
+
+@pytest.mark.parametrize(("position", "poison"), [(0, (POISON,)), (1, (POISON,)), (2, ())])
+def test_what_is_stored_stays_stored_where_it_is(position: int, poison: tuple[Poison, ...]) -> None:
+    before = message()
+    after = revise(before, stored={(ID, position): OTHER_SITE})
+    assert after.outcomes == before.outcomes | {position: PageviewOutcome(MINUTE, OTHER_SITE, CLIENT, Outcome.STORED)}
+    assert after.rows == {each: ROW for each in (0, 3) if each != position}
+    assert after.poison == poison
+    assert before == message(), "the result before was changed"
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_what_was_replayed_since_is_left_to_its_replay(position: int) -> None:
+    earlier = DEAD._replace(client_id=b"e" * 16)
+    after = revise(message(), replayed={(ID, position): earlier})
+    assert after.outcomes == message().outcomes | {position: earlier}
+    assert position not in after.rows
+    assert all(each.position != position for each in after.poison)
+
+
+def test_a_replay_counts_itself_whatever_earlier_replays_counted() -> None:
+    assert revise(message(repeated=True), replayed={(ID, 0): DEAD}) == message(repeated=True)
+
+
+def test_a_replay_s_count_stands_also_where_the_row_is_found() -> None:
+    after = revise(message(), stored={(ID, 0): SITE.site_id}, replayed={(ID, 0): DEAD})
+    assert after.outcomes[0] == DEAD
+    assert set(after.rows) == {3}
+
+
+def test_a_refused_row_becomes_poison_that_is_admitted_already() -> None:
+    after = revise(message(), refused={(ID, 3): "VIOLATED_CONSTRAINT", (ID, 1): "not a row"})
+    assert set(after.rows) == {0}
+    assert after.outcomes == message().outcomes | {3: STORED._replace(outcome=Outcome.DEAD_LETTERED)}
+    assert after.poison == (POISON, Poison(3, tuple(pageview()), "ClickHouse: VIOLATED_CONSTRAINT", admitted=True))
+    assert (after.delivery, after.size, after.span) == (message().delivery, 100, (1, 2))
+
+
+def test_every_pageview_has_one_outcome_and_at_most_one_of_row_and_poison() -> None:
+    after = revise(message(), stored={(ID, 2): OTHER_SITE}, replayed={(ID, 1): DEAD}, refused={(ID, 0): "A"})
+    assert set(after.outcomes) == {0, 1, 2, 3}
+    assert set(after.rows) == {3}
+    assert [each.position for each in after.poison] == [0]
+
+
+def test_a_message_that_can_not_be_opened_stays_as_it_is() -> None:
+    whole = ProcessedMessage(FakeDelivery(), None, {}, {0: DEAD}, (Poison(None, None, "no key"),), 1)
+    assert revise(whole, stored={(ID, 0): OTHER_SITE}) is whole
