@@ -12,7 +12,7 @@ help:
 	@echo "make test-quick the tests that start no process, in half a minute"
 	@echo "make test-full  the suite and the long proofs"
 	@echo "make bench      the benchmarks: ratios on this machine"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, mypy and import-linter"
 	@echo "make clean      removes .venv, caches and .local (the local stack's data)"
 
 venv:
@@ -40,6 +40,7 @@ lint: venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
 
 clean:
 	@if [ -f .local/lock ] && command -v flock >/dev/null && ! flock -n .local/lock true; then \

@@ -22,8 +22,10 @@ from worker.store.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
-#: Messages that arrived before the broker confirmed a cancellation are handed over by tasks that have yet to run.
+#: Messages that arrived before the broker confirmed a cancellation are handed over by tasks within tasks that have yet
+#: to run: this many turns of the loop are more than they need, however late a timer fires on a busy machine.
 _CANCEL_SETTLE_S: Final = 0.01
+_CANCEL_SETTLE_TURNS: Final = 5
 #: How long a stopping worker waits for the registry that its remaining messages need.
 _STOP_WAIT_S: Final = 3.0
 
@@ -166,6 +168,8 @@ class Consumer:
             self._subscription = None
             await source.cancel(tag)
             await asyncio.sleep(_CANCEL_SETTLE_S)
+            for _ in range(_CANCEL_SETTLE_TURNS):
+                await asyncio.sleep(0)
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         self._inbox.append(message)
