@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests import http, parts
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 
 
+ROOT = Path(__file__).parents[1]
 #: How long the start of a process may take: a second where nothing else runs, much longer with a load of 50.
 START_S = 180.0
 
@@ -37,11 +38,15 @@ class Service:
 
     _PORTS = re.compile(r"(?:listening on \S+:(\d+), )?admin port (\d+)")
 
-    def __init__(self, name: str, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, env: Mapping[str, str], log: Path, command: Sequence[str] = (), cwd: Path = ROOT
+    ) -> None:
+        """`command`: what starts it, where that is not this repository's `python -m NAME`."""
         self.name = name
         self.env = dict(env)
         self.log = log
-        self.arguments = [name]
+        self.command = list(command) or [sys.executable, "-m", name]
+        self._cwd = cwd
         self.port = 0
         self.admin_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,8 +57,7 @@ class Service:
         began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self.arguments], env=self.env, stderr=log, stdin=subprocess.DEVNULL,
-                cwd=Path(__file__).parent.parent,
+                self.command, env=self.env, stderr=log, stdin=subprocess.DEVNULL, cwd=self._cwd
             )  # fmt: skip
         try:
             found = wait_for(lambda: self._PORTS.search(self.text()[began:]) or self._ended(), START_S)
@@ -115,7 +119,7 @@ def hitline(env: Mapping[str, str], *arguments: str, check: bool = True) -> subp
     """Run a `hitline` command."""
     return subprocess.run(
         [sys.executable, "-c", "from deploy.cli import main; main()", *arguments],
-        env=dict(env), check=check, text=True, capture_output=True, timeout=START_S, cwd=Path(__file__).parent.parent,
+        env=dict(env), check=check, text=True, capture_output=True, timeout=START_S, cwd=ROOT,
     )  # fmt: skip
 
 

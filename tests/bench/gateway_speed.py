@@ -55,7 +55,7 @@ class Variant(Service):
 
     def __init__(self, kind: str, env: dict[str, str], log: Path) -> None:
         super().__init__("gateway", env, log)
-        self.arguments = ["tests.bench.variants", kind]
+        self.command = [sys.executable, "-m", "tests.bench.variants", kind]
 
 
 def load(
