@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "migrate": ("deploy.cli.migrate", "migrate", "Bring ClickHouse's schema and the broker's queues up to date."),
     "site": ("deploy.cli.site", "site", "Add, list and remove sites."),
     "client": ("deploy.cli.client", "client", "Add, list, change and revoke API clients."),
+    "replay": ("deploy.cli.replay", "replay", "Send access logs, past and present, as pageviews."),
     "exclude": ("deploy.cli.exclude", "exclude", "Keep pageviews out, for one site or for all."),
     "explain": ("deploy.cli.explain", "explain", "Show what becomes of one pageview, step by step."),
     "dead": ("deploy.cli.dead", "dead", "List, show, replay and purge dead letters."),
