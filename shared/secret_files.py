@@ -11,7 +11,10 @@ from typing import Final
 
 #: Settings that are a secret or hold one.
 SECRETS: Final = frozenset(
-    {"AMQP_URL", "CLICKHOUSE_URL", "QUEUE_KEYS", "ID_SECRET", "RATE_LIMIT_STORAGE", "MAXMIND_LICENSE_KEY"}
+    {
+        *("AMQP_URL", "CLICKHOUSE_URL", "QUEUE_KEYS", "ID_SECRET", "RATE_LIMIT_STORAGE", "MAXMIND_LICENSE_KEY"),
+        *("TOKEN", "REPLAY_SECRET"),
+    }
 )
 _SUFFIX: Final = "_FILE"
 #: A file this large is not a secret but a mistake (a device that never ends, say).

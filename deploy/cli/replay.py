@@ -23,6 +23,8 @@ from deploy.replay.pageview import Site
 from deploy.replay.run import Job, Outcome
 from deploy.replay.survey import Log, Reading, UnknownFormatError
 from deploy.replay.text import masked, visible
+from shared.secret_files import UnreadableSecretError, resolve
+from shared.settings import PREFIX
 
 _SAMPLES: Final = 3
 _LISTED_LOGS: Final = 20
@@ -41,7 +43,7 @@ def replay(logs: tuple[str, ...], **options: Any) -> None:
     job, target = _job(options), _target(options)
     directory = options["state_dir"] or _state_dir()
     try:
-        key = state.load_key(directory, os.environ.get("HITLINE_REPLAY_SECRET"))
+        key = state.load_key(directory, _secret("REPLAY_SECRET"))
         locked = nullcontext(None) if logs == (STDIN,) else state.opened(directory, state.job_id(_identity(options)))
         with locked as file:
             wanted = Logs(logs, options["follow"], options["from_start"])
@@ -93,12 +95,20 @@ def _job(options: dict[str, Any]) -> Job:
 def _target(options: dict[str, Any]) -> Target:
     if options["dry_run"]:
         return Target(options["url"], None)
-    token = os.environ.get("HITLINE_TOKEN", "")
+    token = _secret("TOKEN")
     if options["token_file"]:
         token = Path(options["token_file"]).read_text()
     if not token.strip():
         raise click.UsageError("no API token: set HITLINE_TOKEN or give --token-file (`hitline client add` makes one)")
     return Target(options["url"], token.strip(), options["compress"], options["give_up_after"])
+
+
+def _secret(name: str) -> str:
+    """Return a secret from the environment, or from the file that `HITLINE_…_FILE` names; empty without either."""
+    try:
+        return resolve(os.environ, PREFIX).get(PREFIX + name, "")
+    except UnreadableSecretError as error:
+        raise CommandError(str(error)) from None
 
 
 def _identity(options: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def job_id(options: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load_key(directory: Path, secret: str | None) -> bytes:
+def load_key(directory: Path, secret: str) -> bytes:
     """Return the key of all ids: of the secret where one is set, else a random one, made at the first run."""
     if secret:
         if len(secret) < 16:

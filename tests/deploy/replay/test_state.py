@@ -36,8 +36,8 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
 
 def test_the_key_is_made_once_or_comes_from_a_secret(tmp_path: Path) -> None:
     directory = tmp_path / "replay"
-    key = state.load_key(directory, None)
-    assert state.load_key(directory, None) == key
+    key = state.load_key(directory, "")
+    assert state.load_key(directory, "") == key
     assert (directory / "key").stat().st_mode & 0o777 == 0o600
     assert directory.stat().st_mode & 0o777 == 0o700
     secret = state.load_key(tmp_path / "other", "a secret of some length")
@@ -46,7 +46,7 @@ def test_the_key_is_made_once_or_comes_from_a_secret(tmp_path: Path) -> None:
         state.load_key(directory, "short")
     (directory / "key").write_text("no hex")
     with pytest.raises(StateError, match="damaged"):
-        state.load_key(directory, None)
+        state.load_key(directory, "")
 
 
 def test_other_options_are_another_job() -> None:
