@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,6 +14,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 
 from gateway.replies import Reason
 from shared import metrics, queue
+from shared.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -94,17 +94,17 @@ class BrokerConnection:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        pause_s = _FIRST_PAUSE_S
+        backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
             try:
                 connection = await queue.connect(self._urls, "hitline gateway")
             except (AMQPError, ConnectionError, OSError, TimeoutError) as error:
                 self._set_unavailable(Reason.BROKER_DOWN)
+                pause_s = backoff.next_s()
                 log.warning("broker: not reachable (%s), retrying in %.1f s", type(error).__name__, pause_s)
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1))
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                await asyncio.sleep(pause_s)
                 continue
-            pause_s = _FIRST_PAUSE_S
+            backoff.reset()
             await asyncio.sleep(await self._use_until_lost(connection))
 
     async def _use_until_lost(self, connection: AbstractConnection) -> float:

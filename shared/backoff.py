@@ -12,9 +12,9 @@ class Backoff:
     """
 
     def __init__(self, first_s: float, longest_s: float) -> None:
-        self._first_s = first_s
+        self._first_s = min(first_s, longest_s)
         self._longest_s = longest_s
-        self._pause_s = first_s
+        self._pause_s = self._first_s
         #: Pauses handed out since the last success.
         self.attempts = 0
 

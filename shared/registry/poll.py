@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from shared.backoff import Backoff
 from shared.clickhouse import ClickHouse, explain, failure_of
 from shared.registry.records import TABLES_BY_NAME
 from shared.registry.replica import Replica
@@ -62,13 +63,16 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled; afterwards no task of it is left running."""
-        failures = 0
+        backoff = Backoff(2 * self._poll_s, min(16 * self._poll_s, MAX_PAUSE_SECONDS))
         try:
             while True:
-                failures = 0 if await self.refresh() else failures + 1
-                pause = min(self._poll_s * 2 ** min(failures, 4), MAX_PAUSE_SECONDS) if failures else self._poll_s
-                # Jitter, so that a hundred processes that were started together don't keep polling together.
-                await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+                if await self.refresh():
+                    backoff.reset()
+                    # Jitter, so that a hundred processes that were started together don't keep polling together.
+                    pause_s = self._poll_s * random.uniform(0.75, 1.25)
+                else:
+                    pause_s = backoff.next_s()
+                await asyncio.sleep(pause_s)
         finally:
             for task in self._tasks:
                 task.cancel()
