@@ -13,6 +13,7 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
+from tests.file_server import DROP, DROP6, HOSTS, FileServer
 
 pytest_plugins = ["tests.quick", "tests.session"]
 
@@ -74,3 +75,13 @@ def system(
     parts.run_apart(partial(parts.empty_queues, broker.amqp_url))
     with services.system(clickhouse, broker, tmp_path_factory.mktemp("system")) as running:
         yield running
+
+
+@pytest.fixture
+def file_server() -> Iterator[FileServer]:
+    """A web server with one sound list for each spam feed."""
+    server = FileServer()
+    for file, body in (("drop_v4.json", DROP), ("drop_v6.json", DROP6), ("referrer_spam.txt", HOSTS)):
+        server.put(file, body)
+    yield server
+    server.close()

@@ -3,25 +3,25 @@ from __future__ import annotations
 from click.testing import CliRunner
 
 from deploy.cli.feeds import feeds
-from tests.worker.lookups.updates.test_feeds import DROP, server  # noqa: F401
+from tests.file_server import DROP
 
 
-def run(server, tmp_path):  # noqa: F811
+def run(file_server, tmp_path):
     names = {"--drop-v4-url": "drop_v4.json", "--drop-v6-url": "drop_v6.json", "--referrers-url": "referrer_spam.txt"}
-    options = [part for name, file in names.items() for part in (name, f"{server.url}/{file}")]
+    options = [part for name, file in names.items() for part in (name, f"{file_server.url}/{file}")]
     return CliRunner().invoke(feeds, ["update", *options], env={"HITLINE_STATE_DIR": str(tmp_path)})
 
 
-def test_fetches_the_lists_and_tells_of_each(server, tmp_path):  # noqa: F811
-    result = run(server, tmp_path)
+def test_fetches_the_lists_and_tells_of_each(file_server, tmp_path):
+    result = run(file_server, tmp_path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "feeds" / "drop_v4.json").read_bytes() == DROP
     assert [line.partition(": ")[2] for line in result.output.splitlines()] == ["2 networks", "1 networks", "4 hosts"]
 
 
-def test_a_feed_that_fails_is_told_and_is_exit_code_1(server, tmp_path):  # noqa: F811
-    server.put("drop_v6.json", b"", 503)
-    result = run(server, tmp_path)
+def test_a_feed_that_fails_is_told_and_is_exit_code_1(file_server, tmp_path):
+    file_server.put("drop_v6.json", b"", 503)
+    result = run(file_server, tmp_path)
     assert result.exit_code == 1
     assert "drop_v6.json: the server answered 503" in result.output
     assert (tmp_path / "feeds" / "referrer_spam.txt").exists()

@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.cli import geo as command
-from tests.worker.lookups.updates.test_feeds import server  # noqa: F401
 from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
 from worker.lookups.geo_file import open_database
 from worker.lookups.updates import geo_sources
@@ -57,31 +56,31 @@ def run(tmp_path: Path, *options: str, **env: str):
     return CliRunner().invoke(command.geo, ["update", *options], env=settings)
 
 
-def put_dbip(server, month: str, **files: bytes) -> tuple[str, str]:  # noqa: F811
+def put_dbip(file_server, month: str, **files: bytes) -> tuple[str, str]:
     for kind, content in files.items():
-        server.put(f"dbip-{kind}-lite-{month}.mmdb.gz", gzip.compress(content))
-    return ("--dbip-url", server.url)
+        file_server.put(f"dbip-{kind}-lite-{month}.mmdb.gz", gzip.compress(content))
+    return ("--dbip-url", file_server.url)
 
 
-def test_takes_the_database_out_of_the_package_where_nothing_else_is_in_reach(tmp_path, package, city):
+def test_takes_the_database_from_the_package_when_no_other_source_can_be_reached(tmp_path, package, city):
     result = run(tmp_path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "geo" / "city.mmdb").read_bytes() == city
-    assert "city: Test-City built" in result.output
+    assert "city.mmdb is now Test-City built" in result.output
     assert "some-1.0-py3-none-any.whl" in result.output
-    assert "no ASN database could be had" in result.output
+    assert "could not download an ASN database" in result.output
     assert os.listdir(tmp_path / "geo") == ["city.mmdb"]
 
 
-def test_the_package_s_old_database_never_replaces_a_newer_one(tmp_path, package, server, city):  # noqa: F811
-    run(tmp_path, *put_dbip(server, f"{datetime.now(UTC):%Y-%m}", city=city))
+def test_the_package_s_old_database_never_replaces_a_newer_one(tmp_path, package, file_server, city):
+    run(tmp_path, *put_dbip(file_server, f"{datetime.now(UTC):%Y-%m}", city=city))
     metadata = open_database(tmp_path / "geo" / "city.mmdb", "city", tmp_path).metadata()
     built, long_ago = (epoch.to_bytes(4, "big") for epoch in (metadata.build_epoch, 1_681_500_000))
     assert city.count(built) == 1
     package["geo/db/city.mmdb"] = city.replace(built, long_ago)
     result = run(tmp_path)  # DB-IP is out of reach
     assert result.exit_code == 0, result.output
-    assert "stays: it is newer" in result.output
+    assert "which is newer than the one from" in result.output
     assert os.listdir(tmp_path / "geo") == ["city.mmdb"]
     assert (tmp_path / "geo" / "city.mmdb").read_bytes() == city
     (tmp_path / "geo" / "city.mmdb").write_bytes(b"damaged")
@@ -89,22 +88,22 @@ def test_the_package_s_old_database_never_replaces_a_newer_one(tmp_path, package
     assert (tmp_path / "geo" / "city.mmdb").read_bytes() == package["geo/db/city.mmdb"]
 
 
-def test_prefers_dbip_s_newest(tmp_path, package, server, city, asn):  # noqa: F811
-    result = run(tmp_path, *put_dbip(server, f"{datetime.now(UTC):%Y-%m}", city=city, asn=asn))
+def test_prefers_dbip_s_newest(tmp_path, package, file_server, city, asn):
+    result = run(tmp_path, *put_dbip(file_server, f"{datetime.now(UTC):%Y-%m}", city=city, asn=asn))
     assert result.exit_code == 0, result.output
     assert sorted(os.listdir(tmp_path / "geo")) == ["asn.mmdb", "city.mmdb"]
     assert result.output.count("from DB-IP Lite") == 2
 
 
-def test_takes_last_month_s_in_a_month_s_first_days(server, city):  # noqa: F811
-    put_dbip(server, "2025-12", city=city)
-    (dbip, *_) = sources(None, date(2026, 1, 2), dbip_url=server.url)
+def test_takes_last_month_s_in_a_month_s_first_days(file_server, city):
+    put_dbip(file_server, "2025-12", city=city)
+    (dbip, *_) = sources(None, date(2026, 1, 2), dbip_url=file_server.url)
     to = io.BytesIO()
     assert dbip.get("city", to) == "dbip-city-lite-2025-12.mmdb.gz"
     assert to.getvalue() == city
 
 
-def test_asks_maxmind_first_with_a_licence(tmp_path, package, server, city, asn):  # noqa: F811
+def test_asks_maxmind_first_with_a_licence(tmp_path, package, file_server, city, asn):
     for edition, content in (("GeoLite2-City", city), ("GeoLite2-ASN", asn)):
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
@@ -112,36 +111,36 @@ def test_asks_maxmind_first_with_a_licence(tmp_path, package, server, city, asn)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
         url = f"{edition}/download?suffix=tar.gz"
-        server.put(url, packed.getvalue())
-        server.put(url + ".sha256", f"{hashlib.sha256(packed.getvalue()).hexdigest()}  x.tar.gz".encode())
+        file_server.put(url, packed.getvalue())
+        file_server.put(url + ".sha256", f"{hashlib.sha256(packed.getvalue()).hexdigest()}  x.tar.gz".encode())
     licence = {"MAXMIND_ACCOUNT_ID": "42", "MAXMIND_LICENSE_KEY": "very-secret"}
-    result = run(tmp_path, "--maxmind-url", server.url, **licence)
+    result = run(tmp_path, "--maxmind-url", file_server.url, **licence)
     assert result.exit_code == 0, result.output
     assert result.output.count("from MaxMind GeoLite2") == 2
     assert "very-secret" not in result.output
-    server.put("GeoLite2-City/download?suffix=tar.gz.sha256", b"0" * 64)
-    result = run(tmp_path, "--maxmind-url", server.url, **licence)
+    file_server.put("GeoLite2-City/download?suffix=tar.gz.sha256", b"0" * 64)
+    result = run(tmp_path, "--maxmind-url", file_server.url, **licence)
     assert "checksum" in result.output
-    assert "city: Test-City" in result.output  # out of the package
+    assert "city.mmdb is now Test-City" in result.output  # from the package
 
 
 def test_half_a_licence_is_an_error(tmp_path):
-    assert "wants both" in run(tmp_path, MAXMIND_LICENSE_KEY="very-secret").output
+    assert "set both" in run(tmp_path, MAXMIND_LICENSE_KEY="very-secret").output
     assert Licence("1", "k") == ("1", "k")
 
 
 @pytest.mark.parametrize("broken", ["truncated", "asn instead", "not gzip", "empty", "cut gzip"])
-def test_a_bad_database_never_replaces_a_good_one(tmp_path, package, server, city, asn, broken):  # noqa: F811
+def test_a_bad_database_never_replaces_a_good_one(tmp_path, package, file_server, city, asn, broken):
     run(tmp_path)
     package.clear()
     bad = {"truncated": city[:500], "asn instead": asn, "empty": b""}
-    options = put_dbip(server, f"{datetime.now(UTC):%Y-%m}", city=bad.get(broken, city))
+    options = put_dbip(file_server, f"{datetime.now(UTC):%Y-%m}", city=bad.get(broken, city))
     if broken in ("not gzip", "cut gzip"):
         body = city if broken == "not gzip" else gzip.compress(city)[:-20]
-        server.put(f"dbip-city-lite-{datetime.now(UTC):%Y-%m}.mmdb.gz", body)
+        file_server.put(f"dbip-city-lite-{datetime.now(UTC):%Y-%m}.mmdb.gz", body)
     result = run(tmp_path, *options)
     assert result.exit_code == 1
-    assert "no City database could be had" in result.output
+    assert "could not download a City database" in result.output
     assert (tmp_path / "geo" / "city.mmdb").read_bytes() == city
     assert os.listdir(tmp_path / "geo") == ["city.mmdb"]
 
@@ -154,12 +153,12 @@ def test_if_missing_fetches_only_what_is_missing_or_damaged(tmp_path, package):
 
 
 @pytest.mark.parametrize("packed", [{}, {"README": b"nothing"}, {"a.mmdb": b"damaged"}])
-def test_without_any_source_it_says_so(tmp_path, package, packed):
+def test_an_update_without_any_source_is_an_error(tmp_path, package, packed):
     package.clear()
     package.update(packed)
     result = run(tmp_path)
     assert result.exit_code == 1
-    assert "no City database could be had" in result.output
+    assert "could not download a City database" in result.output
 
 
 def test_warns_when_workers_read_elsewhere(tmp_path, package):
