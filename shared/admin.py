@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.settings import SettingsError
 
-#: Returns why the process is not ready, or None when it is.
+#: Returns why the process is not ready, or None if it is.
 Readiness = Callable[[], str | None]
 
 
@@ -25,7 +25,7 @@ class Admin:
         self.port = port
 
     async def start(self) -> None:
-        """Listen; raises `SettingsError` when the port is taken."""
+        """Listen; raises `SettingsError` if the port is taken."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)

@@ -1,4 +1,4 @@
-"""What runs beside a process's main work for as long as that lasts: connections, polls, the private port."""
+"""Background tasks that run as long as the process does its main work: connections, polls, the private port."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundFailed(Exception):
-    """Something that must run for ever has ended: the process is of no use any more, and should be started anew."""
+    """A task that must never end has ended: the process can't do its work any more and should be restarted."""
 
 
 @contextlib.asynccontextmanager
 async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Serve the private port and run `work` until the block is left.
 
-    Work that ends by itself sets `stop`, so that the block drains as at a signal, and raises `BackgroundFailed` behind
-    it: a supervisor's restart mends more than a process that lives on with a part missing.
+    Work that ends by itself sets `stop`, so that the block drains as after a signal, and raises `BackgroundFailed`
+    afterwards: a restart by the supervisor fixes more than going on with a part missing.
     """
     try:
         await admin.start()
@@ -38,10 +38,10 @@ async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, An
     def ended(task: asyncio.Task[None]) -> None:
         if leaving and task.cancelled():
             return
-        # Cancelled, but not by us: a library ends what waits on a dying connection in that way.
+        # Cancelled, but not by us: that is how a library ends what waits on a dying connection.
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         failed.append(error)
-        log.critical("a part of the process ended, stopping", exc_info=error)
+        log.critical("a background task ended unexpectedly; stopping the process", exc_info=error)
         stop.set()
 
     tasks = [asyncio.create_task(each) for each in work]

@@ -1,10 +1,10 @@
-"""ClickHouse over HTTP: a connection that is made when first needed, may fail, and is tried again the next time.
+"""ClickHouse over HTTP: the connection is opened when first needed, and may fail and be tried again the next time.
 
-Processes start while ClickHouse is away, so nothing connects at import or construction.  What clickhouse-connect
-(1.12) repeats by itself, read from its source: a connect that timed out, once, nothing was sent; a statement whose
-connection was closed by the server, once, when it only reads.  It would repeat an *insert*, too, and is kept from it:
-such an insert may have been executed, and whether a token keeps it from being stored twice, or swallows it, is only
-known by looking (worker/store/insert.py).
+Processes start while ClickHouse is down, so nothing connects at import or construction.  clickhouse-connect (1.12)
+retries by itself, according to its source: once, a connect that timed out (nothing was sent); and once, a statement
+that only reads and whose connection the server closed.  It would also retry an *insert*, which is prevented here: the
+insert may have been executed, and whether its token prevents a duplicate, or swallows the retry, can only be found out
+by a look-up (worker/store/insert.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
 
-#: Codes (src/Common/ErrorCodes.cpp) that mean "the schema is not there": `hitline migrate` has not run.
+_URL_SETTING: Final = "HITLINE_CLICKHOUSE_URL"
+_URL_HINT: Final = "use a URL like http://user:password@host:8123"
+
+#: Codes (src/Common/ErrorCodes.cpp) that mean that `hitline migrate` has not been run.
 UNKNOWN_TABLE: Final = 60
 UNKNOWN_DATABASE: Final = 81
-#: Codes that mean "this user or password may not".
+#: Codes that mean that user, password or grants are not sufficient.
 _DENIED: Final = frozenset({192, 193, 194, 497, 516})
 
 
@@ -41,29 +44,29 @@ class ClickHouseAddress(NamedTuple):
     password: str
 
     def __str__(self) -> str:
-        """Without the user and the password: what a log or an error may show."""
+        """Return the URL without user and password, for logs and errors."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
 
 
 class BadAddress(ValueError):
-    """`HITLINE_CLICKHOUSE_URL` is malformed; the text says how, without quoting it."""
+    """`HITLINE_CLICKHOUSE_URL` is malformed; the message says how, without quoting it."""
 
 
 def parse_address(url: str) -> ClickHouseAddress:
-    """Split `http[s]://user:password@host:port`; user and password percent-encoded where need be.
+    """Split `http[s]://user:password@host:port`; user and password may be percent-encoded.
 
-    A database may follow and is not used, since every statement of ours names its own.  Raises `BadAddress`.
+    A database in the path is ignored, since every statement names its own.  Raises `BadAddress`.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadAddress("HITLINE_CLICKHOUSE_URL: host or port is malformed") from None
+        raise BadAddress(f"{_URL_SETTING}: host or port is malformed; {_URL_HINT}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadAddress("HITLINE_CLICKHOUSE_URL: must look like http://user:password@host:8123")
+        raise BadAddress(f"{_URL_SETTING}: {_URL_HINT}")
     if parts.query or parts.fragment:
-        raise BadAddress("HITLINE_CLICKHOUSE_URL: settings in the URL are not read, leave out what follows '?' or '#'")
+        raise BadAddress(f"{_URL_SETTING}: settings in the URL are not supported; remove everything from '?' or '#' on")
     secure = parts.scheme == "https"
     return ClickHouseAddress(
         secure=secure,
@@ -75,32 +78,32 @@ def parse_address(url: str) -> ClickHouseAddress:
 
 
 class Failure(NamedTuple):
-    """What went wrong, as far as the error tells."""
+    """What went wrong, as far as the error says."""
 
-    #: ClickHouse's own error code and name; None where ClickHouse did not answer (a proxy's 502 is no answer of its).
+    #: ClickHouse's error code and name; None if the answer is not from ClickHouse (such as a proxy's 502).
     code: int | None
     name: str | None
 
     @property
     def reachable(self) -> bool:
-        """False: ClickHouse gave no answer, so whether it executed a statement is unknown unless that only reads."""
+        """False: ClickHouse did not answer, so it may or may not have executed the statement."""
         return self.code is not None
 
     @property
     def no_schema(self) -> bool:
-        """The tables are not there."""
+        """The tables do not exist."""
         return self.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE)
 
     @property
     def denied(self) -> bool:
-        """User, password or grants are not enough."""
+        """User, password or grants are not sufficient."""
         return self.code in _DENIED
 
 
 def failure_of(error: BaseException) -> Failure | None:
     """Classify an error raised by this module or by clickhouse-connect.
 
-    None: neither ClickHouse nor the network failed, such as values that don't fit a column's type (`DataError`).
+    None: neither ClickHouse nor the network failed; values don't fit a column's type (`DataError`), for example.
     """
     from clickhouse_connect.driver.exceptions import DatabaseError, DataError, ProgrammingError
 
@@ -112,24 +115,24 @@ def failure_of(error: BaseException) -> Failure | None:
 
 
 def explain(error: BaseException, address: ClickHouseAddress) -> str:
-    """Say in one line what an operator should do about an error; never quotes a password or inserted values."""
+    """Return one line on what an operator should do about an error; it never quotes a password or inserted values."""
     failure = failure_of(error)
     if failure is None:
         return f"ClickHouse at {address}: {type(error).__name__}"
     if not failure.reachable:
-        return f"ClickHouse at {address} does not answer: is it running, and is HITLINE_CLICKHOUSE_URL right?"
+        return f"ClickHouse at {address} does not answer: is it running, and is HITLINE_CLICKHOUSE_URL correct?"
     if failure.no_schema:
         return f"ClickHouse at {address} has no Hitline tables: run `hitline migrate`"
     if failure.denied:
         return (
-            f"ClickHouse at {address} refuses user or password, or the user lacks a grant ({failure.name}, code"
-            f" {failure.code}): see HITLINE_CLICKHOUSE_URL"
+            f"ClickHouse at {address} refuses the user or password, or the user lacks a grant ({failure.name}, code"
+            f" {failure.code}): check HITLINE_CLICKHOUSE_URL and the user's grants"
         )
     return f"ClickHouse at {address} answers with error {failure.code} ({failure.name})"
 
 
 class ClickHouse:
-    """A lazily made client; all methods may be called side by side from one event loop.
+    """A client that connects lazily; all methods may be called concurrently from one event loop.
 
     `client_name` is shown in ClickHouse's query log.  `read_s` is how long an answer may take.
     """
@@ -145,7 +148,7 @@ class ClickHouse:
         self._connecting = asyncio.Lock()
 
     async def client(self) -> AsyncClient:
-        """Return the connected client, connecting now where that has not succeeded yet.
+        """Return the connected client, connecting first if that has not succeeded yet.
 
         Raises what `failure_of` classifies; the next call tries again.
         """
@@ -168,33 +171,33 @@ class ClickHouse:
             connect_timeout=CONNECT_SECONDS,
             send_receive_timeout=self._read_s,
             client_name=self._client_name,
-            # Statements of one session may not run side by side, and none here needs a session.
+            # Statements of one session can't run concurrently, and none here needs a session.
             autogenerate_session_id=False,
-            # Repeating is ours to decide; see the module's docstring for what is left.
+            # Retries are decided by the callers; see the module's docstring for what is left.
             query_retries=0,
-            # Below the 10 s after which servers of the 23 line close an idle connection (newer ones: 30 s).
+            # Below the 10 s after which 23.x servers close an idle connection (newer ones: 30 s).
             keepalive_timeout=8.0,
             tz_mode="aware",
         )
-        # A proxy that the environment names is for the Internet, not for the database beside us.
+        # A proxy named by the environment is for the Internet, not for the database next to us.
         client._backend.proxy_url = None
-        _leave_repeating_inserts_to_us(client)
+        _prevent_insert_retries(client)
         try:
             return await client.__aenter__()
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS to {self.address} failed: {error.reason}") from None
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
-        """Run a statement that reads; `{name:Type}` in it is filled from `parameters` by the server."""
+        """Run a statement that reads; the server fills `{name:Type}` in it from `parameters`."""
         client = await self.client()
         result = await client.query(sql, parameters=dict(parameters or {}))
-        _demand_own_answer(result.summary.get("query_id", ""))
+        _require_clickhouse(result.summary.get("query_id", ""))
         return result
 
     async def command(
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run a statement that changes something; it is never repeated by itself."""
+        """Run a statement that changes something; it is never retried automatically."""
         client = await self.client()
         return await client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
 
@@ -211,11 +214,11 @@ class ClickHouse:
     ) -> None:
         """Insert synchronously; returns once ClickHouse has the rows as durably as the table's settings say.
 
-        `token` must be of exactly these rows: it lets ClickHouse know a repeated insert, and swallows other rows
-        under the same one.  Without `column_type_names` the table is asked for its types first, each time.
+        `token` must be derived from exactly these rows: ClickHouse recognises a repeated insert by it, and silently
+        drops other rows with the same token.  Without `column_type_names` each insert first queries the table's types.
         """
         if not token:
-            raise ValueError("an insert needs a deduplication token: its caller may repeat it")
+            raise ValueError("an insert needs a deduplication token, since its caller may repeat it")
         client = await self.client()
         chosen = {"async_insert": 0, **(settings or {}), "insert_deduplication_token": token}
         summary = await client.insert(
@@ -226,17 +229,17 @@ class ClickHouse:
             column_oriented=column_oriented,
             settings=chosen,
         )
-        _demand_own_answer(summary.query_id())
+        _require_clickhouse(summary.query_id())
 
     async def close(self) -> None:
-        """Close all connections; the next use opens them anew."""
+        """Close all connections; the next use opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
 
 
-def _leave_repeating_inserts_to_us(client: AsyncClient) -> None:
-    """Have an insert whose connection was closed raise; no option of the client's does that."""
+def _prevent_insert_retries(client: AsyncClient) -> None:
+    """Make an insert whose connection was closed raise instead of being retried; the client has no option for that."""
     insert = client._backend.execute_data_insert
 
     async def insert_once(context: Any, runtime: QueryRuntime, body: Any, retry_body: Any) -> dict[str, Any]:
@@ -245,11 +248,11 @@ def _leave_repeating_inserts_to_us(client: AsyncClient) -> None:
     client._backend.execute_data_insert = insert_once  # type: ignore[method-assign]
 
 
-def _demand_own_answer(query_id: str) -> None:
-    """Raise `ConnectionError` where something else answers in ClickHouse's place.
+def _require_clickhouse(query_id: str) -> None:
+    """Raise `ConnectionError` if something other than ClickHouse answered.
 
-    A proxy's "back soon" with status 200, or behind a redirect, is success to the client: rows would be taken for
-    stored.  ClickHouse itself always names the query, in `X-ClickHouse-Query-Id`.
+    To the client a proxy's "back soon" page with status 200, or after a redirect, is success: rows would count as
+    stored.  ClickHouse always names the query, in `X-ClickHouse-Query-Id`.
     """
     if not query_id:
-        raise ConnectionError("an answer that is not ClickHouse's: it has no X-ClickHouse-Query-Id")
+        raise ConnectionError("the answer is not from ClickHouse: it has no X-ClickHouse-Query-Id header")

@@ -1,24 +1,24 @@
-"""What a dead letter says of itself in its AMQP headers, in clear and not authenticated: nothing relies on it.
+"""The AMQP headers of dead letters; they are neither sealed nor authenticated, so nothing relies on them.
 
-A dead letter is either one pageview, sealed anew as a message of its own (`Headers.repeated`, its place in the
-message that it was accepted with as `first_position`), or a whole message that could not be opened, as it came.
+A dead letter is either one pageview, sealed again as a message of its own (`Headers.repeated`, with its position in
+the message that it was accepted with as `first_position`), or a whole message that could not be opened, unchanged.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Why it could not be processed, in words that quote nothing of it.
+#: Why it could not be processed, without quoting any of it.
 REASON: Final = "reason"
 #: When, RFC 3339 in UTC.
 DIED_AT: Final = "died_at"
-#: Host name of the worker that set it aside.
+#: Host name of the worker that dead-lettered it.
 WORKER: Final = "worker"
-#: Names one dead letter, so that several of one message can be told apart.
+#: Id of the dead letter: several may come from one message.
 LETTER_ID: Final = "letter_id"
-#: Set when it is published again: the worker then looks up what became of it before.  A header of its own, since those
-#: of a message that can't be opened are bound to its seal.
+#: Set when it is published again: the worker then looks up what became of it before.  It is a header of its own, since
+#: the other headers of a message that can't be opened are bound to its seal.
 REPLAYED: Final = "replayed"
 
-#: Of all these, what is left out when a letter goes back into the queue.
-OF_ITS_DEATH: Final = frozenset({REASON, DIED_AT, WORKER, LETTER_ID})
+#: The headers that are removed when a letter goes back into the queue.
+REMOVED_ON_REPLAY: Final = frozenset({REASON, DIED_AT, WORKER, LETTER_ID})

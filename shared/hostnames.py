@@ -1,4 +1,4 @@
-"""Normal form of hostnames, shared by the gateway (404, 403), the worker (its word is final) and `hitline site`."""
+"""The normal form of hostnames, shared by the gateway (404, 403), the worker (which decides) and `hitline site`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _JOINER = re.compile("[\u200c\u200d]")
 
 
 class BadHostname(ValueError):
-    """The text is no hostname; the message says why, without quoting it."""
+    """The text is not a hostname; the message says why, without quoting it."""
 
 
 @lru_cache(maxsize=65_536)
 def normalise(host: str) -> str:
-    """Return the form under which sites are found.
+    """Return the form that sites are looked up by.
 
     Lower case, IDN to punycode (UTS 46, as browsers do), one leading `www.` and one trailing dot removed.
     An IPv6 literal keeps its brackets.  Raises `BadHostname`.
@@ -40,7 +40,7 @@ def normalise(host: str) -> str:
 
 
 def _to_punycode(name: str) -> str:
-    """Convert as UTS 46 has it; labels that are ASCII stay as they are, since DNS has more of them than IDNA."""
+    """Convert according to UTS 46; ASCII labels stay as they are, since DNS allows more of them than IDNA."""
     if len(name) > _LONGEST:
         raise BadHostname("is not a valid hostname")
     try:

@@ -1,4 +1,4 @@
-"""Logging: one line an event on standard error, as text or JSON, never with a body, a token or an address in it."""
+"""Logging: one line per event on standard error, as text or JSON, without bodies, tokens or addresses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from traceback import walk_tb
 from typing import Any
 
-#: Libraries whose own lines may carry raw input (malformed requests, URLs with passwords): errors are told by us.
+#: Libraries that may log raw input (malformed requests, URLs with passwords); we log their errors ourselves.
 _QUIET = ("aiohttp", "aio_pika", "aiormq", "clickhouse_connect", "asyncio", "limits")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`."""
+    """One JSON object per line: `time` (UTC), `level`, `logger`, `message`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -31,14 +31,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """`time level logger: message`, with only the type of an exception: its text and traceback can quote input."""
+    """`time level logger: message`, with only an exception's type: its text and traceback may quote input."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
         self.converter = time.gmtime
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the standard library's name
-        """Return the exception's type and where it was raised, not what it says."""
+        """Return the exception's type and where it was raised, without its text."""
         kind, _, traceback = ei
         frames = list(walk_tb(traceback))
         place = f" at {frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else ""

@@ -14,22 +14,22 @@ from aio_pika.abc import HeadersType
 from shared.pageview import SCHEMA_VERSION
 from shared.seal import Opener, Sealer, Unopenable
 
-#: Bounds of one message, in pageviews and in bytes before compression (so that the sealed form stays below as well).
+#: Limits of one message, in pageviews and in bytes before compression (so the sealed form stays below, too).
 MAX_PAGEVIEWS = 500
 MAX_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What a message says of itself in clear; all of it is bound to the body by the seal."""
+    """A message's unencrypted headers; the seal binds all of them to the body."""
 
     batch_id: uuid.UUID
     pageviews: int
-    #: Newest version in the publishing gateway's registry: a worker with an older one refreshes first.
+    #: Newest version in the publishing gateway's registry; a worker with an older one refreshes first.
     registry_version: int
-    #: Position of the first pageview in the message that it was accepted with; not 0 only in dead letters.
+    #: Position of the first pageview in the message that it was accepted with; only in dead letters not 0.
     first_position: int = 0
-    #: Published again (after an unknown fate, from the dead letters): looked up like a redelivery.
+    #: Published again (after an unknown outcome, or from the dead letters): looked up like a redelivery.
     repeated: bool = False
     schema: int = SCHEMA_VERSION
 
@@ -52,7 +52,7 @@ def build(
 ) -> aio_pika.Message:
     """Return the persistent AMQP message that carries `body` (joined `pageview.pack`s).
 
-    `more` are further headers, in clear and not authenticated: what a dead letter says of its death.
+    `more` are additional headers, neither encrypted nor authenticated, such as those of dead letters.
     """
     return aio_pika.Message(
         sealer.seal(body, headers.associated_data()),
@@ -74,7 +74,7 @@ def build(
 
 
 def read_headers(message: SealedMessage) -> Headers:
-    """Read the headers of a delivered message; raises `Unopenable` where they are missing or malformed."""
+    """Read the headers of a delivered message; raises `Unopenable` if they are missing or malformed."""
     try:
         headers = Headers(
             batch_id=uuid.UUID(message.message_id),
@@ -87,7 +87,9 @@ def read_headers(message: SealedMessage) -> Headers:
     except (KeyError, ValueError, TypeError, AttributeError):
         raise Unopenable("message id or headers are missing or malformed") from None
     if headers.schema != SCHEMA_VERSION:
-        raise Unopenable(f"schema version {headers.schema} is not known here")
+        raise Unopenable(
+            f"unknown schema version: {headers.schema}, while this version of Hitline reads {SCHEMA_VERSION}"
+        )
     return headers
 
 

@@ -1,4 +1,4 @@
-"""What can become of an accepted pageview: a closed set, counted per site and client."""
+"""The possible outcomes of an accepted pageview: a closed set, counted by site and client."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The end of a pageview's way; every accepted pageview has exactly one."""
+    """What became of a pageview; every accepted one has exactly one outcome."""
 
     STORED = "stored"
     DEAD_LETTERED = "dead_lettered"
 
-    # The reasons to drop one.
+    # Reasons to drop a pageview.
     DNT = "dnt"
     EXCLUDED_CIDR = "excluded_cidr"
     EXCLUDED_COUNTRY = "excluded_country"

@@ -2,7 +2,7 @@
 
     request (gateway/validate.py) → QueuedPageview → Row (worker/row.py)
 
-Plain named tuples: one is made for every pageview, and they cost a fifth of a frozen dataclass.
+Named tuples, since one is created for every pageview and they cost a fifth of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-#: Version of `QueuedPageview`'s wire form; a worker refuses one that it does not know.
+#: Version of `QueuedPageview`'s wire format; a worker refuses versions that it does not know.
 SCHEMA_VERSION = 1
 
 #: The permission that an API client needs on a site to post its pageviews.
@@ -30,7 +30,7 @@ class QueuedPageview(NamedTuple):
     hostname: str  # normalised, see shared/hostnames.py
     url: str
     timestamp_ms: int
-    visitor_ip: str  # in canonical form; nothing behind the worker's geo step ever sees it
+    visitor_ip: str  # in canonical form; no step after the worker's geo look-up sees it
     user_agent: str
     dnt: bool
     session_id: bytes
@@ -49,20 +49,20 @@ FIELD_TYPES: tuple[type, ...] = (
 
 
 class Unparseable(ValueError):
-    """A message body or a pageview in it is not what schema version 1 says; the text tells what is wrong."""
+    """A message body or a pageview in it does not follow schema version 1; the message says what is wrong."""
 
 
 _packer = msgpack.Packer(autoreset=True)
 
 
 def pack(pageview: QueuedPageview) -> bytes:
-    """Return one pageview's wire form."""
+    """Return one pageview in wire format."""
     packed: bytes = _packer.pack(pageview)
     return packed
 
 
 def pack_item(item: Any) -> bytes:
-    """Return the wire form of whatever `unpack` gave for one pageview, be it well-formed or not."""
+    """Return one item of `unpack` in wire format, whether well-formed or not."""
     packed: bytes = _packer.pack(item)
     return packed
 
@@ -74,9 +74,9 @@ def join(packed: Sequence[bytes]) -> bytes:
 
 
 def unpack(body: bytes) -> tuple[Any, ...]:
-    """Split a message body into its pageviews' raw fields, each to be judged by `parse`.
+    """Split a message body into its pageviews' raw fields, for `parse` to check.
 
-    Raises `Unparseable` when the body is not one msgpack array.
+    Raises `Unparseable` if the body is not a single msgpack array.
     """
     try:
         items = msgpack.unpackb(body, use_list=False)
@@ -88,7 +88,7 @@ def unpack(body: bytes) -> tuple[Any, ...]:
 
 
 def parse(item: Any) -> QueuedPageview:
-    """Check one unpacked pageview's shape; raises `Unparseable` naming the field that is off."""
+    """Check the shape of one unpacked pageview; raises `Unparseable` naming the field that is wrong."""
     if type(item) is not tuple or len(item) != len(FIELD_TYPES):
         raise Unparseable("pageview does not have the fields of this schema version")
     if tuple(map(type, item)) != FIELD_TYPES:

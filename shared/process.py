@@ -1,4 +1,4 @@
-"""What every Hitline process does first."""
+"""Setting up a Hitline process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import resource
 
 
 def harden() -> None:
-    """Keep memory off the disk, files private, and allow as many connections as the system lets this process have.
+    """Keep memory off the disk and files private, and allow as many connections as the system permits.
 
-    A core dump would hold visitors' addresses and queue keys in clear text.
+    A core dump would hold visitors' addresses and queue keys unencrypted.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
@@ -19,9 +19,9 @@ def harden() -> None:
 
 
 def settle_garbage_collector() -> None:
-    """Call once everything is loaded: what is there by then stays, and is not worth looking at again and again.
+    """Call once everything is loaded: objects that exist by then stay, and need no more collecting.
 
-    Rows are tuples without cycles, so collections are pure cost: at Python's defaults a third of a worker's time.
+    Rows are tuples without cycles, so collections only cost time: with Python's defaults, a third of a worker's.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,8 @@
-"""Reading what other publishers put into a message's AMQP properties without falling over it.
+"""Surviving AMQP properties that other publishers put into messages and that pamqp can't decode.
 
-A queue takes messages from whoever may publish to it, and brokers pass on properties as they came.  Where pamqp can't
-decode one of them (a timestamp in nanoseconds, text that is not UTF-8), aiormq gives the whole connection up: one such
-message at the head of the queue would be delivered, and end the connection, for ever.
+Anyone with permission can publish to a queue, and brokers pass properties on unchanged.  If pamqp can't decode one of
+them (a timestamp in nanoseconds, text that is not UTF-8), aiormq gives up the whole connection: one such message at
+the head of the queue would end every connection that it is delivered to, for ever.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from pamqp.header import ContentHeader
 _unmarshal: Final = ContentHeader.unmarshal
 
 
-def tolerate() -> None:
-    """From now on, a message whose properties can't be decoded arrives with its body and no properties."""
-    ContentHeader.unmarshal = _unmarshal_or_leave_out  # type: ignore[method-assign]
+def tolerate_undecodable() -> None:
+    """Patch pamqp so that a message whose properties can't be decoded arrives with its body and no properties."""
+    ContentHeader.unmarshal = _unmarshal_or_leave_empty  # type: ignore[method-assign]
 
 
-def _unmarshal_or_leave_out(self: ContentHeader, data: bytes) -> None:
+def _unmarshal_or_leave_empty(self: ContentHeader, data: bytes) -> None:
     try:
         _unmarshal(self, data)
-    except (ValueError, OverflowError, OSError):  # the body's size has been read by then
+    except (ValueError, OverflowError, OSError):  # the body's size has been read at this point
         self.properties = commands.Basic.Properties()
 
 
 def portable(headers: FieldTable | None) -> dict[str, FieldValue]:
-    """Return those headers of a message that can be sent once more: not all that can be decoded can be encoded."""
+    """Return the headers of a message that can be sent again: not everything that can be decoded can be encoded."""
     return {name: value for name, value in (headers or {}).items() if _encodable(name, value)}
 
 
 def _encodable(name: str, value: FieldValue) -> bool:
     try:
         encode.field_table({name: value})
-    except Exception:  # noqa: BLE001 - whatever it is, pamqp would fail in the same way at the publish
+    except Exception:  # noqa: BLE001 - whatever it is, publishing would raise it as well
         return False
     return True

@@ -1,8 +1,8 @@
-"""The broker's topology: what `hitline migrate` declares and the gateway and the workers rely on.
+"""The broker's topology, which `hitline migrate` declares and gateways and workers rely on, and connecting to it.
 
-Declared arguments never change, since a queue can't be declared anew with others; what operators tune (lengths) are
-policies.  The delivery limit is a very large one rather than -1, which RabbitMQ 3.10 takes for "drop at the first
-requeue"; without any, a RabbitMQ 4 node would set a limit of 20 of its own and dead-letter during long outages.
+Declared arguments never change, since a queue can't be redeclared with others; what operators tune (lengths) is set by
+policies.  The delivery limit is a very large one rather than -1, which RabbitMQ 3.10 takes to mean "drop at the first
+requeue"; without any, RabbitMQ 4 would use its own limit of 20 and dead-letter messages during long outages.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ HEARTBEAT_SECONDS: Final = 10
 
 log = logging.getLogger(__name__)
 
-properties.tolerate()
+properties.tolerate_undecodable()
 
 
 async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
     """Connect to the first of `urls` that answers; `name` is shown in the broker's list of connections.
 
-    Raises the last address's `AMQPError` or `OSError` (`TimeoutError` is one) when none does, and `ValueError` for an
-    address whose options can't be used.
+    Raises the last address's `AMQPError` or `OSError` (`TimeoutError` is one) if none does, and `ValueError` for an
+    address with invalid options.
     """
     error: Exception = ConnectionError("no broker address is set")
     for url in urls:
@@ -59,20 +59,20 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
             if "heartbeat" not in address.query:
                 address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
             return await aio_pika.connect(address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name})
-        except Exception as failure:  # noqa: BLE001 - judged below
-            error = _failure(failure)
+        except Exception as failure:  # noqa: BLE001 - sorted out by `_as_connection_failure`
+            error = _as_connection_failure(failure)
             log.debug("broker %s: %s", URL(url).host, type(error).__name__)
     raise error
 
 
-def _failure(error: Exception) -> Exception:
-    """Return what failed as callers expect it; raises what is not the other side's fault.
+def _as_connection_failure(error: Exception) -> Exception:
+    """Return the error that callers expect; raises what is not the other side's fault.
 
-    The library stumbles in many ways over what is no broker: a proxy that hangs up at once, since nothing is behind it
-    yet, may end as `StopAsyncIteration`, and bytes that are no AMQP as whatever its parser meets in them.
+    The library fails in many ways when it talks to something that is not a broker: a proxy that hangs up at once,
+    because its backend is down, may end in `StopAsyncIteration`, and bytes that are not AMQP in any parser error.
     """
-    if isinstance(error, (AMQPError, OSError)):  # TimeoutError and ConnectionError are of the latter
+    if isinstance(error, (AMQPError, OSError)):  # OSError includes TimeoutError and ConnectionError
         return error
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         raise error
-    return ConnectionError(f"what answers does not speak AMQP ({type(error).__name__})")
+    return ConnectionError(f"the server at this address does not speak AMQP ({type(error).__name__})")

@@ -1,4 +1,4 @@
-"""Sealing of message bodies: a durable queue is a disk, and no visitor address may be on one in clear text.
+"""Sealing of message bodies: a durable queue is a disk, and no visitor address may be on one unencrypted.
 
 AES-256-GCM under a subkey that HKDF (RFC 5869) derives from a queue key and a random salt, and a random nonce for each
 message.  A counter would repeat where a process is resumed twice from one snapshot, or forked: both go on from the same
@@ -25,16 +25,16 @@ _VERSION: Final = b"\x01"
 _HEAD: Final = 1 + 8 + 16 + 12
 #: Messages under one subkey.  Two of 2**24 random 96-bit nonces are equal with a chance of 2**-49; 8.3 asks for 2**-32.
 _MESSAGES_PER_SUBKEY: Final = 2**24
-#: What a body may unpack to; the gateway's bound is far below, so a larger one was not made by it.
+#: Limit of a decompressed body; the gateway's own is far below, so no gateway made a larger one.
 MAX_OPENED_BYTES: Final = 64 * 1024 * 1024
 
 
 class Unopenable(ValueError):
-    """A sealed body can't be opened; the text says why and quotes nothing of it."""
+    """A sealed body can't be opened; the message says why, without quoting any of it."""
 
 
 def key_id(key: bytes) -> bytes:
-    """Return the 8 bytes that name `key` in a message without telling anything about it."""
+    """Return the 8 bytes that identify `key` in a message without revealing anything about it."""
     return hashlib.sha256(b"hitline queue key id" + key).digest()[:8]
 
 
@@ -81,18 +81,18 @@ class Opener:
     def open(self, sealed: bytes, headers: bytes) -> bytes:
         """Return the body that `Sealer.seal` was given; raises `Unopenable`."""
         if len(sealed) < _HEAD + 16 or sealed[:1] != _VERSION:
-            raise Unopenable("body is cut short or of an unknown seal version")
+            raise Unopenable("body is cut short or has an unknown seal version")
         name, salt, nonce = sealed[1:9], sealed[9:25], sealed[25:_HEAD]
         if name not in self._keys:
-            raise Unopenable(f"key {name.hex()} is not in HITLINE_QUEUE_KEYS")
+            raise Unopenable(f"unknown key: {name.hex()} is not the id of any key in HITLINE_QUEUE_KEYS")
         try:
             packed = self._cipher(name, salt).decrypt(nonce, sealed[_HEAD:], headers)
         except InvalidTag:
             raise Unopenable("body or headers were altered or cut short") from None
         try:
-            # A frame that tells its size is unpacked whatever `max_output_size` says.
+            # A frame that states its size is decompressed whatever `max_output_size` says.
             if zstandard.frame_content_size(packed) > MAX_OPENED_BYTES:
-                raise Unopenable("body unpacks to more than any gateway sends")
+                raise Unopenable("body decompresses to more than any gateway sends")
             return self._decompressor.decompress(packed, max_output_size=MAX_OPENED_BYTES, allow_extra_data=False)
         except zstandard.ZstdError:
             raise Unopenable("body does not decompress") from None

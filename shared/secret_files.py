@@ -1,7 +1,7 @@
 """Secrets by file: `HITLINE_NAME_FILE` names a file that holds what `HITLINE_NAME` would.
 
-That is how Docker, Kubernetes and systemd hand secrets over: only the process can read the file, where an environment
-variable shows in `docker inspect` and in the environment of every child.
+That is how Docker, Kubernetes and systemd pass secrets: only the process can read the file, while an environment
+variable shows up in `docker inspect` and in the environment of every child process.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-#: Settings that are a secret or hold one.
+#: Settings that are a secret or contain one.
 SECRETS: Final = frozenset(
     {
         *("AMQP_URL", "CLICKHOUSE_URL", "QUEUE_KEYS", "ID_SECRET", "RATE_LIMIT_STORAGE", "MAXMIND_LICENSE_KEY"),
@@ -22,13 +22,13 @@ _MAX_BYTES: Final = 64 * 1024
 
 
 class UnreadableSecretError(Exception):
-    """A secret's file can't be used; the text names the variable and the reason."""
+    """A secret's file can't be used; the message names the variable and the reason."""
 
 
 def resolve(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
     """Return `environ` with each `…_FILE` of a secret replaced by the secret itself, stripped of white space.
 
-    Raises `UnreadableSecretError` for a file that can't be read, is empty or too large, and where both are set.
+    Raises `UnreadableSecretError` for a file that can't be read, is empty or too large, and if both are set.
     """
     resolved = dict(environ)
     for short in sorted(SECRETS):

@@ -1,8 +1,8 @@
 """Settings come from environment variables named `HITLINE_…`, are read once at the start, and never change.
 
 Each process declares the part it uses as a frozen pydantic model whose field names are the variables' names in
-lower case without the prefix; `load` reads it.  A missing or malformed variable stops the start with its name (never
-with its value: several of them are secrets), an unknown one is a warning that names the nearest known one.
+lower case without the prefix; `load` reads it.  A missing or malformed variable prevents the start, with an error that
+names it (never its value: several are secrets); an unknown one is a warning that suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from shared.secret_files import UnreadableSecretError, resolve
 
 PREFIX = "HITLINE_"
 
-#: Every variable that any Hitline process reads, so that a misspelt one is noticed by all of them.
+#: Every variable that any Hitline process reads, so that each of them notices a misspelt one.
 KNOWN = frozenset(
     """
     AMQP_URL CLICKHOUSE_URL QUEUE_KEYS ID_SECRET HTTP_HOST HTTP_PORT ADMIN_HOST ADMIN_PORT TRUSTED_PROXIES RATE_LIMIT
     RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS RETENTION_DAYS
     LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS FEEDS_HOURS MAXMIND_ACCOUNT_ID MAXMIND_LICENSE_KEY
     URL TOKEN REPLAY_SECRET DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
-    """.split()  # noqa: SIM905 - a list of thirty names reads better in lines
+    """.split()  # noqa: SIM905 - thirty names are easier to read in lines
 )
 
 log = logging.getLogger(__name__)
 
 
 class SettingsError(Exception):
-    """A setting is missing or malformed; the text names every such variable and the rule it breaks."""
+    """A setting is missing or malformed; the message names every such variable and what is wrong with it."""
 
 
 def split_words(text: object) -> object:
-    """Turn `a, b c` into `("a", "b", "c")`; anything that is no string is left for pydantic to judge."""
+    """Turn `a, b c` into `("a", "b", "c")`; anything other than a string is left for pydantic to check."""
     return tuple(text.replace(",", " ").split()) if isinstance(text, str) else text
 
 
@@ -51,12 +51,12 @@ def _decode_keys(words: tuple[str, ...]) -> tuple[bytes, ...]:
         try:
             key = base64.b64decode(word, validate=True)
         except binascii.Error:
-            raise ValueError(f"key {number} is not base64") from None
+            raise ValueError(f"key {number} is not base64; make one with: openssl rand -base64 32") from None
         if len(key) != 32:
-            raise ValueError(f"key {number} has {len(key)} bytes, an AES-256 key has 32")
+            raise ValueError(f"key {number} has {len(key)} bytes instead of 32; make one with: openssl rand -base64 32")
         keys.append(key)
     if not keys:
-        raise ValueError("holds no key; make one with: openssl rand -base64 32")
+        raise ValueError("contains no key; make one with: openssl rand -base64 32")
     return tuple(keys)
 
 
@@ -70,11 +70,11 @@ def _amqp(words: tuple[str, ...]) -> tuple[str, ...]:
     for number, word in enumerate(words, 1):
         try:
             parts = urlsplit(word)
-            sound = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+            valid = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
         except ValueError:
-            sound = False
-        if not sound:
-            raise ValueError(f"address {number} must look like amqp://user:password@host:5672/")
+            valid = False
+        if not valid:
+            raise ValueError(f"address {number} is malformed; use a URL like amqp://user:password@host:5672/")
     return words
 
 
@@ -86,15 +86,15 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseModel):
-    """What every Hitline process needs; each process extends it by what is its own."""
+    """What every Hitline process needs; each process extends it with its own settings."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     #: AMQP addresses of the broker's nodes, tried in turn.
     amqp_url: Annotated[Words, AfterValidator(_amqp)] = ("amqp://guest:guest@127.0.0.1:5672/",)
-    #: HTTP address of ClickHouse, with user and password where it wants them.
+    #: HTTP address of ClickHouse, with user and password if it requires them.
     clickhouse_url: str = "http://127.0.0.1:8123"
-    #: Directory for what must outlive the process: the registry's last known good copy.
+    #: Directory for what must outlive the process, such as the registry's last known good copy.
     state_dir: Path = Path("/var/lib/hitline")
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
 
@@ -106,8 +106,8 @@ def load(model: type[SomeSettings], environ: Mapping[str, str] = os.environ) -> 
     """Read `model`'s fields from `environ`.
 
     A secret may come in a file instead: see `shared/secret_files.py`.
-    Raises `SettingsError` naming every variable that is missing or malformed.  Empty variables count as absent, as
-    `docker run -e NAME=` and many deployment tools produce them.
+    Raises `SettingsError` naming every variable that is missing or malformed.  Empty variables count as absent, since
+    `docker run -e NAME=` and many deployment tools set them.
     """
     try:
         environ = resolve(environ, PREFIX)

@@ -93,7 +93,9 @@ class Letter:
 
         The headers that its seal is bound to stay as they are, so that no key is needed here.
         """
-        headers = {name: value for name, value in self.message.headers.items() if name not in dead_letters.OF_ITS_DEATH}
+        headers = {
+            name: value for name, value in self.message.headers.items() if name not in dead_letters.REMOVED_ON_REPLAY
+        }
         return aio_pika.Message(
             self.message.body,
             message_id=self.message.message_id,

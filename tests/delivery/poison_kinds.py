@@ -56,10 +56,14 @@ def foreign() -> aio_pika.Message:
 
 KINDS = {
     "wrong key": Kind(
-        lambda: sealed([queued()], key=OTHER_KEY), f"key {key_id(OTHER_KEY).hex()} is not in HITLINE_QUEUE_KEYS", True
+        lambda: sealed([queued()], key=OTHER_KEY),
+        f"unknown key: {key_id(OTHER_KEY).hex()} is not the id of any key in HITLINE_QUEUE_KEYS",
+        True,
     ),
     "cut short": Kind(lambda: cut(sealed([queued()])), "body or headers were altered or cut short"),
-    "unknown schema": Kind(lambda: sealed([queued()], schema=9), "schema version 9 is not known here"),
+    "unknown schema": Kind(
+        lambda: sealed([queued()], schema=9), "unknown schema version: 9, while this version of Hitline reads 1"
+    ),
     "not ours": Kind(foreign, "message id or headers are missing or malformed"),
     "no msgpack": Kind(lambda: sealed([1], body=b"\xc1"), "body is not msgpack: FormatError"),
     "wrong count": Kind(lambda: sealed([queued(), queued()], count=1), "2 pageviews instead of 1"),

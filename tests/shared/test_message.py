@@ -53,6 +53,6 @@ def test_missing_headers_are_refused() -> None:
             read_headers(message)
 
 
-def test_another_schema_is_named() -> None:
-    with pytest.raises(Unopenable, match="schema version 2"):
+def test_another_schema_version_is_named() -> None:
+    with pytest.raises(Unopenable, match="schema version: 2"):
         read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=2))

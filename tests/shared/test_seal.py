@@ -100,5 +100,5 @@ def test_a_body_is_nowhere_in_its_sealed_form() -> None:
 
 def test_a_body_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.seal.MAX_OPENED_BYTES", 1024)
-    with pytest.raises(Unopenable, match="unpacks to more"):
+    with pytest.raises(Unopenable, match="decompresses to more"):
         Opener([NEW]).open(Sealer([NEW]).seal(bytes(2048), b""), b"")

@@ -84,7 +84,7 @@ def test_a_user_with_a_password_can_change_the_registry(tmp_path: Path) -> None:
         good("client", "add", "edge", "--grant", "example.com")
         bad = runner_with(parts.make_env(tmp_path, CLICKHOUSE_URL=url.format("wrong-secret")))
         refused = bad("site", "list", expect=1).stderr
-        assert "refuses user or password" in refused
+        assert "refuses the user or password" in refused
         assert "wrong-secret" not in refused
 
 

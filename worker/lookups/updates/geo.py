@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
-from shared.download import DownloadError, OutOfReachError
+from shared.download import DownloadError, UnreachableHostError
 from worker.lookups.geo_file import BadDatabase, open_database
 from worker.lookups.updates.geo_sources import Source
 
@@ -35,7 +35,7 @@ def update_databases(sources: Sequence[Source], directory: Path, tell: Tell, war
         for kind in [kind for kind in source.kinds if kind in missing]:
             try:
                 tell(_update(source, kind, directory))
-            except OutOfReachError as error:
+            except UnreachableHostError as error:
                 warn(f"{source.name}: {error}")
                 break  # its other files can't be reached either, and each attempt takes seconds
             except (DownloadError, BadDatabase) as error:
