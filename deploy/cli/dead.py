@@ -1,4 +1,4 @@
-"""`hitline dead`: what could not be processed, and what to do with it."""
+"""`hitline dead`: the pageviews and messages that could not be processed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
-from deploy.queue.dead_letters import DeadQueue, Letter, opened, wanted
+from deploy.queue.dead_letters import DeadLetter, DeadLetterQueue, open_dead_letters, selector
 from shared.pageview import QueuedPageview, Unparseable
 from shared.seal import Opener, Unopenable
 from shared.settings import QueueKeys, Settings, load
@@ -24,27 +24,27 @@ class _ShowSettings(Settings):
 
 
 def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what selects letters; without any of it a command that changes something refuses."""
+    """Add the options that select letters; commands that change something refuse to run without one."""
     for option in (
-        click.option("--all", "all_", is_flag=True, help="All of them."),
-        click.option("--reason", metavar="TEXT", help="Those whose reason contains TEXT."),
+        click.option("--all", "all_", is_flag=True, help="All dead letters."),
+        click.option("--reason", metavar="TEXT", help="Only letters whose reason contains TEXT."),
         click.argument("ids", nargs=-1),
     ):
         command = option(command)
     return command
 
 
-def _queue() -> AbstractAsyncContextManager[DeadQueue]:
-    return opened(load_settings().amqp_url, "hitline dead")
+def _queue() -> AbstractAsyncContextManager[DeadLetterQueue]:
+    return open_dead_letters(load_settings().amqp_url, "hitline dead")
 
 
 @click.group
 def dead() -> None:
-    """List, show, replay and purge dead letters: pageviews that could not be processed, sealed, with the reason."""
+    """List, show, replay and purge dead letters: sealed pageviews that could not be processed, with the reason."""
 
 
 @dead.command("list")
-@click.option("--reason", metavar="TEXT", help="Those whose reason contains TEXT.")
+@click.option("--reason", metavar="TEXT", help="Only letters whose reason contains TEXT.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_(reason: str | None, as_json: bool) -> None:
     """List dead letters, the oldest first; no key is needed."""
@@ -59,17 +59,17 @@ def list_(reason: str | None, as_json: bool) -> None:
 
 
 async def _summaries(ids: tuple[str, ...], reason: str | None) -> list[dict[str, Any]]:
-    means = wanted(ids, reason)
+    selected = selector(ids, reason)
     async with _queue() as source:
-        found = [letter.summary() async for letter in source.letters() if means(letter)]
+        found = [letter.summary() async for letter in source.letters() if selected(letter)]
     return sorted(found, key=lambda each: (each["died_at"], each["id"]))
 
 
 @dead.command
 @click.argument("id_", metavar="ID")
-@click.option("--reveal", is_flag=True, help="Show the visitor's address, and items that can't be read as they are.")
+@click.option("--reveal", is_flag=True, help="Do not mask the visitor's address.")
 def show(id_: str, reveal: bool) -> None:
-    """Show what is in a dead letter; needs HITLINE_QUEUE_KEYS, and masks the visitor's address."""
+    """Show the contents of a dead letter; needs HITLINE_QUEUE_KEYS, and masks the visitor's address."""
     _refuse_empty((id_,))
     settings = load(_ShowSettings)
     found = run(_show(id_, Opener(settings.queue_keys), reveal))
@@ -83,10 +83,10 @@ async def _show(id_: str, opener: Opener, reveal: bool) -> dict[str, Any]:
         async for letter in source.letters():
             if letter.letter_id.startswith(id_):
                 return {**letter.summary(), **_contents(letter, opener, reveal)}
-    raise CommandError(f"no dead letter has the id {id_}: see `hitline dead list`")
+    raise CommandError(f"there is no dead letter with the id {id_}: see `hitline dead list`")
 
 
-def _contents(letter: Letter, opener: Opener, reveal: bool) -> dict[str, Any]:
+def _contents(letter: DeadLetter, opener: Opener, reveal: bool) -> dict[str, Any]:
     try:
         return {"contents": [_shown(item, reveal) for item in letter.contents(opener)]}
     except (Unopenable, Unparseable) as error:
@@ -101,7 +101,7 @@ def _shown(item: QueuedPageview | str, reveal: bool) -> dict[str, Any]:
 
 
 def _mask(address: str) -> str:
-    """Return the network (/24, /48) instead of the address; nothing of what is none."""
+    """Return the network (/24, /48) instead of the address, and nothing of any other text."""
     try:
         return str(ip_network((address, 24 if ip_address(address).version == 4 else 48), strict=False))
     except ValueError:
@@ -110,11 +110,11 @@ def _mask(address: str) -> str:
 
 @dead.command
 @_selection
-@click.option("--wait", "wait_s", default=_WAIT_SECONDS, show_default=True, help="Seconds to wait for what becomes.")
-@click.option("--json", "as_json", is_flag=True, help="Print what became of each as JSON.")
+@click.option("--wait", "wait_s", default=_WAIT_SECONDS, show_default=True, help="Seconds to wait for their outcomes.")
+@click.option("--json", "as_json", is_flag=True, help="Print each letter's outcome as JSON.")
 def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, as_json: bool) -> None:
-    """Take dead letters through the pipeline again (exactly once) and report what became of each."""
-    _demand_selection(ids, reason, all_)
+    """Process dead letters again (exactly once) and report each one's outcome."""
+    _require_selection(ids, reason, all_)
     found, seen = run(_replay(ids, reason, wait_s))
     if as_json:
         print_json(found)
@@ -122,45 +122,46 @@ def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, 
         return
     for each in found:
         click.echo(f"{each['id']}  {each['end']}")
-    ends = Counter(each["end"] for each in found)
-    click.echo(", ".join(f"{count} {end}" for end, count in ends.most_common()) or "nothing to replay", err=True)
+    outcomes = Counter(each["end"] for each in found)
+    totals = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    click.echo(totals or "nothing to replay", err=True)
     _refuse_unknown(ids, seen)
 
 
 async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> tuple[list[dict[str, str]], set[str]]:
-    """Return what became of each, and the ids of all that were meant, twins included."""
-    from deploy.queue.replays import ends_of, server_version
+    """Return the outcome of each letter, and the ids of all that were selected, duplicates included."""
+    from deploy.queue.replays import outcomes_of, server_version
 
-    means = wanted(ids, reason)
+    selected = selector(ids, reason)
     settings = load_settings()
     async with connected(settings.clickhouse_url) as clickhouse:
         began = await server_version(clickhouse)
-        replayed: dict[str, Letter] = {}
-        twins = set()
+        replayed: dict[str, DeadLetter] = {}
+        published = set()
         seen = set()
-        async with opened(settings.amqp_url, "hitline dead") as source:
+        async with open_dead_letters(settings.amqp_url, "hitline dead") as source:
             async for letter in source.letters():
-                if not means(letter):
+                if not selected(letter):
                     continue
                 seen.add(letter.letter_id)
-                if letter.twin in twins:
-                    await source.end(letter)
+                if letter.duplicate_key in published:
+                    await source.remove(letter)
                     continue
                 await source.replay(letter)
-                twins.add(letter.twin)
+                published.add(letter.duplicate_key)
                 replayed[letter.letter_id] = letter
         keys = {name: (letter.key.batch_id, letter.key.part) for name, letter in replayed.items()}
-        progress = lambda count: click.echo(f"{count} of {len(keys)} settled", err=True)  # noqa: E731
-        ends = await ends_of(clickhouse, set(keys.values()), began, wait_s, progress)
-    return [{"id": name, "end": ends.get(key, "in the queue, not settled yet")} for name, key in keys.items()], seen
+        progress = lambda count: click.echo(f"{count} of {len(keys)} processed", err=True)  # noqa: E731
+        outcomes = await outcomes_of(clickhouse, set(keys.values()), began, wait_s, progress)
+    return [{"id": name, "end": outcomes.get(key, "still in the queue")} for name, key in keys.items()], seen
 
 
 @dead.command
 @_selection
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def purge(ids: tuple[str, ...], reason: str | None, all_: bool, yes: bool) -> None:
-    """Throw dead letters away for good."""
-    _demand_selection(ids, reason, all_)
+    """Delete dead letters for good."""
+    _require_selection(ids, reason, all_)
     found = run(_summaries(ids, reason))
     _refuse_unknown(ids, {each["id"] for each in found})
     if not found:
@@ -168,8 +169,8 @@ def purge(ids: tuple[str, ...], reason: str | None, all_: bool, yes: bool) -> No
         return
     if not yes:
         lost = sum(each["pageviews"] for each in found)
-        click.confirm(f"Throw away {len(found)} dead letters with {lost} pageviews for good?", abort=True)
-    # Exactly those that were asked about, whatever has died since.
+        click.confirm(f"Delete {len(found)} dead letters with {lost} pageviews for good?", abort=True)
+    # Exactly those that were confirmed, whatever has been added since.
     count = run(_purge({each["id"] for each in found}))
     click.echo(f"{count} dead letters purged")
 
@@ -179,25 +180,25 @@ async def _purge(ids: set[str]) -> int:
     async with _queue() as source:
         async for letter in source.letters():
             if letter.letter_id in ids:
-                await source.end(letter)
+                await source.remove(letter)
                 count += 1
     return count
 
 
 def _refuse_unknown(ids: tuple[str, ...], seen: set[str]) -> None:
-    """Raise where one of `ids` is the beginning of none of the letters `seen`."""
+    """Raise if one of `ids` is not a prefix of any id in `seen`."""
     unknown = [id_ for id_ in ids if not any(each.startswith(id_.lower()) for each in seen)]
     if unknown:
-        raise CommandError(f"no such dead letter has the id {', '.join(unknown)}: see `hitline dead list`")
+        raise CommandError(f"there is no such dead letter with the id {', '.join(unknown)}: see `hitline dead list`")
 
 
-def _demand_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:
+def _require_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:
     if not ids and not reason and not all_:
-        raise click.UsageError("say which: ids, --reason TEXT, or --all")
+        raise click.UsageError("no dead letters selected: give ids, --reason TEXT or --all")
     _refuse_empty(ids)
 
 
 def _refuse_empty(ids: tuple[str, ...]) -> None:
-    """An empty id, such as a shell's unset variable, would be the beginning of every letter's."""
+    """Refuse an empty id, such as an unset shell variable: it would be a prefix of every id."""
     if not all(each.strip() for each in ids):
         raise click.UsageError("an id is empty")

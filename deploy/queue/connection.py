@@ -1,4 +1,4 @@
-"""The broker as commands reach it: what keeps them from it is one line that says what to do."""
+"""Connecting commands to the broker; every failure is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared import queue
 
 
 class BrokerError(Exception):
-    """The broker can't be reached or refuses; the text says what to do and quotes no password."""
+    """The broker can't be reached or refuses the request; the message says what to do and quotes no password."""
 
 
 async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
@@ -20,22 +20,25 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
     try:
         hosts = ", ".join(f"{URL(url).host}:{URL(url).port or 5672}" for url in urls)
     except ValueError:
-        raise BrokerError("HITLINE_AMQP_URL must look like amqp://user:password@host:5672/") from None
+        raise BrokerError("HITLINE_AMQP_URL is malformed; use a URL like amqp://user:password@host:5672/") from None
     try:
         return await queue.connect(urls, name)
     except ProbableAuthenticationError:
-        raise BrokerError(f"the broker ({hosts}) refuses the user or the password: see HITLINE_AMQP_URL") from None
+        raise BrokerError(f"the broker ({hosts}) refuses the user or password: check HITLINE_AMQP_URL") from None
     except ValueError:
-        raise BrokerError("HITLINE_AMQP_URL can't be used: look at what follows the ? in it") from None
+        raise BrokerError("HITLINE_AMQP_URL has invalid options: check what follows the ? in it") from None
     except (AMQPError, OSError, TimeoutError) as error:
         raise BrokerError(
             f"the broker ({hosts}) can't be reached or refuses the user: {type(error).__name__};"
-            " is it running, and are user, virtual host and port of HITLINE_AMQP_URL right?"
+            " is it running, and are user, virtual host and port in HITLINE_AMQP_URL correct?"
         ) from None
 
 
 def explain(error: AMQPError) -> str:
-    """Return what an error on an open connection asks an operator to do."""
+    """Return what an operator should do about an error on an open connection."""
     if isinstance(error, ChannelNotFoundEntity):
         return "the broker has no such queue or exchange: run `hitline migrate`"
-    return f"the broker refused or broke off ({type(error).__name__}): is it running, may the user read and write?"
+    return (
+        f"the broker refused the request or closed the connection ({type(error).__name__}):"
+        " is it running, and may the user read and write?"
+    )

@@ -1,7 +1,7 @@
-"""The dead-letter queue as the `hitline dead` command works on it; nothing in it is lost, whenever the command ends.
+"""Reading, replaying and deleting dead letters; none is lost, whenever the command ends.
 
-Letters are got without acknowledgement and go back at the end; one is acknowledged only when it was purged on request,
-or when the broker has confirmed its copy in `hitline.pageviews`.
+Letters are fetched without acknowledgement and return to the queue at the end.  One is acknowledged only when it has
+been purged on request, or when the broker has confirmed its copy in `hitline.pageviews`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GET_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """One dead letter: a pageview, or a whole message that could not be opened."""
 
     message: AbstractIncomingMessage
@@ -37,43 +37,43 @@ class Letter:
 
     @property
     def letter_id(self) -> str:
-        """Its id; a letter that something else put here is named by its body."""
+        """Its id, which is derived from the body if something other than a worker published it."""
         return self._header(dead_letters.LETTER_ID) or str(uuid.uuid5(uuid.NAMESPACE_OID, self.message.body.hex()))
 
     @property
     def reason(self) -> str:
-        """Why it died."""
+        """Why it was dead-lettered."""
         return self._header(dead_letters.REASON)
 
     @property
     def died_at(self) -> str:
-        """When, RFC 3339 in UTC."""
+        """When it was dead-lettered, RFC 3339 in UTC."""
         return self._header(dead_letters.DIED_AT)
 
     @property
     def worker(self) -> str:
-        """The host of the worker that set it aside."""
+        """The host of the worker that dead-lettered it."""
         return self._header(dead_letters.WORKER)
 
     @property
     def pageviews(self) -> int:
-        """How many pageviews it says that it carries."""
+        """The number of pageviews that its headers claim."""
         count = self.message.headers.get("pageviews")
         return count if type(count) is int and 0 < count <= MAX_PAGEVIEWS else 1
 
     @property
     def key(self) -> MessageKey:
-        """Under which its replay is counted in `outcomes_raw`."""
+        """The key that its replay is counted under in `outcomes_raw`."""
         return key_of(self.message, None)
 
     @property
-    def twin(self) -> tuple[MessageKey, bytes]:
-        """What is the same in two letters of one pageview or message (a worker that was killed wrote one twice)."""
+    def duplicate_key(self) -> tuple[MessageKey, bytes]:
+        """Equal for two letters of the same pageview or message, which a worker killed in between publishes twice."""
         single = self.message.headers.get("repeated") is True
         return self.key, b"" if single else self.message.body
 
     def summary(self) -> dict[str, Any]:
-        """Return what can be told without a key."""
+        """Return what is known without opening it."""
         return {
             "id": self.letter_id,
             "reason": self.reason,
@@ -84,14 +84,14 @@ class Letter:
         }
 
     def contents(self, opener: Opener) -> list[QueuedPageview | str]:
-        """Return its pageviews, and for each that can't be read what is wrong; raises `Unopenable`, `Unparseable`."""
+        """Return its pageviews, or for an unreadable one what is wrong; raises `Unopenable`, `Unparseable`."""
         items = unpack(open_body(self.message, read_headers(self.message), opener))
         return [_read(item) for item in items]
 
-    def again(self) -> aio_pika.Message:
-        """Return the message that takes it through the pipeline again: as it was, and said to be a replay.
+    def to_replay(self) -> aio_pika.Message:
+        """Return the message to publish for it to be processed again, unchanged and marked as a replay.
 
-        The headers that its seal is bound to stay as they are, so that no key is needed here.
+        The headers that its seal is bound to stay as they are, so no key is needed.
         """
         headers = {
             name: value for name, value in self.message.headers.items() if name not in dead_letters.REMOVED_ON_REPLAY
@@ -114,47 +114,47 @@ def _read(item: Any) -> QueuedPageview | str:
         return str(error)
 
 
-class DeadQueue:
-    """The dead-letter queue on one channel: what is taken goes back when the channel closes, unless it was ended."""
+class DeadLetterQueue:
+    """The dead-letter queue on one channel; letters return to it when the channel closes, unless they were removed."""
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
 
-    async def letters(self) -> AsyncIterator[Letter]:
-        """Yield what is in the queue now, each letter once; what arrives meanwhile is for the next time."""
+    async def letters(self) -> AsyncIterator[DeadLetter]:
+        """Yield each letter that is in the queue now; those that arrive meanwhile are left out."""
         declared = await self._channel.declare_queue(queue.DEAD_QUEUE, passive=True)
         for _ in range(declared.declaration_result.message_count or 0):
             found = await declared.get(fail=False, no_ack=False, timeout=_GET_SECONDS)
             if found is None:
                 return
-            yield Letter(found)
+            yield DeadLetter(found)
 
-    async def replay(self, letter: Letter) -> None:
-        """Publish a letter to the pageviews again and end it once that is confirmed; raises aio-pika's errors."""
+    async def replay(self, letter: DeadLetter) -> None:
+        """Publish a letter to be processed again, and remove it once confirmed; raises aio-pika's errors."""
         exchange = await self._channel.get_exchange(queue.EXCHANGE, ensure=False)
-        await exchange.publish(letter.again(), queue.PAGEVIEWS, mandatory=True)
-        await self.end(letter)
+        await exchange.publish(letter.to_replay(), queue.PAGEVIEWS, mandatory=True)
+        await self.remove(letter)
 
     @staticmethod
-    async def end(letter: Letter) -> None:
-        """Take a letter out of the queue for good."""
+    async def remove(letter: DeadLetter) -> None:
+        """Delete a letter from the queue."""
         await letter.message.ack()
 
 
 @asynccontextmanager
-async def opened(urls: tuple[str, ...], name: str) -> AsyncIterator[DeadQueue]:
-    """Give the dead-letter queue; at the end the broker has put back whatever was not ended."""
+async def open_dead_letters(urls: tuple[str, ...], name: str) -> AsyncIterator[DeadLetterQueue]:
+    """Yield the dead-letter queue; on leaving, the broker puts back every letter that was not removed."""
     connection = await connect(urls, name)
     async with connection:
-        yield DeadQueue(await connection.channel(publisher_confirms=True, on_return_raises=True))
+        yield DeadLetterQueue(await connection.channel(publisher_confirms=True, on_return_raises=True))
 
 
-def wanted(ids: tuple[str, ...], reason: str | None) -> Callable[[Letter], bool]:
-    """Return whether a letter is meant: by its id (or the beginning of it), by a text in its reason; else all are."""
-    words = tuple(each.lower() for each in ids)
+def selector(ids: tuple[str, ...], reason: str | None) -> Callable[[DeadLetter], bool]:
+    """Return a function that selects letters by id (or its beginning) and text in the reason; without either, all."""
+    prefixes = tuple(each.lower() for each in ids)
     text = (reason or "").lower()
 
-    def means(letter: Letter) -> bool:
-        return (not words or letter.letter_id.startswith(words)) and text in letter.reason.lower()
+    def selects(letter: DeadLetter) -> bool:
+        return (not prefixes or letter.letter_id.startswith(prefixes)) and text in letter.reason.lower()
 
-    return means
+    return selects

@@ -1,4 +1,4 @@
-"""How many messages wait in each of Hitline's queues."""
+"""The number of messages waiting in each of Hitline's queues."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared import queue
 
 
 async def depths(urls: Sequence[str]) -> dict[str, int]:
-    """Return the number of ready messages by queue; those that a worker holds are not among them."""
+    """Return the number of ready messages by queue; messages that a worker holds are not included."""
     connection = await connect(urls, "hitline command")
     found = {}
     async with connection:

@@ -1,4 +1,4 @@
-"""What became of replayed dead letters: read from `outcomes_raw`, where their new end is counted."""
+"""The outcomes of replayed dead letters, read from `outcomes_raw`, where workers count them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _IDS: Final = 4_000
 
 
 async def server_version(clickhouse: ClickHouse) -> int:
-    """Return the version that a row would get now; rows written later have a greater one."""
+    """Return the version that a row written now would get; later rows have a greater one."""
     result = await clickhouse.query("SELECT toUnixTimestamp64Micro(now64(6))")
     version: int = result.result_rows[0][0]
     return version
 
 
-async def ends_of(
+async def outcomes_of(
     clickhouse: ClickHouse, keys: Collection[Key], since: int, wait_s: float, on_progress: Callable[[int], None]
 ) -> dict[Key, str]:
-    """Wait until these messages are counted anew, after version `since`, and return as what.
+    """Wait until these messages have been counted again, after version `since`, and describe their outcomes.
 
-    Those that are not within `wait_s` are left out: they are in the queue, and will be.
+    Those that take longer than `wait_s` are left out: they are still in the queue, and will be counted later.
     """
     found: dict[Key, str] = {}
     deadline = time.monotonic() + wait_s
     while len(found) < len(keys) and time.monotonic() < deadline:
         missing = {key for key in keys if key not in found}
         for ids in _chunks(sorted({batch_id for batch_id, _ in missing})):
-            for key, end in await _look(clickhouse, ids, since):
+            for key, outcome in await _look(clickhouse, ids, since):
                 if key in missing:
-                    found[key] = end
+                    found[key] = outcome
         on_progress(len(found))
         if len(found) < len(keys):
             await asyncio.sleep(_POLL_S)
@@ -56,16 +56,16 @@ async def _look(clickhouse: ClickHouse, ids: Sequence[UUID], since: int) -> list
 
 
 def _describe(outcomes: Sequence[str], counts: Sequence[int]) -> str:
-    """Say what a row counts: `stored`, `490 stored, 10 dnt`, or `dead_lettered` where nothing has changed."""
-    ends = Counter[str]()
+    """Describe what a row counts: `stored`, `490 stored, 10 dnt`, or `dead_lettered` if nothing has changed."""
+    totals = Counter[str]()
     for outcome, count in zip(outcomes, counts, strict=True):
         if count > 0:
-            ends[outcome] += count
-    if not ends:
-        return "dead_lettered" if outcomes else "settled before"
-    if len(ends) == 1 and ends.total() == 1:
-        return next(iter(ends))
-    return ", ".join(f"{count} {outcome}" for outcome, count in ends.most_common())
+            totals[outcome] += count
+    if not totals:
+        return "dead_lettered" if outcomes else "already counted"
+    if len(totals) == 1 and totals.total() == 1:
+        return next(iter(totals))
+    return ", ".join(f"{count} {outcome}" for outcome, count in totals.most_common())
 
 
 def _chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

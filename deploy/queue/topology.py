@@ -1,4 +1,4 @@
-"""The broker's side of `hitline migrate`: exchange, queues and bindings of shared/queue.py, each by itself."""
+"""Declaring the exchange, queues and bindings of shared/queue.py, for `hitline migrate`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _QUEUES: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     (QUEUE, dict(QUEUE_ARGUMENTS), PAGEVIEWS),
     (DEAD_QUEUE, dict(DEAD_ARGUMENTS), DEAD),
 )
-#: The part of RabbitMQ's refusal that names the argument and both values.
+#: The part of RabbitMQ's refusal with the argument and both values.
 _DIFFERENCE: Final = re.compile(r"inequivalent arg '([^']*)' .*?: (received .*)", re.DOTALL)
 
 
 async def declare(connection: AbstractConnection) -> list[str]:
-    """Declare all that is missing and return what exists with other arguments, a sentence each.
+    """Declare what is missing, and return a sentence on each exchange or queue that exists with other arguments.
 
-    Such a queue stays as it is and is bound: pageviews go through it, and only an operator can decide to empty and
-    delete it.  A refused declaration closes its channel, so each has one of its own.
+    Such a queue is left as it is and bound: pageviews go through it, and only an operator can decide to drain and
+    delete it.  A refused declaration closes its channel, so each one gets its own.
     """
     differences = []
     if found := await _declare_exchange(connection):
@@ -38,7 +38,7 @@ async def declare(connection: AbstractConnection) -> list[str]:
 
 
 async def missing(connection: AbstractConnection) -> list[str]:
-    """Return the names of exchange and queues that are not there, changing nothing."""
+    """Return the names of the exchange and queues that do not exist; changes nothing."""
     names = []
     for kind, name in (("exchange", EXCHANGE), ("queue", QUEUE), ("queue", DEAD_QUEUE)):
         try:
@@ -73,4 +73,7 @@ async def _declare_queue(connection: AbstractConnection, name: str, arguments: d
 def _explain(what: str, error: ChannelPreconditionFailed) -> str:
     found = _DIFFERENCE.search(str(error))
     detail = f"{found[1]}: {found[2].strip()}" if found else "its arguments differ"
-    return f"{what} is not what Hitline declares ({detail}); it stays in use: drain it, delete it, and migrate again"
+    return (
+        f"{what} differs from what Hitline declares ({detail}) and stays in use; to replace it, drain it, delete it,"
+        " and run `hitline migrate` again"
+    )

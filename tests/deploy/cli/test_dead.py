@@ -16,8 +16,8 @@ from tests.deploy.cli.conftest import runner_with
 
 def test_an_unknown_id_is_an_error(stack: parts.Stack) -> None:
     hitline = runner_with(stack.env)
-    assert "has the id nope" in hitline("dead", "purge", "nope", "--yes", expect=1).stderr
-    with pytest.raises(CommandError, match="has the id nope"):
+    assert "with the id nope" in hitline("dead", "purge", "nope", "--yes", expect=1).stderr
+    with pytest.raises(CommandError, match="with the id nope"):
         dead._refuse_unknown(("AB", "nope"), {"abc"})
 
 
@@ -30,8 +30,8 @@ def test_a_letter_that_cant_be_opened_is_an_error(stack: parts.Stack, monkeypatc
 
 
 @pytest.mark.parametrize("arguments", [("purge", "", "--yes"), ("replay", ""), ("show", " ")])
-def test_an_empty_id_is_not_the_beginning_of_all(stack: parts.Stack, arguments: tuple[str, ...]) -> None:
-    """As a shell's unset variable is: it used to throw every dead letter away."""
+def test_an_empty_id_does_not_select_every_letter(stack: parts.Stack, arguments: tuple[str, ...]) -> None:
+    """As a shell's unset variable is: it used to delete every dead letter."""
     parts.run_apart(lambda: put_letter(stack.broker.amqp_url))
     assert "an id is empty" in services.hitline(stack.env, "dead", *arguments, check=False).stderr
     assert parts.run_apart(lambda: parts.depth(stack.broker.amqp_url, queue.DEAD_QUEUE)) == 1

@@ -112,7 +112,7 @@ def test_the_topology_is_declared_and_a_queue_that_differs_is_told(
 
     parts.run_apart(spoil)
     told = both("migrate")
-    assert "queue hitline.pageviews is not what Hitline declares" in told.stderr
+    assert "queue hitline.pageviews differs from what Hitline declares" in told.stderr
     assert "x-overflow" in told.stderr
     parts.run_apart(repair)
     assert both("migrate").stderr == ""
