@@ -61,7 +61,7 @@ async def test_an_empty_registry_pauses_and_a_message_that_can_not_be_opened_doe
     await asyncio.to_thread(
         services.wait_for, lambda: faults.metric(worker, "hitline_paused", '{reason="registry"}') == 1
     )
-    assert await asyncio.to_thread(worker.stop) == 0  # it leaves what it can't judge to others
+    assert await asyncio.to_thread(worker.stop) == 0  # it leaves what it can't process to others
     await poison_kinds.publish(bare.broker.amqp_url, [poison_kinds.foreign()])
     bare.add_worker()
     await asyncio.to_thread(services.wait_for, lambda: bare.outcomes() == {"stored": 1, "dead_lettered": 1})

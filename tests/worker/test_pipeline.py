@@ -111,7 +111,7 @@ def test_a_site_s_rules_are_its_own(steps):
     )
 
 
-def test_steps_can_be_watched_without_another_outcome(steps):
+def test_steps_can_be_traced_without_another_outcome(steps):
     seen = []
     row = process(pageview(), traced(steps, lambda name, answer: seen.append((name, answer))))
     assert row == process(pageview(), steps)

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 import deploy.schema
 from tests.worker.test_pipeline import ANY, lookups, registry, steps  # noqa: F401
 from tests.worker.things import NOW_MS, SITE, pageview
-from worker.lookups.geo_records import NOWHERE
+from worker.lookups.agents import Agent
+from worker.lookups.geo_records import NOWHERE, Location
 from worker.pipeline import Row, process
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
+from worker.steps.put_page import Page
+from worker.steps.put_referrer import Referrer
 
 BATCH = uuid.uuid4()
 QR = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
@@ -31,6 +34,11 @@ def test_columns_are_those_of_the_table_in_its_order():
     declared = re.findall(r"^    (\w+) +(\w+(?:\([^)]*\))?)", table, re.MULTILINE)
     assert declared[-1][0] == "stored_at"
     assert list(zip(COLUMNS, COLUMN_TYPES, strict=True)) == declared[:-1]
+
+
+def test_no_two_parts_of_a_row_fill_the_same_column():
+    fields = [name for part in (Page, Referrer, Agent, Location) for name in part._fields]
+    assert len(fields) == len(set(fields))
 
 
 def test_no_rows_are_empty_columns():

@@ -149,7 +149,7 @@ class Inserter:
         return [row for row in rows if (row.batch_id, row.position) not in found]
 
     async def kill_running(self) -> None:
-        """PageviewOutcome the insert under way, if any: its batch is given up and its messages will come again."""
+        """Kill the insert under way, if any: its batch was abandoned and its messages will be redelivered."""
         query_id, self._running = self._running, None
         if query_id is None:
             return

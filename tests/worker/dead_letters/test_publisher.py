@@ -1,4 +1,4 @@
-"""What is said of dead letters, and how many pageviews each counts for."""
+"""What is logged about dead letters, and how many pageviews each counts for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def unopenable(pageviews: int) -> ProcessedMessage:
     return processed
 
 
-def test_a_reason_is_told_once_and_again_after_a_quiet_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reason_is_logged_once_and_again_after_a_quiet_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     reasons = ReasonLog(clock)
     for seconds in (0, 59, 59):
@@ -62,13 +62,13 @@ async def test_a_message_that_can_not_be_opened_counts_for_its_pageviews(
 
 
 @asynccontextmanager
-async def publisher(broker: RabbitMQNode, guard: DeadLetterLimiter) -> AsyncIterator[DeadLetterPublisher]:
+async def publisher(broker: RabbitMQNode, limiter: DeadLetterLimiter) -> AsyncIterator[DeadLetterPublisher]:
     connection = await queue.connect([broker.amqp_url], "hitline tests")
     async with connection:
-        yield DeadLetterPublisher(connection, Sealer((KEY,)), guard)
+        yield DeadLetterPublisher(connection, Sealer((KEY,)), limiter)
 
 
-def test_a_large_message_is_set_aside_by_itself() -> None:
+def test_a_large_message_is_dead_lettered_by_itself() -> None:
     sizes = [20, 30, 1, MAX_PAGEVIEWS, MAX_PAGEVIEWS, 1]
     groups = [
         [processed.poison_pageviews for processed in group]
