@@ -39,7 +39,7 @@ def check(body: bytes, changed: Mapping[str, str]) -> PageviewRequest:
     """Judge a body as the gateway does, with some fields `changed`; raises the gateway's `Rejected`."""
     if len(body) > MAX_BODY_BYTES:
         raise Rejected(Reason.TOO_LARGE)
-    value = parse_json(body)
+    value = parse_json(body).value
     if isinstance(value, dict):
         # With a field changed it is no longer what was posted: made up as without a file, of this moment.
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -48,6 +48,8 @@ class App:
         began = time.perf_counter()
         self.in_flight += 1
         path = request.rel_url.raw_path
+        if path.endswith("/") and path[:-1] in self._routes:
+            path = path[:-1]
         try:
             response = await self._answer(request, path)
         except Rejected as rejected:

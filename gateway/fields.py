@@ -18,10 +18,11 @@ EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 #: How far ahead of our clock a pageview may be: clocks and time zones are often wrong by up to a day.
 AHEAD_MS: Final = 24 * 3600 * 1000
 
-#: RFC 3339, section 5.6; letters in either case, any number of fraction digits.
+#: RFC 3339, section 5.6; letters in either case, any number of fraction digits.  Besides what log shippers write: a
+#: space for the T, a comma before the fraction (ISO 8601), an offset without colon (`strftime`'s `%z`).
 _RFC3339: Final = re.compile(
-    r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?"
-    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt ]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)([.,]\d+)?"
+    r"([Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)",
     re.ASCII,
 )
 #: Unicode's White_Space, as HitKeep trims; Python's `strip` also removes four control characters.
@@ -31,9 +32,15 @@ _WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u
 #: An IPv6 literal as the host (RFC 3986, section 3.2.2), followed by nothing but a port.
 _BRACKETED: Final = re.compile(r"(?:[^@]*@)*\[[0-9A-Fa-f:.]+\](?::\d*)?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-UUID_PATTERN: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_HEX: Final = "[0-9a-fA-F]"
+_HYPHENS: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
+#: RFC 9562's text form, its URN, Microsoft's form in braces, and 32 digits (nginx's `$request_id`).
+UUID_PATTERN: Final = f"(?:[uU][rR][nN]:[uU][uU][iI][dD]:)?{_HYPHENS}|\\{{{_HYPHENS}\\}}|{_HEX}{{32}}"
 _UUID: Final = re.compile(UUID_PATTERN)
+_NOT_HEX: Final = str.maketrans("", "", "{}-")
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
+#: What access logs write for a header that was not sent.
+ABSENT: Final = "-"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
@@ -118,30 +125,35 @@ def check_period(timestamp_ms: int, now_ms: int) -> None:
 
 
 def parse_address(text: str) -> str:
-    """Return an IPv4 or IPv6 address in canonical form (RFC 5952); a v4-mapped one (`::ffff:a.b.c.d`) as IPv4."""
+    """Return an IPv4 or IPv6 address in canonical form (RFC 5952); a v4-mapped one (`::ffff:a.b.c.d`) as IPv4.
+
+    The zone of an IPv6 address (RFC 4007, section 11) means something on its own host only, and is cut off.
+    """
     text = text.strip(_WHITE_SPACE)
     try:
         if ":" not in text:
             return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
-        packed = socket.inet_pton(socket.AF_INET6, text)
+        packed = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
     except (OSError, ValueError):
-        raise ValueError("must be an IPv4 or IPv6 address without port, prefix or zone") from None
+        raise ValueError("must be an IPv4 or IPv6 address without port or prefix") from None
     if packed.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
 def parse_uuid(text: str) -> bytes | None:
-    """Return a UUID of any version as 16 bytes, the nil UUID as None (RFC 9562, text form)."""
+    """Return a UUID of any version as 16 bytes (RFC 9562), the nil UUID and an empty string as None."""
+    if not text:
+        return None
     if _UUID.fullmatch(text) is None:
         raise ValueError("must be a UUID such as 018f3b5a-7c1e-7000-8000-0123456789ab")
-    value = bytes.fromhex(text.replace("-", ""))
+    value = bytes.fromhex(text.translate(_NOT_HEX)[-32:])
     return value if any(value) else None
 
 
 def parse_user_agent(text: str) -> str:
-    """Return the user agent, trimmed; it must not be empty."""
+    """Return the user agent, trimmed; it must not be empty, nor `-`, which is what access logs write for none."""
     text = text.strip(_WHITE_SPACE)
-    if not text:
-        raise ValueError("must not be empty")
+    if not text or text == ABSENT:
+        raise ValueError("must not be empty or -")
     return text

@@ -126,7 +126,7 @@ def _unlimited(_: int) -> None:
     """Single pageviews are not counted: they are bounded by the number of connections."""
 
 
-async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], None] = _unlimited) -> bytes:
+async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], None] = _unlimited) -> bytes | bytearray:
     """Return the request's body as sent, at most `limit` bytes; `reserve` is called with the size of each part.
 
     `100 Continue` is sent here only, after everything that can be rejected without a body.  Raises `Rejected`: too
@@ -170,17 +170,15 @@ def _within(limit: int, body: bytes) -> bytes:
     return body
 
 
-async def _read_all(content: StreamReader, limit: int, reserve: Callable[[int], None]) -> bytes:
-    parts = []
-    size = 0
+async def _read_all(content: StreamReader, limit: int, reserve: Callable[[int], None]) -> bytearray:
+    body = bytearray()  # grows in place, where joining parts would need twice the memory
     while not content.at_eof():
         part = await content.readany()
-        parts.append(part)
-        size += len(part)
-        if size > limit:
+        if len(body) + len(part) > limit:
             raise too_large(limit)
         reserve(len(part))
-    return b"".join(parts)
+        body += part
+    return body
 
 
 async def _answer_expectation(request: BaseRequest, expectation: str) -> None:

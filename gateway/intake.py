@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from aiohttp.web_request import BaseRequest
 
 from gateway.authenticate import ClientAddress, authenticate
 from gateway.authorize import authorize
+from gateway.fields import ABSENT
 from gateway.ids import Ids
+from gateway.json_text import Parsed
 from gateway.rate_limit import RateLimiter
 from gateway.replies import Reason, Rejected
-from gateway.validate import MAX_BODY_BYTES, PageviewRequest, validate
+from gateway.validate import PageviewRequest, validate
 from shared import pageview
 from shared.registry import Client, Replica
 
@@ -21,8 +24,6 @@ from shared.registry import Client, Replica
 KEY_PATTERN: Final = "[!-~](?:[ -~]{0,253}[!-~])?"
 _KEY: Final = re.compile(KEY_PATTERN)
 _NIL: Final = bytes(16)
-#: A packed pageview is larger than its JSON by at most a second hostname and generated ids.
-_MAX_PACKED_BYTES: Final = MAX_BODY_BYTES + 1024
 
 
 class IdempotencyKey:
@@ -34,8 +35,9 @@ class IdempotencyKey:
 
     def occurrence(self, content: bytes) -> int:
         """Count one more item with this content; returns its number among equal ones, from 1."""
-        self._seen[content] += 1
-        return self._seen[content]
+        digest = hashlib.blake2b(content, digest_size=16).digest()  # the contents of a batch are as large as the batch
+        self._seen[digest] += 1
+        return self._seen[digest]
 
 
 class Intake:
@@ -66,9 +68,9 @@ class Intake:
             raise Rejected(Reason.INVALID, "Idempotency-Key: must be 1 to 255 printable ASCII characters")
         return IdempotencyKey(key.encode())
 
-    def pack(self, value: Any, client: Client, received_ms: int, idempotency_key: IdempotencyKey | None) -> bytes:
+    def pack(self, parsed: Parsed, client: Client, received_ms: int, idempotency_key: IdempotencyKey | None) -> bytes:
         """Validate, authorize and pack one pageview; raises `Rejected` (400, 404, 403)."""
-        checked = validate(value, received_ms)
+        checked = validate(parsed.value, received_ms, repaired=parsed.repaired)
         authorize(checked.url.hostname, client, self._registry)
         if idempotency_key is None:
             session_id, page_id = self._ids.of(checked, client.client_id)
@@ -78,10 +80,7 @@ class Intake:
             content = pageview.pack(to_queued(checked, client.client_id, 0, *ids))
             occurrence = idempotency_key.occurrence(content)
             session_id, page_id = self._ids.derived(checked, client.client_id, idempotency_key.key, content, occurrence)
-        packed = pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
-        if len(packed) > _MAX_PACKED_BYTES:  # an item of a batch that was nested too deeply to measure
-            raise Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes")
-        return packed
+        return pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
 
 
 def to_queued(
@@ -99,10 +98,14 @@ def to_queued(
         bool(checked.dnt),
         session_id,
         page_id,
-        checked.referrer or "",
-        checked.language or "",
+        _text(checked.referrer),
+        _text(checked.language),
         checked.screen_width or 0,
         checked.screen_height or 0,
         checked.viewport_width or 0,
         checked.viewport_height or 0,
     )
+
+
+def _text(value: str | None) -> str:
+    return "" if value is None or value.strip() == ABSENT else value

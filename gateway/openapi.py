@@ -16,6 +16,7 @@ from aiohttp.web_request import BaseRequest
 from gateway.intake import KEY_PATTERN
 from gateway.items import MAX_BATCH_BYTES, MAX_ITEMS
 from gateway.replies import ITEM_REASONS, Reason
+from gateway.results import MAX_RESPONSE_BYTES
 from gateway.validate import MAX_BODY_BYTES, PageviewRequest
 
 Schema = dict[str, Any]
@@ -62,6 +63,7 @@ _ERROR: Final[Schema] = {
     "required": ["message"],
     "properties": {"message": {"type": "string", "description": "Names the field and the rule, never quotes a value."}},
 }
+_STATUS: Final[Schema] = {"type": "integer", "enum": sorted({reason.status for reason in ITEM_REASONS})}
 _COUNTS: Final[Schema] = {
     "accepted": {"type": "integer", "minimum": 0},
     "rejected": {"type": "integer", "minimum": 0},
@@ -72,17 +74,32 @@ _COUNTS: Final[Schema] = {
             "required": ["index", "status", "message"],
             "properties": {
                 "index": {"type": "integer", "minimum": 0, "description": "Of the item in the request."},
-                "status": {"type": "integer", "enum": sorted({reason.status for reason in ITEM_REASONS})},
+                "status": _STATUS,
                 "message": {"type": "string"},
             },
         },
     },
+    "omitted": {
+        "type": "array",
+        "description": f"The errors that are not listed, so that the response stays below {MAX_RESPONSE_BYTES} bytes; "
+        "list all of them with ?errors=all.",
+        "items": {
+            "type": "object",
+            "required": ["status", "message", "count"],
+            "properties": {
+                "status": _STATUS,
+                "message": {"type": "string"},
+                "count": {"type": "integer", "minimum": 1},
+            },
+        },
+    },
 }
-_RESULTS: Final[Schema] = {"type": "object", "required": list(_COUNTS), "properties": _COUNTS}
+_RESULTS: Final[Schema] = {"type": "object", "required": ["accepted", "rejected", "errors"], "properties": _COUNTS}
 _BATCH_ERROR: Final[Schema] = {
     "type": "object",
     "required": ["message"],
-    "description": "With the items' own errors where no item was accepted; without where the batch was not read.",
+    "description": "With what became of each item, unless the batch was rejected as a whole. Beside a 503 items may be "
+    "accepted: repeat the whole batch with the same ids, or the items whose status is 503.",
     "properties": {**_ERROR["properties"], **_COUNTS},
     "dependentRequired": {"errors": ["accepted", "rejected"]},
 }
@@ -130,17 +147,31 @@ _KEY: Final = {
     "description": "1 to 255 printable ASCII characters. Missing ids are derived from it, API client and content.",
     "schema": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
 }
+_ERRORS: Final = {
+    "name": "errors",
+    "in": "query",
+    "required": False,
+    "description": f"all: list every item's error, even if the response then exceeds {MAX_RESPONSE_BYTES} bytes.",
+    "schema": {"type": "string", "examples": ["all"]},
+}
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]
 
 
 def _operation(
-    operation_id: str, summary: str, body: Schema, accepted: Schema, failure: str, *, required: bool = True
+    operation_id: str,
+    summary: str,
+    body: Schema,
+    accepted: Schema,
+    failure: str,
+    *,
+    required: bool = True,
+    parameters: tuple[Schema, ...] = (),
 ) -> Schema:
     return {
         "operationId": operation_id,
         "summary": summary,
         "security": _SECURITY,
-        "parameters": [_KEY],
+        "parameters": [_KEY, *parameters],
         "requestBody": {"required": required, "content": body},
         "responses": {"202": accepted, **_failures({"$ref": f"#/components/schemas/{failure}"})},
     }
@@ -153,7 +184,10 @@ _MANY: Final[Schema] = {
     "items": {"anyOf": [_ONE, {"description": "Anything that is not a pageview gets an error of its own."}]},
     "anyOf": [{"maxItems": 0}, {"contains": _ONE}],
 }
-_LINES: Final[Schema] = {"type": "string", "description": "One Pageview as JSON per line; empty lines are skipped."}
+_LINES: Final[Schema] = {
+    "type": "string",
+    "description": "One Pageview as JSON per line, or several one behind another; empty lines are skipped.",
+}
 
 
 def _post_one() -> Schema:
@@ -169,9 +203,9 @@ def _post_one() -> Schema:
 def _post_many() -> Schema:
     return _operation(
         "postPageviews",
-        f"Post up to {MAX_ITEMS} pageviews as a JSON array or as one JSON object per line (NDJSON), at most "
-        f"{MAX_BATCH_BYTES} bytes before and after decompression, {MAX_BODY_BYTES} an item. {_HEADERS} Good items are "
-        "accepted even when others are not.",
+        f"Post up to {MAX_ITEMS} pageviews as a JSON array, one JSON object per line (NDJSON) or JSON objects one "
+        f"behind another, at most {MAX_BATCH_BYTES} bytes before and after decompression, {MAX_BODY_BYTES} an item. "
+        f"{_HEADERS} Good items are accepted even when others are not.",
         {"application/json": {"schema": _MANY}, "application/x-ndjson": {"schema": _LINES}},
         {
             "description": "What was accepted is durable in the queue; every other item has an error.",
@@ -180,6 +214,7 @@ def _post_many() -> Schema:
         },
         "BatchError",
         required=False,
+        parameters=(_ERRORS,),
     )
 
 

@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
@@ -50,19 +50,6 @@ class Publisher:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._scheduled = False
         broker.on_change = self._broker_changed
-
-    @staticmethod
-    def chunks(packed: Iterable[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
-        """Split a batch's (index, packed pageview) pairs into chunks that fit into one message each."""
-        chunks: list[list[tuple[int, bytes]]] = []
-        size = 0
-        for item in packed:
-            size += len(item[1])
-            if not chunks or len(chunks[-1]) == message.MAX_PAGEVIEWS or size > message.MAX_BYTES:
-                chunks.append([])
-                size = len(item[1])
-            chunks[-1].append(item)
-        return chunks
 
     def submit(self, packed: Sequence[bytes]) -> asyncio.Future[None]:
         """Queue packed pageviews, no more than fit into one message, for the next publish.

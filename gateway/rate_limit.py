@@ -1,8 +1,8 @@
 """Rate limits by API client, and by address for requests without a valid token, with the `limits` library.
 
 The strategy is `limits`' sliding window counter: constant memory per client, and a batch is charged whole or not at
-all.  A limit's burst is at least `MIN_BURST`, so that a full batch can always pass: a rate of 600/second is counted as
-1,200 in 2 seconds.
+all.  A limit's window is extended until its burst is large enough: a rate of 600/second is counted as 50,400 in 84
+seconds, so that the largest batch fits.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter as LocalLimiter
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from gateway.items import MAX_ITEMS
 from gateway.replies import Reason, Rejected
 from shared import metrics
 from shared.registry import Client
 
 log = logging.getLogger(__name__)
 
+#: Pageviews that every client may send at once, and those of one whose rate is at least `_FAST_PER_SECOND`: any batch.
 MIN_BURST: Final = 1_000
+_FAST_BURST: Final = MAX_ITEMS
+_FAST_PER_SECOND: Final = 500
 #: Requests without a valid token that one address may send.
 _FAILURES: Final = limits.parse("100/minute")
 #: How long shared storage may take to reply (including pauses of our own event loop, which are long while thousands of
@@ -48,9 +52,10 @@ Answer = TypeVar("Answer")
 
 @lru_cache(maxsize=4096)
 def with_burst(rate: str) -> limits.RateLimitItem:
-    """Return the rate with its window extended until the burst is at least `MIN_BURST`."""
+    """Return the rate with its window extended until the burst is large enough."""
     item = limits.parse(rate)
-    times = math.ceil(MIN_BURST / item.amount)
+    fast = item.amount >= _FAST_PER_SECOND * item.get_expiry()
+    times = math.ceil((_FAST_BURST if fast else MIN_BURST) / item.amount)
     return type(item)(item.amount * times, item.multiples * times)
 
 
@@ -209,8 +214,17 @@ class RateLimiter:
         self._failures = LocalCounter()
 
     async def charge(self, client: Client, cost: int = 1) -> Budget:
-        """Charge `cost` pageviews to the client and return what is left; raises `Rejected` (429)."""
+        """Charge `cost` pageviews to the client and return what is left.
+
+        Raises `Rejected`: 429, or 413 for more than the client may ever send at once.
+        """
         item = with_burst(client.rate or self._default_rate)
+        if cost > item.amount:
+            raise Rejected(
+                Reason.TOO_LARGE,
+                f"body: {cost} pageviews are more than the {item.amount} that this API client may send at once; "
+                "send smaller batches",
+            )
         key = client.client_id.hex()
         taken = await self._counter.hit(item, key, cost)
         window = await self._counter.window(item, key)
@@ -227,7 +241,7 @@ class RateLimiter:
     async def peek(self, client: Client) -> Budget:
         """Return the client's budget without charging it; raises `Rejected` (429) when it is empty.
 
-        The cost is not known yet: Retry-After is the time after which any batch fits.
+        The cost is not known yet: Retry-After is the time after which a batch of usual size fits.
         """
         item = with_burst(client.rate or self._default_rate)
         window = await self._counter.window(item, client.client_id.hex())

@@ -24,6 +24,8 @@ REQUEST_SECONDS = Histogram("hitline_request_seconds", "Time to answer a request
 REJECTED = Counter("hitline_rejected_total", "Requests or batch items not accepted", ["reason"])
 #: Pageviews answered 202: the left side of the ledger.
 ACCEPTED = Counter("hitline_accepted_pageviews_total", "Pageviews confirmed by the broker")
+#: Values that were changed so as not to cost their pageview, by column: not_utf8 (U+FFFD), rounded, out_of_range (0).
+ALTERED = Counter("hitline_altered_values_total", "Values stored differently from how they came", ["column", "change"])
 #: Requests being worked on right now.
 REQUESTS_IN_FLIGHT = Gauge("hitline_requests_in_flight", "Requests not yet answered")
 #: Pageviews per message: how well group commit works.

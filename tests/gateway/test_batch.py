@@ -53,7 +53,7 @@ def test_good_items_are_stored_whatever_the_others_are(system: System, form: Cal
 
 @pytest.mark.parametrize(
     "odd",
-    [b'"\\ud800"', b"1" * 5000, b"NaN", b'"\xff"', b'{"a":"\xff"}', b"[" * 2000 + b"]" * 2000, b"01", b'"\x00"'],
+    [b"1" * 5000, b"NaN", b'{"a":"\xff"}', b"[" * 2000 + b"]" * 2000, b"01", b'"\x00"', b"1e999", b"[1,,{}]"],
 )
 def test_an_odd_element_of_an_array_rejects_no_neighbour(system: System, odd: bytes) -> None:
     good = json.dumps(pageview(dnt=True)).encode()
@@ -71,12 +71,8 @@ def test_an_odd_element_of_an_array_rejects_no_neighbour(system: System, odd: by
 
     answer = post(system, body)
 
-    if answer.status == 202:
-        assert answer.json["accepted"] == 2
-        assert [(each["index"], each["status"]) for each in answer.json["errors"]] == [(1, 400)]
-    else:  # not even its end can be found: the array's own structure is broken
-        assert answer.status == 400
-        assert odd in (b"01", b'"\x00"', b"[" * 2000 + b"]" * 2000)
+    assert (answer.status, answer.json.get("accepted")) == (202, 2), answer.body[:500]
+    assert [(each["index"], each["status"]) for each in answer.json["errors"]] == [(1, 400)]
 
 
 def array(items: list[Any]) -> bytes:
@@ -100,7 +96,7 @@ def test_an_item_over_64_kib_is_an_error_of_its_own(
     assert answer.json["errors"] == [{"index": 1, "status": 413, "message": "item: is over the limit of 65536 bytes"}]
 
 
-def test_an_item_too_deep_to_measure_is_measured_by_its_fields(system: System) -> None:
+def test_a_deeply_nested_item_is_measured_too(system: System) -> None:
     deep: Any = 1
     for _ in range(900):
         deep = [deep]
@@ -115,7 +111,7 @@ def test_an_array_of_millions_with_an_odd_element_holds_nobody_up(system: System
 
     answer = post(system, b"[NaN" + b",1" * 2_000_000 + b"]")
 
-    assert (answer.status, answer.message) == (413, "body: is over the limit of 1000 pageviews")
+    assert (answer.status, answer.message) == (413, "body: is over the limit of 50000 pageviews")
     assert time.monotonic() - began < 1.5
 
 
@@ -125,7 +121,7 @@ def test_what_is_refused_before_the_items_carries_the_rate_limit_too(system: Sys
 
 
 def test_a_batch_that_waits_as_told_succeeds(system: System) -> None:
-    token = services.add_client(system.env, "waits", "example.com", rate="1000/second")
+    token = services.add_client(system.env, "waits", "example.com", rate="400/second")  # 1,200 in 3 seconds
     services.wait_for(lambda: system.post(dnt=True, token=token).status == 202)
     body = ndjson([pageview(dnt=True)] * 1000)
 
@@ -142,7 +138,7 @@ def test_a_broken_line_is_an_error_of_its_own(system: System) -> None:
 
     answer = post(system, good + b"{broken\n\n\r\n" + good)
 
-    assert (answer.status, answer.json["accepted"]) == (202, 2)
+    assert (answer.status, answer.json.get("accepted")) == (202, 2), answer.body[:500]
     assert answer.json["errors"] == [{"index": 1, "status": 400, "message": "item: is not valid JSON"}]
 
 
@@ -177,16 +173,18 @@ def test_a_broken_array_or_mere_white_space_is_400_as_a_whole(system: System, bo
     assert (answer.status, answer.message.partition(":")[0]) == (400, "body")
 
 
-def test_1000_items_are_taken_and_1001_are_413(system: System) -> None:
+def test_a_batch_of_10_mb_and_one_of_50000_items_are_accepted_and_one_more_is_413(system: System) -> None:
     marker = uuid.uuid4().hex
     items = marked(marker, 1001)
+    small = pageview(dnt=True, user_agent="x")
 
-    refused = post(system, ndjson(items))
-    taken = post(system, json.dumps(items[:1000]).encode())
+    assert post(system, array(items)).json["accepted"] == 1001
+    assert post(system, array([pageview(dnt=True, user_agent="x" * 2000)] * 4500)).json["accepted"] == 4500
+    assert post(system, ndjson([small] * 50_000)).json["accepted"] == 50_000
+    refused = post(system, ndjson([small] * 50_001))
 
-    assert (refused.status, "1000" in refused.message) == (413, True)
-    assert (taken.status, taken.json["accepted"]) == (202, 1000)
-    services.wait_for(lambda: stored(system, marker) == 1000)
+    assert (refused.status, refused.message) == (413, "body: is over the limit of 50000 pageviews")
+    services.wait_for(lambda: stored(system, marker) == 1001)
 
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -243,13 +241,13 @@ def test_a_batch_may_have_a_member_for_each_item_and_a_great_many_hold_nobody_up
     assert post(system, b"".join(items), Content_Encoding=encoding).json["accepted"] == 1000
     assert post(system, empty * 2000, Content_Encoding=encoding).status == 202
     began = time.monotonic()
-    refused = post(system, empty * (4 * 2**20 // len(empty)), Content_Encoding=encoding)
-    assert (refused.status, refused.message) == (413, "body: has over 2000 compressed members")
-    assert time.monotonic() - began < 3  # it was 22 seconds, for everybody
+    refused = post(system, empty * 20_001, Content_Encoding=encoding)
+    assert (refused.status, refused.message) == (413, "body: has over 20000 compressed members")
+    assert time.monotonic() - began < 5  # it was 22 seconds, for everybody
 
 
-def test_a_batch_over_4_mib_is_413_before_it_is_read(system: System) -> None:
-    head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\nHost: x\r\nContent-Length: {4 * 2**20 + 1}\r\n\r\n"
+def test_a_batch_over_16_mib_is_413_before_it_is_read(system: System) -> None:
+    head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\nHost: x\r\nContent-Length: {16 * 2**20 + 1}\r\n\r\n"
 
     assert http.raw(system.port, head.encode()).status == 413
 
@@ -274,6 +272,16 @@ def test_a_batch_is_charged_whole_or_not_at_all(system: System) -> None:
     assert second.status == 429
     assert int(second.headers["ratelimit-remaining"]) >= 390
     assert system.post(dnt=True, token=token).status == 202
+
+
+def test_a_batch_above_the_burst_is_413_and_names_it(system: System) -> None:
+    token = services.add_client(system.env, "slow batches", "example.com", rate="10/second")
+    services.wait_for(lambda: system.post(dnt=True, token=token).status == 202)
+
+    answer = http.request(system.port, path=http.BATCH_ENDPOINT, body=[pageview(dnt=True)] * 1001, token=token)
+
+    assert (answer.status, "more than the 1000 that" in answer.message) == (413, True)
+    assert "ratelimit-remaining" in answer.headers
 
 
 def test_a_repeated_key_stores_nothing_twice_also_without_the_rejected_items(system: System) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import gzip
 import json
 import re
 import resource
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import http, services
+from tests import http, load, services
 from tests.services import System
 
 
@@ -125,7 +127,7 @@ def test_a_connection_that_never_sends_a_whole_head_is_closed(system: System) ->
 
 
 def test_batches_that_never_end_are_bounded_and_keep_no_finished_one_out(system: System, tmp_path: Path) -> None:
-    most = 4 * 1024 * 1024
+    most = 4 * 1024 * 1024  # of 16 that are allowed, so that more of them fit
     headers = f"Host: x\r\nX-API-Key: {system.token}\r\nContent-Length: {most}"
     head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\n{headers}\r\n\r\n"
     with services.service("gateway", {**system.env, "HITLINE_HTTP_PORT": "0"}, tmp_path / "gateway.log") as gateway:
@@ -149,6 +151,54 @@ def test_batches_that_never_end_are_bounded_and_keep_no_finished_one_out(system:
         services.wait_for(
             lambda: http.request(gateway.port, path=http.BATCH_ENDPOINT, body=body, token=system.token).status == 202
         )
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_64_batches_of_16_mib_at_once_leave_memory_and_time_for_others(
+    system: System, tmp_path: Path, encoding: str
+) -> None:
+    await prove_batches(system, tmp_path, encoding, user_agent="x" * 4000)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_64_batches_of_16_mib_of_usual_pageviews_leave_memory_and_time_for_others(
+    system: System, tmp_path: Path, encoding: str
+) -> None:
+    await prove_batches(system, tmp_path, encoding)
+
+
+async def prove_batches(system: System, directory: Path, encoding: str, **fields: str) -> None:
+    item = json.dumps(services.pageview(dnt=True, **fields)).encode() + b"\n"
+    body = item * min(50_000, 16 * 2**20 // len(item))
+    body += b" " * (16 * 2**20 - len(body))
+    sent = gzip.compress(body, 1) if encoding == "gzip" else body
+    with services.service("gateway", {**system.env, "HITLINE_HTTP_PORT": "0"}, directory / "gateway.log") as gateway:
+        services.wait_for(lambda: http.ready(gateway.admin_port))
+        async with load.session(gateway.port, system.token, 70) as client:
+
+            async def post_batch() -> int:
+                headers = {"Content-Encoding": encoding}
+                async with client.post(http.BATCH_ENDPOINT, data=sent, headers=headers) as answer:
+                    await answer.read()
+                    return answer.status
+
+            batches = [asyncio.create_task(post_batch()) for _ in range(64)]
+            peak, latencies, ledger = 0.0, [], load.Ledger()
+            while not all(batch.done() for batch in batches):
+                began = time.monotonic()
+                assert await load.post(client, http.ENDPOINT, services.pageview(dnt=True), ledger) == 202
+                latencies.append(time.monotonic() - began)
+                peak = max(peak, gateway.resident_mib())
+                await asyncio.sleep(0.01)
+            answers = collections.Counter(batch.result() for batch in batches)
+        latencies.sort()
+        print(f"{encoding}: {dict(answers)}, {peak:.0f} MiB at most, {len(latencies)} single posts beside it,")
+        print(f"half within {latencies[len(latencies) // 2]:.3f} s, the slowest {latencies[-1]:.3f} s")
+    assert set(answers) <= {202, 503}
+    assert answers[202] >= 4
+    assert peak < 450
+    assert latencies[len(latencies) * 9 // 10] < 2
 
 
 def answer_of(connection: socket.socket) -> bytes:

@@ -24,25 +24,27 @@ WRONG = {
         "https://[v1.abc]/", "https://a\\b/",
     ],
     "timestamp": [
-        ..., None, *NO_STRING, "", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "1700000000",
+        ..., None, *NO_STRING, "", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00", "1700000000",
         "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z",
-        "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+0100", "2026-01-01T00:00:00.Z", "20260101T000000Z",
+        "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+1", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00,Z",
+        "20260101T000000Z",
         "2026-01-01T22:00:60Z", "2016-12-31T23:59:60+01:00",
         "1989-12-31T23:59:59.999Z", "1990-01-01T00:00:00+01:00", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
         "２026-01-01T00:00:00Z",
     ],
     "visitor_ip": [
         ..., None, *NO_STRING, 16909060, "", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4:80", "1.2.3.0/24",
-        "::1/128", "[::1]", "fe80::1%eth0", "::ffff:1.2.3.256", "localhost", "0x7f000001", "16909060", "1.2.3.4\x00",
+        "::1/128", "[::1]", "1.2.3.4%eth0", "::ffff:1.2.3.256", "unknown", "-",
+        "localhost", "0x7f000001", "16909060", "1.2.3.4\x00",
     ],
-    "user_agent": [..., None, *NO_STRING, "", " \t\n"],
+    "user_agent": [..., None, *NO_STRING, "", " \t\n", "-", " - "],
     "dnt": [0, 1, "true", "1", [], {}],
-    "session_id": [*NO_STRING, "", "x", "2489e9ad2ee28e008ec932d5f69181c0", "{2489e9ad-2ee2-8e00-8ec9-32d5f69181c0}"],
-    "page_id": [*NO_STRING, "", "2489e9ad-2ee2-8e00-8ec9-32d5f69181cg", f"urn:uuid:{UUID}"],
+    "session_id": [*NO_STRING, "x", "-", "2489e9ad2ee28e00-8ec932d5f69181c0", f"{{{UUID}", f"{UUID}}}", f" {UUID}"],
+    "page_id": [*NO_STRING, "home", "2489e9ad-2ee2-8e00-8ec9-32d5f69181cg", f"urn:uuid:{{{UUID}}}", f"uuid:{UUID}"],
     "referrer": [1, 1.5, True, [], {}],
     "language": [1, True, [], {}],
     **{
-        f"{what}_{side}": [-1, 65536, 1.5, "1", True, [], 10**30]
+        f"{what}_{side}": ["1", "1920", True, [], {}]
         for what in ("screen", "viewport")
         for side in ("width", "height")
     },
@@ -79,7 +81,7 @@ def test_every_wrong_field_is_named(system: System) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"null", b"[]", b"1", b'"x"', b"{} {}", b"\xff", b"\xef\xbb\xbf{}", b"[" * 5000, b'{"a":NaN}',
-     b'{"url":"\\ud800"}', b"{'a':1}"],
+     b'{"a":"\xff}', b"{'a':1}"],
 )  # fmt: skip
 def test_a_body_that_is_no_json_object_is_400(system: System, body: bytes) -> None:
     answer = http.request(system.port, body=body, token=system.token)

@@ -1,0 +1,63 @@
+"""Parsing of JSON that may contain bytes that are not UTF-8, or halves of surrogate pairs.
+
+Visitors choose the text of URLs, referrers and user agents.  Web servers pass on the bytes of a request as they came
+(nginx's `escape=json`, Varnish), and a JavaScript `slice()` can cut an emoji in half.  Such text must not cost the
+pageview, so it is replaced with U+FFFD.  Otherwise it is as strict as orjson: no NaN, no trailing data, bounded depth.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+#: U+FFFD, which stands for whatever can't be stored.
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+#: An escape: a whole surrogate pair, half of one, or any other, of which only the two first characters matter.
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+class NotJson(ValueError):
+    """The text is not JSON: what is wrong, without quoting it, and at which character."""
+
+    def __init__(self, problem: str, position: int) -> None:
+        super().__init__(problem)
+        self.position = position
+
+
+class Parsed(NamedTuple):
+    """A JSON value, and whether some of its text was replaced with U+FFFD."""
+
+    value: Any
+    repaired: bool
+
+
+def parse(text: bytes | memoryview) -> Parsed:
+    """Parse one JSON value; raises `NotJson`."""
+    try:
+        return Parsed(orjson.loads(text), False)
+    except orjson.JSONDecodeError as error:
+        position = error.pos
+    repaired = _repair(bytes(text))
+    if repaired is None:
+        raise NotJson("is not valid JSON", position)
+    try:
+        return Parsed(orjson.loads(repaired), True)
+    except orjson.JSONDecodeError as error:
+        position = error.pos
+    raise NotJson("is not valid JSON, and part of it is not UTF-8", position)
+
+
+def _repair(text: bytes) -> str | None:
+    """Return the text with U+FFFD for what is not Unicode, None when all of it is."""
+    decoded = text.decode(errors="replace")
+    repaired = _ESCAPE.sub(_replace_half, decoded) if "\\u" in decoded else decoded
+    return None if repaired.encode() == text else repaired
+
+
+def _replace_half(escape: re.Match[str]) -> str:
+    return REPLACEMENT if escape[1] else escape[0]

@@ -1,0 +1,140 @@
+"""Finding a batch's items without parsing them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import items
+from gateway.replies import Rejected
+
+MIB = 2**20
+
+
+def split(body: bytes) -> list[Any]:
+    """Return the values of a batch's items; the message of one that is wrong."""
+    found = asyncio.run(items.split(bytearray(body)))  # as the gateway reads it
+    return [value_of(found, index) for index in range(len(found))]
+
+
+def value_of(found: items.Items, index: int) -> Any:
+    try:
+        return found.parse(index).value
+    except Rejected as rejected:
+        return rejected.text
+
+
+def rejection(body: bytes) -> tuple[int, str]:
+    with pytest.raises(Rejected) as rejected:
+        asyncio.run(items.split(bytearray(body)))
+    return rejected.value.reason.status, rejected.value.text
+
+
+NOT_JSON = "item: is not valid JSON"
+
+
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        (b"", []),
+        (b" [ ] ", []),
+        (b"[1,{}, [] ,null]", [1, {}, [], None]),
+        (b"{}{}{}", [{}, {}, {}]),
+        (b'{"a":1} {"b":{"c":[{}]}}\r\n{"d":"}{"}\n\n', [{"a": 1}, {"b": {"c": [{}]}}, {"d": "}{"}]),
+        (b'{"a":"\\"}{"}\n{"b":"\\\\"}{"c":1}', [{"a": '"}{'}, {"b": "\\"}, {"c": 1}]),
+        (b'{"a":\n1}\n{"b":\n2}{}', [{"a": 1}, {"b": 2}, {}]),
+        (b"{broken\n\r\n{}", [NOT_JSON, {}]),
+        (b'{"a":1\n{"b":2}\n', [NOT_JSON, {"b": 2}]),
+        (b'{"a":1}{"b":\n{}', [{"a": 1}, NOT_JSON, {}]),
+        (b'{"a":\n1}\n{"b":\n2}\n{]', [{"a": 1}, {"b": 2}, NOT_JSON]),
+        (b"{\n}]", [{}, NOT_JSON]),
+        (b"{\n]", [NOT_JSON, NOT_JSON]),
+        (b"{} x\n5\n", [NOT_JSON, 5]),
+        (b'[01, NaN, {"a":1,}, "\x01", tru, {}]', [*[NOT_JSON] * 5, {}]),
+        (b'["\xff", "\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]', ["\ufffd", "\ufffd", "😀", "\\ud83d"]),
+    ],
+)
+def test_each_item_is_parsed_by_itself(body: bytes, values: list[Any]) -> None:
+    assert split(body) == values
+
+
+@pytest.mark.parametrize(
+    "body", [b"[", b"[{}, {]", b"[{},]", b"[,]", b"[1 2]", b"[1]x", b"[[}]", b'["]', b"[" * MIB, b" \n"]
+)
+def test_a_body_whose_structure_is_broken_is_rejected_as_a_whole(body: bytes) -> None:
+    status, text = rejection(body)
+    assert (status, text.partition(":")[0]) in {(400, "body"), (413, "item")}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.lists(st.dictionaries(st.text(max_size=4), json_values, max_size=4), max_size=6)
+
+
+@given(values=st.lists(json_values, max_size=6), indent=st.sampled_from([None, 1]), ascii_only=st.booleans())
+def test_an_array_is_split_as_a_parser_does(values: list[Any], indent: int | None, ascii_only: bool) -> None:
+    assert split(json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode()) == values
+
+
+@given(values=objects, separator=st.sampled_from(["", " ", "\n", "\r\n\n"]), ascii_only=st.booleans())
+def test_objects_are_split_as_a_parser_does(values: list[Any], separator: str, ascii_only: bool) -> None:
+    assert split(separator.join(json.dumps(value, ensure_ascii=ascii_only) for value in values).encode()) == values
+
+
+HOSTILE = {
+    "nothing but brackets": b"[" * 16 * MIB,
+    "many elements": b"[" + b"[]," * 5 * MIB + b"1]",
+    "many elements of one": b"[[" + b"[]," * 5 * MIB + b"1]]",
+    "many strings of one": b'[{"a":[' + b'"",' * 5 * MIB + b"1]}]",
+    "an open string": b'["' + b"a" * 15 * MIB,
+    "escapes": b'["' + b'\\"' * 7 * MIB + b'"]',
+    "spaces": b"[NaN," + b" " * 15 * MIB + b"{}]",
+    "braces within strings": (b'{"url":"' + b"}{" * 30_000 + b'"}\n') * 250,
+    "braces within open strings": (b'{"url":"' + b"}{" * 30_000 + b"\n") * 250,
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+async def test_no_body_takes_long_or_holds_the_loop_up(body: bytes) -> None:
+    """Within 3 seconds of CPU (a usual batch of 16 MiB takes 0.5), and never half of that in one go."""
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            before = time.process_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.process_time() - before)
+
+    watching = asyncio.create_task(watch())
+    began = time.process_time()
+    try:
+        found = await items.split(body)
+    except Rejected:
+        pass
+    else:
+        for index in range(min(len(found), 5)):
+            value_of(found, index)
+    finally:
+        watching.cancel()
+    assert time.process_time() - began < 3
+    assert longest < 1.5
+
+
+def test_an_item_is_measured_without_white_space_between_its_tokens() -> None:
+    spaced = b'{"a":' + b" " * 70_000 + b'"x"}'
+    large = b'{"a":"' + b"x" * 65_529 + b'"}'
+
+    assert split(b"[" + spaced + b"]") == [{"a": "x"}]
+    assert split(spaced) == [{"a": "x"}]
+    assert split(large) == ["item: is over the limit of 65536 bytes"]
+    assert len(split(large.replace(b"xx", b"x", 1))[0]["a"]) == 65_528

@@ -1,0 +1,85 @@
+"""The response to a batch: its status, and a size that log shippers read to the end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from gateway.replies import Reason, Rejected
+from gateway.results import MAX_RESPONSE_BYTES, Results
+
+HEADERS = {"RateLimit-Limit": "1000000000", "RateLimit-Remaining": "1000000000", "RateLimit-Reset": "86400000"}
+
+
+def answer(results: Results, *, every_error: bool = False) -> tuple[int, Any, int]:
+    response = results.response(HEADERS, every_error=every_error)
+    assert isinstance(response, web.Response)
+    assert isinstance(response.body, bytes)
+    return response.status, json.loads(response.body), len(response.body)
+
+
+def results_of(accepted: int, *rejected: tuple[int, Rejected]) -> Results:
+    results = Results()
+    results.accepted = accepted
+    first = accepted
+    for number, each in rejected:
+        results.reject(range(first, first + number), each)
+        first += number
+    return results
+
+
+NO_IP = Rejected(Reason.INVALID, "visitor_ip: must be an IPv4 or IPv6 address without port or prefix")
+NO_SITE = Rejected(Reason.UNKNOWN_SITE)
+DOWN = Rejected(Reason.BROKER_DOWN)
+UNKNOWN = Rejected(Reason.UNKNOWN_FATE)
+LONG = Rejected(Reason.INVALID, "; ".join(f"viewport_height_{number}: must be a number" for number in range(100)))
+
+
+@pytest.mark.parametrize(
+    ("results", "status"),
+    [
+        (results_of(0), 202),
+        (results_of(3, (1, NO_IP)), 202),
+        (results_of(0, (1, NO_IP), (1, NO_SITE)), 400),
+        (results_of(0, (2, NO_SITE)), 404),
+        (results_of(0, (1, NO_IP), (1, DOWN)), 503),
+        (results_of(3, (1, NO_IP), (1, DOWN)), 503),
+    ],
+)
+def test_the_status_says_whether_to_repeat(results: Results, status: int) -> None:
+    assert answer(results)[0] == status
+
+
+def test_an_unknown_result_takes_precedence_over_not_taken() -> None:
+    assert answer(results_of(3, (1, DOWN), (1, UNKNOWN)))[1]["message"].startswith("unknown: ")
+
+
+MANY = {
+    "one rule": results_of(500, (100, NO_IP)),
+    "503 of all": results_of(0, (900, DOWN)),
+    "long messages": results_of(0, (50_000, LONG)),
+    "50,000 different messages": results_of(
+        1, *((1, Rejected(Reason.INVALID, f"{number}: wrong")) for number in range(50_000))
+    ),
+    "all statuses": results_of(1, (9_000, NO_IP), (9_000, NO_SITE), (9_000, DOWN), (9_000, UNKNOWN), (9_000, LONG)),
+}
+
+
+@pytest.mark.parametrize("results", MANY.values(), ids=MANY)
+def test_a_response_stays_below_4096_bytes_and_accounts_for_every_item(results: Results) -> None:
+    status, body, size = answer(results)
+
+    assert size < MAX_RESPONSE_BYTES - 600
+    assert status in (202, 400, 503)
+    assert len(body["errors"]) + sum(each["count"] for each in body["omitted"]) == body["rejected"]
+    assert [each["index"] for each in body["errors"]] == [each.item for each in results.errors[: len(body["errors"])]]
+
+
+def test_every_error_is_listed_on_request() -> None:
+    _, body, _ = answer(MANY["one rule"], every_error=True)
+
+    assert [each["index"] for each in body["errors"]] == list(range(500, 600))
+    assert "omitted" not in body
