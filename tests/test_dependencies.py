@@ -21,7 +21,16 @@ OURS = {"gateway", "worker", "shared", "deploy", "tests"}
 #: Standard library modules that are newer than the Python of this run.
 NEWER_STANDARD_LIBRARY = {"compression"}
 #: Tools that are run, not imported, and plugins that their hosts load.
-NOT_IMPORTED = {"mypy", "pytest-asyncio", "pytest-xdist", "pre-commit", "import-linter", "ruff", "setuptools"}
+NOT_IMPORTED = {
+    "types-pyyaml",
+    "mypy",
+    "pytest-asyncio",
+    "pytest-xdist",
+    "pre-commit",
+    "import-linter",
+    "ruff",
+    "setuptools",
+}
 #: Libraries whose internals are used, and where: the next minor version may change them.
 INTERNALS = {
     "aio-pika": "gateway/broker.py",
