@@ -58,11 +58,27 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
             address = URL(url)
             if "heartbeat" not in address.query:
                 address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
-            return await aio_pika.connect(address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name})
+            return await aio_pika.connect(
+                address,
+                connection_class=_Connection,
+                timeout=CONNECT_SECONDS,
+                client_properties={"connection_name": name},
+            )
         except Exception as failure:  # noqa: BLE001 - sorted out by `_as_connection_failure`
             error = _as_connection_failure(failure)
             log.debug("broker %s: %s", URL(url).host, type(error).__name__)
     raise error
+
+
+class _Connection(aio_pika.Connection):
+    """Closed when the attempt failed: the library's own would try to close itself whenever it is collected."""
+
+    async def connect(self, timeout: float | None = None) -> None:
+        try:
+            await super().connect(timeout)
+        except BaseException:
+            await self.close()
+            raise
 
 
 def _as_connection_failure(error: Exception) -> Exception:

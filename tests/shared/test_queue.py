@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -76,3 +79,19 @@ async def test_a_missing_virtual_host_is_passed_over(broker: RabbitMQNode) -> No
 async def test_options_that_cannot_be_used_are_not_passed_over(broker: RabbitMQNode) -> None:
     with pytest.raises(ValueError, match="base64"):
         await queue.connect([f"{broker.amqp_url}?cadata=A", broker.amqp_url], "hitline tests")
+
+
+async def test_an_attempt_that_fails_leaves_nothing_to_be_closed_later(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "aiormq")  # a record would keep the error
+    failures: list[BaseException] = []
+    try:
+        await queue.connect([f"amqp://127.0.0.1:{parts.free_port()}/"], "hitline tests")
+    except (OSError, AMQPError) as error:
+        failures.append(error)  # and with it, by its traceback, whatever was to become a connection
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        parts.in_thread(failures.clear)  # where there is no loop, in which that could close itself
+        parts.in_thread(gc.collect)
+
+    assert [str(each.message) for each in warned if "never awaited" in str(each.message)] == []
