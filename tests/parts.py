@@ -102,17 +102,6 @@ async def depth(amqp_url: str, name: str) -> int:
         return declared.declaration_result.message_count or 0
 
 
-async def redelivered(amqp_url: str, name: str) -> int:
-    """Return how many of a queue's messages were delivered to someone before; all stay in it."""
-    connection = await queue.connect([amqp_url], "hitline tests")
-    marked = 0
-    async with connection:
-        source = await (await connection.channel()).get_queue(name, ensure=False)
-        while message := await source.get(fail=False):
-            marked += bool(message.redelivered)
-    return marked
-
-
 async def delete_queue(amqp_url: str, name: str) -> None:
     """Delete a queue with all that is in it."""
     connection = await queue.connect([amqp_url], "hitline tests")

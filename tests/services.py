@@ -101,6 +101,10 @@ class Service:
         self._process.kill()
         self._process.wait()
 
+    def taken(self) -> int:
+        """Return how many messages a worker was given in all its lives that it drained at the end of."""
+        return sum(map(int, re.findall(r"drained in \S+ s, (\d+) messages taken", self.text())))
+
     def end(self) -> None:
         if self.running:
             self.kill()
@@ -213,6 +217,10 @@ class System:
         """Wait until `total` pageviews have come to an end, and return how."""
         wait_for(lambda: sum(self.outcomes().values()) >= total, timeout_s)
         return self.outcomes()
+
+    def messages(self) -> int:
+        """Return how many messages outcomes were counted of; each counts once, however often it was delivered."""
+        return int(parts.execute(self.clickhouse, "SELECT uniqExact(batch_id) FROM hitline.outcomes_raw"))
 
     def end(self) -> None:
         for process in (self.gateway, *self.workers):

@@ -13,6 +13,7 @@ import uvloop
 from shared import logs
 from shared.background import BackgroundFailed
 from shared.clickhouse import BadAddress
+from shared.metrics import MESSAGES
 from shared.process import harden
 from shared.settings import SettingsError, load
 from worker.run import Worker
@@ -53,13 +54,18 @@ async def _run(settings: WorkerSettings) -> None:
     try:
         async with asyncio.timeout(settings.drain_seconds):
             await work
-        log.info("stopped, drained in %.1f s", time.monotonic() - began)
+        log.info("stopped, drained in %.1f s, %d messages taken since the start", time.monotonic() - began, _taken())
     except TimeoutError:
         log.warning(
             "stopped after %.0f s before everything was stored; the rest will be redelivered", settings.drain_seconds
         )
     finally:
         stopping.cancel()
+
+
+def _taken() -> int:
+    """Return how many messages were delivered to this process."""
+    return sum(int(s.value) for family in MESSAGES.collect() for s in family.samples if s.name.endswith("_total"))
 
 
 if __name__ == "__main__":

@@ -15,23 +15,27 @@ from tests.delivery.faults import Ledger
 from tests.services import System
 
 
-async def test_rolling_restarts_of_workers_redeliver_nothing(bare: System) -> None:
+async def test_rolling_restarts_of_workers_take_no_message_twice(bare: System) -> None:
+    """Every message is given to one worker, once, and that settles it: a drain that is not whole would leave some.
+
+    What the broker marks as redelivered does not tell.  RabbitMQ 3.10 marks as well what it had meant for a consumer of
+    a quorum queue that cancelled before it was sent (tried: in 200 cancellations under a stream the client had, each
+    time, exactly what was unacknowledged at the broker, and 512 of 9,468 messages came marked to the next one).
+    """
     workers = [bare.add_worker() for _ in range(2)]
     ledger, done = Ledger(), asyncio.Event()
     posting = asyncio.create_task(faults.stream(bare, ledger, done, 3_000, 1_500))
-    redelivered = 0.0
-    for worker in workers:
-        for _ in range(2):
-            await asyncio.sleep(0.5)
-            redelivered += faults.metric(worker, "hitline_messages_total", '{redelivered="true"}')
-            assert await asyncio.to_thread(worker.stop) == 0
-            await asyncio.to_thread(worker.start)
+    for worker in workers * 2:
+        await asyncio.sleep(0.5)
+        assert await asyncio.to_thread(worker.stop) == 0
+        await asyncio.to_thread(worker.start)
     done.set()
     await posting
 
     await faults.assert_exact(bare, ledger)
-    redelivered += sum(faults.metric(each, "hitline_messages_total", '{redelivered="true"}') for each in workers)
-    assert redelivered == 0
+    for worker in workers:
+        assert await asyncio.to_thread(worker.stop) == 0
+    assert sum(worker.taken() for worker in workers) == bare.messages()
     assert faults.doubled(bare) == 0
 
 

@@ -112,7 +112,6 @@ class Consumer:
                 self._batch.closed = True
                 return
             self._inbox.popleft()
-            metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
             self._prefetch.observe(len(processed.outcomes), len(message.body))
             self._batch = self._batch or Batch(time.monotonic())
             self._batch.add(processed)
@@ -172,6 +171,7 @@ class Consumer:
                 await asyncio.sleep(0)
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
+        metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
         self._inbox.append(message)
         self._unacknowledged += 1
         self._wake.set()

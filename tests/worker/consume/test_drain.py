@@ -13,16 +13,19 @@ async def test_a_stopped_worker_leaves_nothing_to_be_delivered_again(system: Sys
     pageviews = [services.pageview(**services.ids()) for _ in range(3000)]
     ledger = await load.post_all(system.port, system.token, pageviews, in_flight=100)
     assert len(ledger.accepted) == 3000
-    stopped = system.workers[0].stop()
+    worker = system.workers[0]
 
-    taken = services.count(system.clickhouse, "pageviews_raw")
-    left = await parts.redelivered(system.broker.amqp_url, queue.QUEUE)
-
-    assert stopped == 0
-    assert left == 0, "messages were delivered to the stopped worker and not acknowledged"
-    system.workers[0].start()
+    assert worker.stop() == 0
+    # Not what the broker marks as redelivered: see test_rolling_restarts_of_workers_take_no_message_twice.
+    assert worker.taken() == system.messages(), "messages were taken and not settled"
+    left = await parts.depth(system.broker.amqp_url, queue.QUEUE)
+    worker.start()
     assert system.wait_for_outcomes(3000) == {"stored": 3000}
-    assert taken <= services.count(system.clickhouse, "pageviews_raw") == 3000
+    assert worker.stop() == 0
+    assert worker.taken() == system.messages(), "messages were taken twice"
+    worker.start()
+    assert services.count(system.clickhouse, "pageviews_raw") == 3000
+    print(f"{left} messages were left in the queue by the first that stopped")
 
 
 def test_an_idle_worker_stops_at_once(system: System) -> None:
