@@ -1,4 +1,4 @@
-"""What becomes of one pageview, told step by step by the worker's own pipeline; nothing is stored."""
+"""Taking one pageview through the worker's own steps and describing each decision; nothing is stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.pipeline import Drop, build_steps, process, traced
 from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
 
-#: Columns that only the way through the queue gives a value.
+#: Columns that only get a value on the way through the queue.
 _OF_THE_QUEUE: Final = frozenset({"client_id", "batch_id", "position"})
 _NIL: Final = bytes(16)
 
@@ -36,12 +36,12 @@ class ExplainSettings(WorkerSettings):
 
 
 def check(body: bytes, changed: Mapping[str, str]) -> PageviewRequest:
-    """Judge a body as the gateway does, with some fields `changed`; raises the gateway's `Rejected`."""
+    """Check a body like the gateway, with some fields `changed`; raises the gateway's `Rejected`."""
     if len(body) > MAX_BODY_BYTES:
         raise Rejected(Reason.TOO_LARGE)
     value = parse_json(body).value
     if isinstance(value, dict):
-        # With a field changed it is no longer what was posted: made up as without a file, of this moment.
+        # With a field changed it is no longer what was posted, so a missing timestamp becomes the present time.
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         value = ({"timestamp": now} if changed else {}) | value | dict(changed)
     return validate(value, time.time_ns() // 1_000_000)
@@ -52,7 +52,7 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
 
     Returns `outcome`, `steps`, `problems` with lists and databases, and `rule` or `row`.
     """
-    # The replica is the kind that workers judge by, with what concerns this pageview, and is thrown away.
+    # A replica like a worker's, with only what matters for this pageview, and deleted afterwards.
     with TemporaryDirectory() as directory:
         replica = Replica(Path(directory), "explain")
         try:
@@ -77,7 +77,7 @@ def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
     listening = traced(build_steps(lookups), lambda name, answer: steps.append(_told(name, answer)))
     result = process(pageview, listening)
-    # Most have no ISP database: that is no problem.
+    # Most installations have no ISP database: not a problem.
     problems = {name: text for name, text in lookups.problems.items() if name != "geo_isp" or "missing" not in text}
     if isinstance(result, Drop):
         return {"outcome": str(result.reason), "rule": result.rule, "steps": steps, "problems": problems}

@@ -1,4 +1,4 @@
-"""`hitline erase`: pageviews of a site, a session, a path or a time, gone for good."""
+"""`hitline erase`: deleting pageviews of a site, a session, a path or a time for good."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploy.erasure import erasure
 from deploy.erasure.erasure import Erasure, NotErased
 
 _READ_SECONDS = 3600.0
-#: What ClickHouse's DateTime64 holds.
+#: The range of ClickHouse's DateTime64.
 _FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 _LAST = datetime(2299, 12, 31, tzinfo=UTC)
 
@@ -29,21 +29,21 @@ class _Time(click.ParamType[datetime]):
         try:
             time = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
+            self.fail(f"invalid time {value!r}; use one like 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
         time = time if time.tzinfo else time.replace(tzinfo=UTC)
-        # All there can be lies between them.
+        # No stored pageview is outside this range.
         return _FIRST if time < _FIRST else _LAST if time > _LAST else time.astimezone(UTC)
 
 
 @click.command
-@click.option("--site", "host", metavar="HOST", help="Of all sites of this name, removed ones too, or of one by id.")
-@click.option("--session", "session_id", type=click.UUID, help="Of this session.")
-@click.option("--path", help="Of this path; /a* is every path that begins with /a.")
-@click.option("--from", "time_from", type=_Time(), help="From this time on (UTC unless it names a zone).")
+@click.option("--site", "host", metavar="HOST", help="All sites with this name, including removed ones, or one by id.")
+@click.option("--session", "session_id", type=click.UUID, help="A session.")
+@click.option("--path", help="A path; /a* matches every path that begins with /a.")
+@click.option("--from", "time_from", type=_Time(), help="From this time on (UTC unless it has a zone).")
 @click.option("--to", "time_to", type=_Time(), help="Before this time.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; say how many there are.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--resume", is_flag=True, help="Bring erasures to their end that were cut off.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; print how many would be erased.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--resume", is_flag=True, help="Complete interrupted erasures.")
 def erase(
     host: str | None,
     session_id: UUID | None,
@@ -56,8 +56,8 @@ def erase(
 ) -> None:
     """Erase stored pageviews for good, and from the rollups; it can't be undone.
 
-    Pageviews that fulfil everything that is given go.  It is verified at the end that none is left.  What is still
-    in the queue or among the dead letters is stored later: run it again after those.
+    It erases the pageviews that match all options given, and verifies that none is left.  Pageviews that are still
+    in the queue or among the dead letters are stored later: run it again after those.
     """
     url = load_settings().clickhouse_url
     try:
@@ -66,9 +66,9 @@ def erase(
             return
         _refuse_empty(host, path)
         if not (host or session_id or path or time_from or time_to):
-            raise CommandError("say what: --site, --session, --path, --from or --to")
+            raise CommandError("nothing to erase: use --site, --session, --path, --from or --to")
         if time_from and time_to and time_from >= time_to:
-            raise CommandError("--from must lie before --to")
+            raise CommandError("--from must be before --to")
         wanted = Erasure(session_id=session_id, path=path, time_from=time_from, time_to=time_to)
         run(_erase(url, wanted, host, dry_run, yes))
     except NotErased as error:
@@ -76,12 +76,12 @@ def erase(
 
 
 def _refuse_empty(host: str | None, path: str | None) -> None:
-    """Raise where something is given but empty, an unset shell variable say: left out, more would go."""
+    """Refuse an empty option, such as an unset shell variable: ignoring it would erase more than intended."""
     for name, value in (("--site", host), ("--path", path)):
         if value is not None and not value.strip():
-            raise CommandError(f"{name} is empty; leave it out if you mean every {name[2:]}")
+            raise CommandError(f"{name} is empty; omit it to erase every {name[2:]}")
     if path == "*":
-        raise CommandError("--path '*' is every path: leave it out, and say --site, --session, --from or --to")
+        raise CommandError("--path '*' matches every path: omit it and use --site, --session, --from or --to")
 
 
 async def _erase(url: str, wanted: Erasure, host: str | None, dry_run: bool, yes: bool) -> None:
@@ -101,7 +101,7 @@ async def _erase(url: str, wanted: Erasure, host: str | None, dry_run: bool, yes
         if not yes:
             click.confirm(f"Erase {count} pageviews on {days} days of {sites} sites for good?", abort=True)
         erased = await erasure.erase(clickhouse, wanted)
-    click.echo(f"{erased} pageviews erased, none left; rollups of {days} days computed anew and verified")
+    click.echo(f"{erased} pageviews erased, none left; rollups of {days} days recomputed and verified")
 
 
 async def _resume(url: str) -> None:
@@ -109,4 +109,4 @@ async def _resume(url: str) -> None:
         begun = await erasure.unfinished(clickhouse)
         for wanted in begun:
             await erasure.erase(clickhouse, wanted)
-    click.echo(f"{len(begun)} erasures brought to their end" if begun else "no erasure was cut off")
+    click.echo(f"{len(begun)} interrupted erasures completed" if begun else "there is no interrupted erasure")

@@ -1,4 +1,4 @@
-"""`hitline explain`: one pageview through the worker's own steps, each decision and the row that comes of it."""
+"""`hitline explain`: taking one pageview through the worker's steps, with each decision and the resulting row."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140
 
 @click.command
 @click.argument("file", required=False)
-@click.option("--url", help="The page's URL, in place of the file's.")
-@click.option("--ip", help="The visitor's address, in place of the file's.")
-@click.option("--user-agent", help="The visitor's user agent, in place of the file's.")
-@click.option("--referrer", help="The referrer, in place of the file's.")
+@click.option("--url", help="The page's URL, instead of the file's.")
+@click.option("--ip", help="The visitor's address, instead of the file's.")
+@click.option("--user-agent", help="The visitor's user agent, instead of the file's.")
+@click.option("--referrer", help="The referrer, instead of the file's.")
 @click.option("--json", "as_json", is_flag=True, help="Print steps and row as JSON.")
 def explain(
     file: str | None, url: str | None, ip: str | None, user_agent: str | None, referrer: str | None, as_json: bool
 ) -> None:
     """Show what becomes of the pageview in FILE (JSON as posted; - for standard input), step by step.
 
-    It goes by the registry in ClickHouse and by this machine's lists and databases, and stores nothing. Without FILE,
-    --url and --ip make a pageview.
+    It uses the registry in ClickHouse and this machine's lists and databases, and stores nothing. Without FILE, --url
+    and --ip describe the pageview.
     """
     if file is None and (url is None or ip is None):
-        raise CommandError("name a FILE (- for standard input), or give --url and --ip")
+        raise CommandError("no pageview given: name a FILE (- for standard input), or use --url and --ip")
     given = {"url": url, "visitor_ip": ip, "user_agent": user_agent, "referrer": referrer}
     told = run(_explain(_read(file), {name: value for name, value in given.items() if value is not None}))
     if as_json:
@@ -41,7 +41,7 @@ def explain(
 
 
 def _read(file: str | None) -> bytes:
-    """Return a file's bytes, or a body of which only URL and address are missing."""
+    """Return a file's bytes, or a body that lacks only URL and address."""
     if file is None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         return json.dumps({"timestamp": now, "user_agent": _BROWSER}).encode()
@@ -59,7 +59,7 @@ async def _explain(body: bytes, changed: Mapping[str, str]) -> dict[str, Any]:
     from shared import logs
     from shared.settings import load
 
-    logs.set_up(level=logging.ERROR)  # what is missing is told by the answer
+    logs.set_up(level=logging.ERROR)  # the answer lists what is missing
     settings = load(ExplainSettings)
     try:
         checked = check(body, changed)

@@ -1,4 +1,4 @@
-"""`hitline feeds`: public spam lists for the workers, which take new ones up without a restart."""
+"""`hitline feeds`: public spam lists for the workers, which pick up new ones without a restart."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from worker.lookups.updates.feeds import FEEDS, BusyError, update_feeds
 
 @click.group
 def feeds() -> None:
-    """Fetch spam lists."""
+    """Download spam lists."""
 
 
 @feeds.command
-@click.option("--force", is_flag=True, help="Take a list also when it shrank to less than half.")
+@click.option("--force", is_flag=True, help="Accept a list even if it has shrunk to less than half.")
 @click.option("--drop-v4-url", default=FEEDS[0].url, hidden=True)
 @click.option("--drop-v6-url", default=FEEDS[1].url, hidden=True)
 @click.option("--referrers-url", default=FEEDS[2].url, hidden=True)
 def update(force: bool, drop_v4_url: str, drop_v6_url: str, referrers_url: str) -> None:
-    """Fetch Spamhaus DROP (v4, v6) and Matomo's referrer list; running workers take them up within seconds.
+    """Download Spamhaus DROP (v4, v6) and Matomo's referrer list; running workers pick them up within seconds.
 
-    A list that can't be had, or is not sound, leaves its old one in place; the exit code is 1 then.
+    If a list can't be downloaded or is invalid, the old one stays and the exit code is 1.
     """
     urls = (drop_v4_url, drop_v6_url, referrers_url)
     wanted = [feed._replace(url=url) for feed, url in zip(FEEDS, urls, strict=True)]

@@ -1,4 +1,4 @@
-"""`hitline migrate`: schema and broker topology, as often as one likes."""
+"""`hitline migrate`: bringing the schema and the broker's topology up to date; safe to repeat."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from deploy.schema import migrations
 from deploy.schema.migrations import Migration, MigrationError
 from shared.clickhouse import ClickHouse
 
-#: A statement on a large table may take its time.
+#: A statement on a large table may take long.
 _READ_SECONDS = 3600.0
 
 
 @click.command
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 if anything is left to do.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; print the SQL that would run.")
-@click.option("--no-clickhouse", is_flag=True, help="Leave ClickHouse alone.")
-@click.option("--no-broker", is_flag=True, help="Leave the broker alone.")
+@click.option("--no-clickhouse", is_flag=True, help="Skip ClickHouse.")
+@click.option("--no-broker", is_flag=True, help="Skip the broker.")
 def migrate(check: bool, dry_run: bool, no_clickhouse: bool, no_broker: bool) -> None:
     """Bring ClickHouse's schema and the broker's queues up to date.
 
-    It can be run at any time, from several hosts at once, while everything is at work.
+    It can be run at any time, even on several hosts at once, while everything is running.
     """
     settings = load_settings()
     try:
@@ -37,12 +37,12 @@ def migrate(check: bool, dry_run: bool, no_clickhouse: bool, no_broker: bool) ->
 
 
 async def _migrate_clickhouse(url: str, look_only: bool, show_sql: bool) -> int:
-    """Apply what is pending, or only report it; returns how much is left to do."""
+    """Apply pending migrations, or only report them; returns how many are left."""
     files = migrations.read()
     async with connected(url, read_s=_READ_SECONDS) as clickhouse:
         records = await migrations.applied(clickhouse)
         for name in migrations.unknown(files, records):
-            warn(f"ClickHouse has {name}, which this version of Hitline does not know: a newer one was here")
+            warn(f"ClickHouse has {name}, which this version of Hitline does not know: a newer version applied it")
         left = migrations.pending(files, records)
         if look_only:
             _report(left, show_sql)
@@ -64,7 +64,7 @@ def _report(left: Sequence[Migration], show_sql: bool) -> None:
     if not left:
         click.echo("clickhouse: up to date")
     for file in left:
-        click.echo(f"clickhouse: {file.name} is to be applied")
+        click.echo(f"clickhouse: {file.name} is pending")
         if show_sql:
             click.echo("".join(f"\n{statement};\n" for statement in file.statements))
 
@@ -82,5 +82,5 @@ async def _migrate_broker(urls: Sequence[str], look_only: bool) -> int:
         differences = await topology.declare(connection)
     for difference in differences:
         warn(difference)
-    click.echo("broker: exchange, queues and bindings are there")
+    click.echo("broker: exchange, queues and bindings exist")
     return 0

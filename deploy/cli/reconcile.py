@@ -1,6 +1,6 @@
 """`hitline reconcile`: accepted = stored + dropped + dead-lettered, in one command.
 
-What it can prove, and what not, is told in docs/operations.md.
+docs/operations.md says what it can prove and what it can't.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deploy.cli.support import CommandError, connected, load_settings, print_jso
 if TYPE_CHECKING:
     from shared.clickhouse import ClickHouse
 
-#: How long rows that are stored may wait to be counted before it is said that they are not.
+#: How long stored rows may take to be counted before they are reported as not counted.
 _COUNTED_S: Final = 15.0
 _POLL_S: Final = 0.5
 _METRIC: Final = re.compile(r"^hitline_accepted_pageviews_total (\S+)$", re.MULTILINE)
@@ -45,17 +45,23 @@ _WHOSE: Final = """
 
 @click.command
 @click.option("--from", "first", type=_TIME, default="1970-01-01", help="First minute of acceptance, UTC.")
-@click.option("--to", "last", type=_TIME, default="2100-01-01", help="Behind the last minute, UTC.")
+@click.option("--to", "last", type=_TIME, default="2100-01-01", help="Minute after the last one, UTC.")
 @click.option("--site", default="", help="Only this site.")
 @click.option("--client", default="", help="Only this API client.")
-@click.option("--accepted", type=click.IntRange(min=0), help="What the sender counted as 202.")
-@click.option("--gateway", "gateways", multiple=True, metavar="URL", help="Count accepted from this /metrics; several.")
+@click.option("--accepted", type=click.IntRange(min=0), help="How many 202s the sender counted.")
+@click.option(
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="URL",
+    help="Add the accepted count of this /metrics; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def reconcile(
     first: datetime, last: datetime, site: str, client: str, accepted: int | None, gateways: tuple[str, ...],
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Check that every accepted pageview has come to one end; exit 1 when one has not."""
+    """Check that every accepted pageview has exactly one outcome; exit 1 if one has not."""
     where = {"first": first.replace(tzinfo=UTC), "last": last.replace(tzinfo=UTC), "site": site, "client": client}
     told = run(_figures(where))
     if gateways:  # asked last, so that no pageview has ended that is not in what they accepted
@@ -99,7 +105,7 @@ def _scrape(url: str) -> int:
     from urllib.request import urlopen
 
     if not url.startswith(("http://", "https://")):
-        raise CommandError(f"{url} is no http(s) URL")
+        raise CommandError(f"{url} is not a URL; use one like http://gateway:9080")
     if urlsplit(url).path in ("", "/"):
         url = url.rstrip("/") + "/metrics"
     try:
@@ -133,8 +139,10 @@ def _judge(told: dict[str, Any]) -> None:
         raise CommandError(f"{-told['repeats']} pageviews are in the table without having been counted as stored")
     if told["missing"] is not None and told["missing"] < 0:
         raise CommandError(
-            f"{-told['missing']} pageviews more have ended than were accepted here: is a gateway, or its count from"
-            " before a restart, missing; or does --from have to be later?"
+            f"{-told['missing']} more pageviews have an outcome than were accepted here: is a gateway"
+            " missing, or its count from before a restart? Or should --from be later?"
         )
     if told["missing"]:
-        raise CommandError(f"{told['missing']} accepted pageviews have no end: in the queue still, or see the docs")
+        raise CommandError(
+            f"{told['missing']} accepted pageviews have no outcome: are they in the queue? See docs/operations.md"
+        )

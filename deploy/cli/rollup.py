@@ -1,4 +1,4 @@
-"""`hitline rollup` and `hitline retain`: rollups up to date, and nothing older than its site keeps."""
+"""`hitline rollup` and `hitline retain`: updating the rollups, and erasing what is past its retention."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ def _settings() -> RollupSettings:
 
 
 @click.command
-@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Go on for ever, at this interval.")
-@click.option("--all", "everything", is_flag=True, help="Compute every day anew, not only what has changed.")
+@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Repeat for ever at this interval.")
+@click.option("--all", "everything", is_flag=True, help="Recompute every day, not only what has changed.")
 def rollup(every: float | None, everything: bool) -> None:
     """Compute hitline.daily and hitline.hourly for every day of a site that has changed.
 
-    With --every it is the one process that keeps them up to date, and applies retention once a day.  A second one
-    beside it does no harm.
+    With --every it keeps them up to date, and applies retention once a day.  Running it twice does no harm.
     """
     settings = _settings()
     if every is None:
@@ -64,7 +63,7 @@ async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) 
                 if began - retained_at >= _RETAIN_EVERY_S:
                     await _retain(clickhouse, settings.retention_days)
                     retained_at = began
-        except Exception as error:  # noqa: BLE001 - told, and tried again: what is due stays due
+        except Exception as error:  # noqa: BLE001 - reported and retried: what is due stays due
             warn(f"rollups are not up to date: {as_click_error(error).message}")
         await asyncio.sleep(max(1.0, every_s - (time.monotonic() - began)))
 
@@ -75,13 +74,13 @@ def _tell(summary: Summary) -> None:
         f" {summary.site_days} days of sites computed, {summary.pageviews} pageviews"
     )
     if summary.unfinished_erasures:
-        warn("an erasure was not brought to its end: run `hitline erase --resume`")
+        warn("an erasure was interrupted: run `hitline erase --resume`")
 
 
 @click.command
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; print what would be erased.")
 def retain(dry_run: bool) -> None:
-    """Erase what is older than its site keeps, else than HITLINE_RETENTION_DAYS, rollups included."""
+    """Erase pageviews older than their site's retention, else HITLINE_RETENTION_DAYS, from the rollups as well."""
     settings = _settings()
     try:
         run(_retain_now(settings, dry_run))
@@ -98,7 +97,7 @@ async def _retain(clickhouse: ClickHouse, instance_days: int, *, dry_run: bool =
     if dry_run:
         for days, wanted in await retention.due(clickhouse, instance_days):
             count, _ = await erasure.look(clickhouse, wanted)
-            click.echo(_line(days, wanted, count, "would go"))
+            click.echo(_line(days, wanted, count, "would be erased"))
         return
     async for days, wanted, count in retention.apply(clickhouse, instance_days):
         click.echo(_line(days, wanted, count, "erased"))

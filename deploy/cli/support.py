@@ -1,4 +1,4 @@
-"""What the commands share: settings, a ClickHouse connection, errors that are one clear line."""
+"""Shared by the commands: settings, a ClickHouse connection, errors as one clear line."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ READ_SECONDS = 60.0
 
 
 class CommandError(click.ClickException):
-    """The command can't do what it was asked to; the text says why and what to do."""
+    """The command failed; the message says why and what to do."""
 
     exit_code = 1
 
 
 class UnreachableError(Exception):
-    """ClickHouse refused a statement or did not answer; the text is already explained."""
+    """ClickHouse refused a statement or did not answer; the message says what to do."""
 
 
 def as_click_error(error: Exception) -> click.ClickException:
-    """Turn an error into click's: one line, which for a bug says where it is and nothing of the data."""
+    """Turn an error into click's: one line, which for a bug says where it is without quoting any data."""
     if isinstance(error, (SettingsError, BadAddress, UnreachableError)):
         return CommandError(str(error))
-    return _of_the_broker(error) or _of_a_file(error) or _bug(error)
+    return _as_broker_error(error) or _as_file_error(error) or _bug(error)
 
 
-def _of_the_broker(error: Exception) -> CommandError | None:
-    from aio_pika.exceptions import AMQPError  # only where something went wrong: help must be quick
+def _as_broker_error(error: Exception) -> CommandError | None:
+    from aio_pika.exceptions import AMQPError  # imported only on errors, to keep `--help` quick
 
     from deploy.queue import connection as broker
 
@@ -50,7 +50,7 @@ def _of_the_broker(error: Exception) -> CommandError | None:
     return CommandError(broker.explain(error)) if isinstance(error, AMQPError) else None
 
 
-def _of_a_file(error: Exception) -> CommandError | None:
+def _as_file_error(error: Exception) -> CommandError | None:
     if isinstance(error, OSError) and error.filename is not None:
         return CommandError(f"{error.filename} can't be read or written: {error.strerror}")
     return None
@@ -73,14 +73,14 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def load_settings() -> Settings:
-    """Read the settings that commands need; warnings (of unknown ones, say) go to standard error."""
+    """Read the settings that commands need; warnings, such as unknown settings, go to standard error."""
     logs.set_up(level=logging.WARNING)
     return load(Settings)
 
 
 @asynccontextmanager
 async def connected(url: str, *, read_s: float = READ_SECONDS) -> AsyncIterator[ClickHouse]:
-    """Give a ClickHouse connection whose errors become one line; it is closed afterwards."""
+    """Yield a ClickHouse connection whose errors become one line; it is closed afterwards."""
     clickhouse = ClickHouse(url, "hitline command", read_s=read_s)
     try:
         await clickhouse.client()

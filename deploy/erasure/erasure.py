@@ -1,7 +1,7 @@
 """Erasing pageviews for good: by site, session, path or time, from the stored rows and from all rollups.
 
-What an erasure touches is written down before the first row goes, so that one whose process died is not forgotten:
-`hitline rollup` computes its days anew every time, and `hitline erase --resume` brings it to its end.
+What an erasure affects is recorded before the first row is deleted, so that it is not lost if the process dies:
+`hitline rollup` then recomputes its days every time, and `hitline erase --resume` completes it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from deploy.rollups.days import Days
 from deploy.rollups.sql import pairs
 from shared.clickhouse import ClickHouse
 
-#: How often rows are deleted that arrived while others were.
+#: How often deleting is repeated for rows that arrived meanwhile.
 _ROUNDS: Final = 5
 _IDENTITY: Final = "site_id, timestamp, session_id, page_id"
 
 
 class NotErased(Exception):
-    """Something is still there; the text says what."""
+    """Something has not been erased; the message says what and how to go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What to erase: pageviews that fulfil everything that is given; at least one thing is.
+    """What to erase: pageviews that match all conditions given; at least one must be.
 
-    `path` may end with `*`: whatever begins so.  `time_from` is included, `time_to` is not.  None is what isn't given;
-    what is given and empty is refused, as it would widen what goes.
+    `path` may end with `*` to match a prefix.  `time_from` is inclusive, `time_to` exclusive.  A condition that is None
+    is not given; an empty one is refused, since it would erase more than intended.
     """
 
     sites: tuple[UUID, ...] | None = None
@@ -42,9 +42,9 @@ class Erasure:
     site_days: tuple[tuple[UUID, date], ...] = ()
 
     def condition(self) -> tuple[str, dict[str, Any]]:
-        """Return the condition on `pageviews_raw` and its parameters; raises `ValueError` for empty things."""
+        """Return the condition on `pageviews_raw` and its parameters; raises `ValueError` for empty conditions."""
         if self.sites == () or self.path in ("", "*"):
-            raise ValueError("an erasure of no site or of an empty path")
+            raise ValueError("an erasure of no site, or of an empty path, would erase more than intended")
         begins = self.path is not None and self.path.endswith("*")
         parts = {
             "site_id IN {sites:Array(UUID)}": ("sites", self.sites and [str(site) for site in self.sites]),
@@ -56,36 +56,36 @@ class Erasure:
         }
         given = {sql: pair for sql, pair in parts.items() if pair[1] is not None}
         if not given:
-            raise ValueError("an erasure needs a site, a session, a path or a time")
+            raise ValueError("an erasure needs a condition: a site, a session, a path or a time")
         return " AND ".join(given), dict(given.values())
 
 
 async def look(clickhouse: ClickHouse, erasure: Erasure) -> tuple[int, list[Days]]:
-    """Return how many pageviews there are to erase, and the days that they lie in."""
+    """Return how many pageviews would be erased, and the days that they are on."""
     where, parameters = erasure.condition()
     count = await clickhouse.query(f"SELECT count() FROM hitline.pageviews WHERE {where}", parameters)  # noqa: S608
     return count.result_rows[0][0], await days.of_pageviews(clickhouse, where, parameters)
 
 
 async def erase(clickhouse: ClickHouse, erasure: Erasure) -> int:
-    """Erase, compute the rollups of the days anew, verify; returns the number of pageviews.
+    """Erase, recompute the rollups of the affected days, and verify; returns the number of pageviews.
 
-    Raises `NotErased` where something is left: pageviews that keep arriving, say.
+    Raises `NotErased` if something is left, for example because pageviews keep arriving.
     """
     count, found = await look(clickhouse, erasure)
     touched = {site_day for group in found for site_day in group.pageviews} | set(erasure.site_days)
     erasure = replace(erasure, erasure_id=erasure.erasure_id or uuid4(), site_days=tuple(sorted(touched)))
-    await _note(clickhouse, erasure, count, done=False)
+    await _record(clickhouse, erasure, count, done=False)
     for _ in range(_ROUNDS):
         await _find_older_states(clickhouse, erasure)
         await _delete(clickhouse, erasure)
-        # What was stored meanwhile lies in days of its own.
+        # Pageviews stored meanwhile may be on other days.
         left, found = await look(clickhouse, erasure)
         touched |= {site_day for group in found for site_day in group.pageviews}
         if not left:
             break
     else:
-        raise NotErased(f"{left} pageviews arrived meanwhile and are left: run `hitline erase --resume`")
+        raise NotErased(f"{left} pageviews that arrived meanwhile are left: run `hitline erase --resume`")
     groups = await days.by_zone(clickhouse, sorted(touched))
     computed = await run.nothing_before(clickhouse)
     versions = [await run.recompute(clickhouse, group) for group in groups]
@@ -95,12 +95,12 @@ async def erase(clickhouse: ClickHouse, erasure: Erasure) -> int:
     for group in groups:
         if differing := await run.differing(clickhouse, group, oldest, computed):
             raise NotErased(f"rollups of {differing} days differ from the pageviews: run `hitline erase --resume`")
-    await _note(clickhouse, Erasure(erasure_id=erasure.erasure_id), count, done=True)
+    await _record(clickhouse, Erasure(erasure_id=erasure.erasure_id), count, done=True)
     return count
 
 
 async def unfinished(clickhouse: ClickHouse) -> list[Erasure]:
-    """Return the erasures that were begun and not brought to their end."""
+    """Return the erasures that were started and not completed."""
     result = await clickhouse.query(
         "SELECT sites, session_id, path, time_from, time_to, erasure_id, days.site_id, days.day"
         " FROM hitline_control.erasures FINAL WHERE NOT done ORDER BY noted_at"
@@ -120,7 +120,7 @@ async def unfinished(clickhouse: ClickHouse) -> list[Erasure]:
 
 
 async def _find_older_states(clickhouse: ClickHouse, erasure: Erasure) -> None:
-    """Note the pageviews of which rows are stored that the condition does not hold for: only the path may differ."""
+    """Record pageviews with older rows that the condition does not match; only the path can differ between them."""
     if not erasure.path:
         return
     where, parameters = erasure.condition()
@@ -132,10 +132,10 @@ async def _find_older_states(clickhouse: ClickHouse, erasure: Erasure) -> None:
 
 
 async def _delete(clickhouse: ClickHouse, erasure: Erasure) -> None:
-    """Rewrite the parts that hold such rows without them; returns once that is done on every replica."""
+    """Rewrite parts without the matching rows; returns once that is done on every replica."""
     where, parameters = erasure.condition()
     if erasure.path:
-        # A list that was made before: while parts are rewritten, one after the other, the pageviews change.
+        # Recorded beforehand: the view changes while parts are rewritten one after the other.
         where += (
             f" OR ({_IDENTITY}) IN"  # noqa: S608
             f" (SELECT {_IDENTITY} FROM hitline_control.erased_pageviews WHERE erasure_id = {{erasure:UUID}})"
@@ -148,15 +148,15 @@ async def _delete(clickhouse: ClickHouse, erasure: Erasure) -> None:
 
 
 async def _verify(clickhouse: ClickHouse, erasure: Erasure) -> None:
-    """See that no row is left, replaced ones included."""
+    """Raise `NotErased` if any row is left, replaced ones included."""
     where, parameters = erasure.condition()
     left = await clickhouse.query(f"SELECT count() FROM hitline.pageviews_raw WHERE {where}", parameters)  # noqa: S608
     if left.result_rows[0][0]:
         raise NotErased(f"{left.result_rows[0][0]} rows are left: run `hitline erase --resume`")
 
 
-async def _note(clickhouse: ClickHouse, erasure: Erasure, count: int, *, done: bool) -> None:
-    """Write down what is under way; once it is done, nothing of what was asked for is kept."""
+async def _record(clickhouse: ClickHouse, erasure: Erasure, count: int, *, done: bool) -> None:
+    """Record the erasure; once it is done, none of its conditions are kept."""
     given = {
         "erasure_id": ("UUID", str(erasure.erasure_id)),
         "sites": ("Array(UUID)", [str(site) for site in erasure.sites or ()]),
@@ -173,7 +173,7 @@ async def _note(clickhouse: ClickHouse, erasure: Erasure, count: int, *, done: b
         f"INSERT INTO hitline_control.erasures ({columns}, days) SELECT {values}, {pairs(erasure.site_days)}",
         {name: value for name, (_, value) in given.items()},
     )
-    if done:  # the rows with what was asked for go at once
+    if done:  # delete the recorded conditions at once
         await clickhouse.command(
             "ALTER TABLE hitline_control.erased_pageviews DELETE WHERE erasure_id = {erasure:UUID}",
             {"erasure": str(erasure.erasure_id)},

@@ -1,6 +1,6 @@
-"""Retention: what is older than its site keeps is erased, from the stored rows and from the rollups.
+"""Retention: erasing pageviews that are older than their site's retention, from the stored rows and the rollups.
 
-Whole days of a site go, in its time zone, once all of a day is older than the site's retention (else the instance's).
+A day in the site's time zone is erased once all of it is older than the retention of the site, else of the instance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_RETENTION_DAYS: Final = 36_500
 
 
 async def due(clickhouse: ClickHouse, instance_days: int) -> list[tuple[int, Erasure]]:
-    """Return the erasures that retention asks for now, each with its retention in days; 0 days keep everything."""
+    """Return the erasures that are due, each with its retention in days; a retention of 0 days keeps everything."""
     found = await clickhouse.query(
         "SELECT stored.site_id, if(sites.retention_days > 0, sites.retention_days, {instance:UInt32}) AS days,"
         " if(sites.timezone = '', 'UTC', sites.timezone) AS zone, stored.oldest"
@@ -45,6 +45,6 @@ async def due(clickhouse: ClickHouse, instance_days: int) -> list[tuple[int, Era
 
 
 async def apply(clickhouse: ClickHouse, instance_days: int) -> AsyncIterator[tuple[int, Erasure, int]]:
-    """Erase what is due, yielding the retention in days, what was erased, and how many pageviews."""
+    """Erase what is due, yielding each erasure's retention in days, the erasure and its number of pageviews."""
     for days, wanted in await due(clickhouse, instance_days):
         yield days, wanted, await erasure.erase(clickhouse, wanted)

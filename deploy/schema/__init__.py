@@ -1,1 +1,1 @@
-"""ClickHouse's schema: numbered SQL files, and what applies them."""
+"""ClickHouse's schema: numbered SQL files, and the code that applies them."""

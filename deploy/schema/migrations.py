@@ -1,9 +1,9 @@
 """Applying the numbered SQL files of this directory: each once, in order, with a checksum that is kept.
 
-ClickHouse has neither transactions over DDL nor locks.  So every statement can be run twice (`IF NOT EXISTS` and the
-like, which a test demands of all files), a file is recorded only after its last statement, and a record is a row
-appended to `hitline_control.migrations`: a run that was cut off is simply run again, and two at once do each other no
-harm.  The checksum is of the statements without comments, so that a comment may be put right later.
+ClickHouse has neither transactions for DDL nor locks.  So every statement can be run twice (`IF NOT EXISTS` and the
+like, which a test requires of all files), a file is recorded only after its last statement, and a record is a row
+appended to `hitline_control.migrations`: an interrupted run is simply repeated, and concurrent runs do no harm.  The
+checksum covers the statements without comments, so that comments can be corrected later.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _RECORDS: Final = (
     SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1""",
 )
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-#: A comment, a quoted text or name, a semicolon, or what lies between them.
+#: A comment, a quoted string or name, a semicolon, or anything between them.
 _PIECE: Final = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|;|[^-/'`\";]+|.", re.DOTALL
 )
 
 
 class MigrationError(Exception):
-    """The files or the records are not as they must be; the text says which and what to do."""
+    """The files or the records are inconsistent; the message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +58,21 @@ class Migration:
 
 
 def read(directory: Path = DIRECTORY) -> list[Migration]:
-    """Read the directory's SQL files, in order; raises `MigrationError` for a name or a number that can't be."""
+    """Read the directory's SQL files, in order; raises `MigrationError` for an invalid name or number."""
     found: dict[int, Migration] = {}
     for path in sorted(directory.glob("*.sql")):
         name = _FILE_NAME.fullmatch(path.name)
         if name is None:
-            raise MigrationError(f"{path.name}: a migration is named like 0001_what_it_does.sql")
+            raise MigrationError(f"{path.name}: invalid migration name; use one like 0001_what_it_does.sql")
         number = int(name[1])
         if number in found:
-            raise MigrationError(f"{path.name}: {found[number].name} has this number already")
+            raise MigrationError(f"{path.name}: {found[number].name} already has this number; use the next free one")
         found[number] = Migration(number, path.name, split(path.read_text("utf-8")))
     return list(found.values())
 
 
 def split(sql: str) -> tuple[str, ...]:
-    """Split SQL text into statements without comments; semicolons in quotes part nothing."""
+    """Split SQL text into statements without comments; semicolons in quotes do not split."""
     statements, current = [], ""
     for piece in _PIECE.findall(f"{sql};"):
         if piece == ";":
@@ -98,28 +98,28 @@ async def applied(clickhouse: ClickHouse) -> dict[int, tuple[str, str]]:
 
 
 def pending(files: Sequence[Migration], records: dict[int, tuple[str, str]]) -> list[Migration]:
-    """Return the files that are not applied yet.
+    """Return the files that have not been applied yet.
 
-    Raises `MigrationError` when one that is applied was changed since: the tables are not what the file says.
+    Raises `MigrationError` if one was changed after it was applied: the tables differ from what the file says.
     """
     for file in files:
         name, checksum = records.get(file.number, (file.name, file.checksum))
         if checksum != file.checksum:
             raise MigrationError(
-                f"{file.name} was changed after it was applied (as {name}): put it back as it was, and write the"
-                " change as a new migration"
+                f"{file.name} was changed after it was applied (as {name}): restore it, and put the change"
+                " into a new migration"
             )
     return [file for file in files if file.number not in records]
 
 
 def unknown(files: Sequence[Migration], records: dict[int, tuple[str, str]]) -> list[str]:
-    """Return the names of recorded migrations that this version of Hitline does not have: a newer one made them."""
+    """Return the names of recorded migrations that this version of Hitline lacks: a newer version applied them."""
     known = {file.number for file in files}
     return [name for number, (name, _) in sorted(records.items()) if number not in known]
 
 
 async def migrate(clickhouse: ClickHouse, files: Sequence[Migration]) -> AsyncIterator[Migration]:
-    """Apply what is pending, yielding each file once it is applied and recorded."""
+    """Apply the pending files, yielding each one once it has been applied and recorded."""
     for statement in _RECORDS:
         await clickhouse.command(statement)
     for file in pending(files, await applied(clickhouse)):

@@ -30,8 +30,8 @@ def rows(tables: ClickHouseProcess) -> list[visits.Row]:
 
 
 def test_it_wants_to_know_what(hitline: Hitline) -> None:
-    assert "say what" in hitline("erase", "--yes", expect=1).stderr
-    assert "--from must lie before" in hitline("erase", "--from", "2026-02-02", "--to", "2026-02-02", expect=1).stderr
+    assert "nothing to erase" in hitline("erase", "--yes", expect=1).stderr
+    assert "--from must be before" in hitline("erase", "--from", "2026-02-02", "--to", "2026-02-02", expect=1).stderr
     assert "there is no site" in hitline("erase", "--site", "none.example", "--yes", expect=1).stderr
 
 

@@ -65,7 +65,7 @@ def test_options_alone_make_a_pageview(hitline: Hitline) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--url", "https://example.com/"], ["--ip", "192.0.2.1", "--json"]])
 def test_options_that_make_no_pageview_are_an_error(hitline: Hitline, options: list[str]) -> None:
-    assert "name a FILE" in hitline("explain", *options, expect=1).stderr
+    assert "no pageview given" in hitline("explain", *options, expect=1).stderr
 
 
 def test_the_visitors_address_is_in_no_step_and_no_row(hitline: Hitline) -> None:

@@ -31,7 +31,7 @@ def hitline(bare: ClickHouseProcess, tmp_path: Path) -> Hitline:
 
 @pytest.mark.processes
 def test_everything_is_applied_once_and_recorded(hitline: Hitline, bare: ClickHouseProcess) -> None:
-    assert "0001_pageviews.sql is to be applied" in hitline("migrate", "--no-broker", "--dry-run").stdout
+    assert "0001_pageviews.sql is pending" in hitline("migrate", "--no-broker", "--dry-run").stdout
     assert "CREATE TABLE" in hitline("migrate", "--no-broker", "--dry-run").stdout
     hitline("migrate", "--no-broker", "--check", expect=1)
     assert "0001_pageviews.sql applied" in hitline("migrate", "--no-broker").stdout

@@ -14,9 +14,9 @@ from deploy.cli.support import CommandError
 
 
 def test_more_ended_than_accepted_is_said_so() -> None:
-    with pytest.raises(CommandError, match="103 pageviews more have ended than were accepted"):
+    with pytest.raises(CommandError, match="103 more pageviews have an outcome than were accepted"):
         reconcile._judge({"repeats": 0, "missing": -103})
-    with pytest.raises(CommandError, match="7 accepted pageviews have no end"):
+    with pytest.raises(CommandError, match="7 accepted pageviews have no outcome"):
         reconcile._judge({"repeats": 0, "missing": 7})
 
 

@@ -210,7 +210,7 @@ def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess,
     erase(stored, gone)
     assert "erase --resume" in hitline("rollup").stderr
     check(tables, stored)
-    assert "1 erasures brought to their end" in hitline("erase", "--resume").stdout
+    assert "1 interrupted erasures completed" in hitline("erase", "--resume").stdout
     assert hitline("rollup").stderr == ""
     check(tables, stored)
 
@@ -232,7 +232,7 @@ def test_retention_takes_whole_days_of_each_site(tables: ClickHouseProcess, hitl
           "version": 3, "created_at": "2026-01-01 00:00:00"} for site in short],
         "hitline_control.sites",
     )  # fmt: skip
-    assert hitline("retain", "--dry-run").stdout.count("would go") == 1
+    assert hitline("retain", "--dry-run").stdout.count("would be erased") == 1
     assert "retention of 90 days" in hitline("retain").stdout
     erase(stored, [key for key, row in stored.items() if uuid.UUID(row["site_id"]) in short and row in rows])
     check(tables, stored)
