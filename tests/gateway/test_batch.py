@@ -274,6 +274,36 @@ def test_a_batch_is_charged_whole_or_not_at_all(system: System) -> None:
     assert system.post(dnt=True, token=token).status == 202
 
 
+def test_a_batch_with_wrong_items_repeated_three_times_is_stored_once_and_its_answer_is_short(system: System) -> None:
+    marker = uuid.uuid4().hex
+    items = marked(marker, 600)
+    body = ndjson([{**item, "visitor_ip": "unknown"} if number % 6 == 0 else item for number, item in enumerate(items)])
+
+    for _ in range(3):
+        answer = post(system, body)
+        assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (202, 500, 100)
+        assert sum(len(name) + len(value) + 4 for name, value in answer.headers.items()) + len(answer.body) < 4000
+
+    every = http.request(system.port, path=f"{http.BATCH_ENDPOINT}?errors=all", body=body, token=system.token)
+    assert [error["index"] for error in every.json["errors"]] == list(range(0, 600, 6))
+    services.wait_for(lambda: stored(system, marker) == 500)
+
+
+def test_objects_one_behind_another_are_items(system: System) -> None:
+    marker = uuid.uuid4().hex
+
+    answer = post(system, b"".join(json.dumps(item).encode() for item in marked(marker, 3)))
+
+    assert answer.json == {"accepted": 3, "rejected": 0, "errors": []}
+    services.wait_for(lambda: stored(system, marker) == 3)
+
+
+def test_a_path_with_a_trailing_slash_is_the_same_endpoint(system: System) -> None:
+    for path in (http.ENDPOINT, http.BATCH_ENDPOINT):
+        assert http.request(system.port, path=f"{path}/", body=pageview(dnt=True), token=system.token).status == 202
+        assert http.request(system.port, path=f"{path}//", body=pageview(dnt=True), token=system.token).status == 404
+
+
 def test_a_batch_above_the_burst_is_413_and_names_it(system: System) -> None:
     token = services.add_client(system.env, "slow batches", "example.com", rate="10/second")
     services.wait_for(lambda: system.post(dnt=True, token=token).status == 202)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -120,6 +121,21 @@ def test_odd_strings_are_stored_as_they_came(system: System) -> None:
     row = stored(system, user_agent=odd, referrer=odd)
 
     assert (row["user_agent"], row["referrer"]) == (odd, odd)
+
+
+@pytest.mark.parametrize("value", [b"\xe4", b"\\ud83d"])
+@pytest.mark.parametrize(("field", "column"), [("url", "path"), ("user_agent", "user_agent"), ("referrer", "referrer")])
+def test_text_that_is_not_utf8_is_stored_with_replacement_characters(
+    system: System, field: str, column: str, value: bytes
+) -> None:
+    page_id = str(uuid.uuid4())
+    body = json.dumps(services.pageview(page_id=page_id, **{field: "https://example.com/p/HERE"})).encode()
+
+    assert system.post(body.replace(b"HERE", value)).status == 202
+
+    sql = f"SELECT {column} AS kept FROM hitline.pageviews WHERE page_id = '{page_id}'"
+    kept = services.wait_for(lambda: services.rows(system.clickhouse, sql))[0]["kept"]
+    assert kept.endswith("/p/\ufffd")
 
 
 def test_sizes_are_stored_and_absent_ones_are_0(system: System) -> None:
