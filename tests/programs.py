@@ -42,7 +42,29 @@ SYSLOG_NG = Program(
     ("syslog-ng.service",),
     ("/usr/lib/syslog-ng/*/libhttp.so", "/usr/lib/*/syslog-ng/*/libhttp.so"),
 )
-ALL = (CURL, REDIS, WRK, SYSLOG_NG)
+NGINX = Program(("nginx",), ("nginx-light",), ("nginx.service",))
+NGINX_LUA = Program(
+    ("nginx",),
+    ("nginx-light", "libnginx-mod-http-lua", "lua-cjson"),
+    ("nginx.service",),
+    ("/usr/lib/nginx/modules/ngx_http_lua_module.so",),
+)
+NGINX_NJS = Program(
+    ("nginx",),
+    ("nginx-light", "libnginx-mod-http-js"),
+    ("nginx.service",),
+    ("/usr/lib/nginx/modules/ngx_http_js_module.so",),
+)
+HAPROXY = Program(("haproxy",), ("haproxy",), ("haproxy.service",))
+CADDY = Program(("caddy",), ("caddy",), ("caddy.service", "caddy-api.service"))
+VARNISH = Program(("varnishd",), ("varnish",), ("varnish.service", "varnishncsa.service"))
+APACHE = Program(("apache2",), ("apache2",), ("apache2.service", "apache-htcacheclean.service"))
+PHP = Program(("php",), ("php-cli", "php-curl"), files=("/usr/lib/php/*/curl.so",))
+NODE = Program(("node",), ("nodejs",))
+ALL = (
+    *(CURL, REDIS, WRK, SYSLOG_NG),
+    *(NGINX, NGINX_LUA, NGINX_NJS, HAPROXY, CADDY, VARNISH, APACHE, PHP, NODE),
+)
 
 
 def path_of(program: Program, say: Callable[[str], None] = print) -> str:

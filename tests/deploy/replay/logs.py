@@ -40,7 +40,7 @@ def pages(log: Iterable[str]) -> Counter[tuple[str, str]]:
     """Count pages by (path, second) in another way than Hitline does, for logs of `lines` and real ones."""
     found: Counter[tuple[str, str]] = Counter()
     for line in log:
-        match = access_log.LINE.search(line)
+        match = access_log.LINE.fullmatch(line)
         words = match["request"].split(" ") if match else []
         status = line.split('" ')[1].split()[0] if match else ""
         if len(words) != 3 or words[0] != "GET" or status not in ("200", "304"):
