@@ -6,13 +6,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests import parts, services
-from tests.programs import Program, path_of
+from tests.programs import SYSLOG_NG, Program, path_of
 from tests.services import System
+
+#: Runs a recipe in a directory against a system, and gives the port on which it takes visitors' requests.
+Tool = Callable[[System, Path], AbstractContextManager[int]]
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "deploy" / "forwarders"
@@ -77,8 +80,6 @@ def syslog_ng(system: System, directory: Path, **changes: str) -> Iterator[int]:
     )
     file = directory / "syslog-ng.conf"
     file.write_text(configuration)
-    from tests.programs import SYSLOG_NG
-
     arguments = (
         "--foreground", "--stderr", "--no-caps", f"--cfgfile={file}", f"--persist-file={directory}/persist",
         f"--pidfile={directory}/syslog-ng.pid", f"--control={directory}/syslog-ng.control",

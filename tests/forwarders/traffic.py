@@ -137,4 +137,4 @@ def _answered(connection: socket.socket, method: bytes) -> bool:
         more = connection.recv(65536)
         assert more, "closed in the middle"
         body += more
-    return connection_header is None
+    return connection_header is None and head.startswith(b"HTTP/1.1")
