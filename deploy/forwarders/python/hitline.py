@@ -23,9 +23,10 @@ from pathlib import Path
 
 BATCH_ITEMS, BATCH_BYTES = 500, 1024 * 1024
 STATIC = re.compile(
-    r"\.(js|mjs|css|map|json|xml|txt|png|jpe?g|gif|webp|avif|ico|svg|woff2?|ttf|otf|eot|mp[34]|webm|pdf|zip|gz|jar)$", re.I
+    r"\.(js|mjs|css|map|json|xml|txt|png|jpe?g|gif|webp|avif|ico|svg|woff2?|ttf|otf|eot|mp[34]|webm|pdf|zip|gz|jar)$",
+    re.IGNORECASE,
 )
-PREFETCH = re.compile("prefetch|preview", re.I)
+PREFETCH = re.compile("prefetch|preview", re.IGNORECASE)
 
 
 class Spool:
