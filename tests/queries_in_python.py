@@ -86,7 +86,7 @@ class Rounded:
     """A number that equals what it is when rounded, halves to either side; None: there is none."""
 
     value: float | None
-    digits: float
+    digits: int
 
     def __eq__(self, other: object) -> bool:
         if self.value is None or not isinstance(other, (int, float)):
@@ -94,7 +94,7 @@ class Rounded:
         return abs(self.value - other) <= 0.5000001 * 10**-self.digits
 
 
-def mean(numbers: Iterable[float], digits: float) -> Rounded:
+def mean(numbers: Iterable[float], digits: int) -> Rounded:
     found = [float(number) for number in numbers]
     return Rounded(sum(found) / len(found) if found else None, digits)
 
@@ -150,13 +150,13 @@ def exit_pages(found: Iterable[Session]) -> Answer:
     return counted([session.rows[-1] for session in found], lambda row: row["path"])
 
 
-def lengths(found: Iterable[tuple[date, Session]], digits: float = 0) -> Answer:
+def lengths(found: Iterable[tuple[date, Session]]) -> Answer:
     days = grouped(found, lambda pair: pair[0])
     answer = []
     for day in sorted(days):
         some = [session for _, session in days[day]]
         longer = [session.seconds for session in some if not session.bounced]
-        rates = mean((s.bounced for s in some), 3), mean((s.seconds for s in some), digits), mean(longer, digits)
+        rates = mean((s.bounced for s in some), 3), mean((s.seconds for s in some), 0), mean(longer, 0)
         answer.append((str(day), len(some), *rates))
     return answer
 
@@ -266,6 +266,5 @@ ANSWERS: dict[int, Callable[[Asked], Answer]] = {
 BY_DAY: dict[int, Callable[[Asked], Answer]] = {
     7: lambda asked: entry_pages(session for _, session in asked.daily_sessions()),
     8: lambda asked: exit_pages(session for _, session in asked.daily_sessions()),
-    # Rollups count the changes of the second, so they are up to a second off.
-    9: lambda asked: lengths(asked.daily_sessions(), digits=-0.48),
+    9: lambda asked: lengths(asked.daily_sessions()),
 }

@@ -92,16 +92,14 @@ async def _erase(url: str, wanted: Erasure, host: str | None, dry_run: bool, yes
             if len(named) > 1:
                 removed = sum(each.removed for each in named)
                 click.echo(f"--site {host} covers {len(named)} sites of that name, {removed} of them removed", err=True)
-        count, groups = await erasure.look(clickhouse, wanted)
-        days = sum(len(group.pageviews) for group in groups)
-        sites = len({site_id for group in groups for site_id, _ in group.pageviews})
+        count, days, sites = await erasure.look(clickhouse, wanted)
         if dry_run:
             click.echo(f"{count} pageviews on {days} days of {sites} sites would be erased")
             return
         if not yes:
             click.confirm(f"Erase {count} pageviews on {days} days of {sites} sites for good?", abort=True)
         erased = await erasure.erase(clickhouse, wanted)
-    click.echo(f"{erased} pageviews erased, none left; rollups of {days} days recomputed and verified")
+    click.echo(f"{erased} pageviews erased, none left; rollups of {days} days corrected and verified")
 
 
 async def _resume(url: str) -> None:

@@ -71,8 +71,10 @@ async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) 
 def _tell(summary: Summary) -> None:
     click.echo(
         f"rollups: complete up to {as_text(summary.complete_to)};"
-        f" {summary.site_days} days of sites computed, {summary.pageviews} pageviews"
+        f" {summary.sessions} sessions on {summary.site_days} days of sites have changed"
     )
+    if summary.drifted:
+        warn(f"{summary.drifted} numbers of days that are over had drifted from the pageviews, and are mended")
     if summary.unfinished_erasures:
         warn("an erasure was interrupted: run `hitline erase --resume`")
 
@@ -96,7 +98,7 @@ async def _retain_now(settings: RollupSettings, dry_run: bool) -> None:
 async def _retain(clickhouse: ClickHouse, instance_days: int, *, dry_run: bool = False) -> None:
     if dry_run:
         for days, wanted in await retention.due(clickhouse, instance_days):
-            count, _ = await erasure.look(clickhouse, wanted)
+            count = (await erasure.look(clickhouse, wanted)).pageviews
             click.echo(_line(days, wanted, count, "would be erased"))
         return
     async for days, wanted, count in retention.apply(clickhouse, instance_days):

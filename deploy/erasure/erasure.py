@@ -1,19 +1,21 @@
 """Erasing pageviews for good: by site, session, path or time, from the stored rows and from all rollups.
 
-What an erasure affects is recorded before the first row is deleted, so that it is not lost if the process dies:
-`hitline rollup` then recomputes its days every time, and `hitline erase --resume` completes it.
+The sessions that an erasure affects are recorded before the first row is deleted, so that it is not lost if the process
+dies: `hitline rollup` then recomputes them every time, and `hitline erase --resume` completes it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
-from deploy.rollups import days, run
-from deploy.rollups.days import Days
-from deploy.rollups.sql import pairs
+from deploy.rollups import touched
+from deploy.rollups.forget import forget_replaced
+from deploy.rollups.lease import Lease
+from deploy.rollups.run import nothing_before
+from deploy.rollups.settle import finish_begun, settle
 from shared.clickhouse import ClickHouse
 
 #: How often deleting is repeated for rows that arrived meanwhile.
@@ -39,7 +41,6 @@ class Erasure:
     time_from: datetime | None = None
     time_to: datetime | None = None
     erasure_id: UUID | None = None
-    site_days: tuple[tuple[UUID, date], ...] = ()
 
     def condition(self) -> tuple[str, dict[str, Any]]:
         """Return the condition on `pageviews_raw` and its parameters; raises `ValueError` for empty conditions."""
@@ -60,49 +61,67 @@ class Erasure:
         return " AND ".join(given), dict(given.values())
 
 
-async def look(clickhouse: ClickHouse, erasure: Erasure) -> tuple[int, list[Days]]:
-    """Return how many pageviews would be erased, and the days that they are on."""
+class Extent(NamedTuple):
+    """How much there is to erase: pageviews, days of sites (in UTC) and sites."""
+
+    pageviews: int
+    site_days: int
+    sites: int
+
+
+async def look(clickhouse: ClickHouse, erasure: Erasure) -> Extent:
+    """Return how much there is to erase."""
     where, parameters = erasure.condition()
-    count = await clickhouse.query(f"SELECT count() FROM hitline.pageviews WHERE {where}", parameters)  # noqa: S608
-    return count.result_rows[0][0], await days.of_pageviews(clickhouse, where, parameters)
+    found = await clickhouse.query(
+        "SELECT count(), uniqExact(site_id, toDate(timestamp)), uniqExact(site_id) FROM hitline.pageviews"  # noqa: S608
+        f" WHERE {where}",
+        parameters,
+    )
+    return Extent(*found.result_rows[0])
 
 
 async def erase(clickhouse: ClickHouse, erasure: Erasure) -> int:
-    """Erase, recompute the rollups of the affected days, and verify; returns the number of pageviews.
+    """Erase, recompute the rollups of the affected sessions, and verify; returns the number of pageviews.
 
     Raises `NotErased` if something is left, for example because pageviews keep arriving.
     """
-    count, found = await look(clickhouse, erasure)
-    touched = {site_day for group in found for site_day in group.pageviews} | set(erasure.site_days)
-    erasure = replace(erasure, erasure_id=erasure.erasure_id or uuid4(), site_days=tuple(sorted(touched)))
+    count = (await look(clickhouse, erasure)).pageviews
+    erasure = replace(erasure, erasure_id=erasure.erasure_id or uuid4())
     await _record(clickhouse, erasure, count, done=False)
     for _ in range(_ROUNDS):
+        await _record_sessions(clickhouse, erasure)
         await _find_older_states(clickhouse, erasure)
         await _delete(clickhouse, erasure)
-        # Pageviews stored meanwhile may be on other days.
-        left, found = await look(clickhouse, erasure)
-        touched |= {site_day for group in found for site_day in group.pageviews}
+        # Pageviews stored meanwhile may belong to other sessions.
+        left = (await look(clickhouse, erasure)).pageviews
         if not left:
             break
     else:
         raise NotErased(f"{left} pageviews that arrived meanwhile are left: run `hitline erase --resume`")
-    groups = await days.by_zone(clickhouse, sorted(touched))
-    computed = await run.nothing_before(clickhouse)
-    versions = [await run.recompute(clickhouse, group) for group in groups]
-    oldest = min((version for version in versions if version is not None), default=0)
-    await run.forget_older(clickhouse, sorted(touched), oldest)
+    await _correct_rollups(clickhouse, erasure)
     await _verify(clickhouse, erasure)
-    for group in groups:
-        if differing := await run.differing(clickhouse, group, oldest, computed):
-            raise NotErased(f"rollups of {differing} days differ from the pageviews: run `hitline erase --resume`")
     await _record(clickhouse, Erasure(erasure_id=erasure.erasure_id), count, done=True)
     return count
+
+
+async def _correct_rollups(clickhouse: ClickHouse, erasure: Erasure) -> None:
+    """Remove the erased pageviews from the rollups and replaced rows from the disk, and verify."""
+    assert erasure.erasure_id is not None  # noqa: S101 - `erase` has set it
+    scope = touched.erased(erasure.erasure_id)
+    async with Lease(clickhouse) as lease:
+        await finish_begun(clickhouse)
+        computed = await nothing_before(clickhouse)
+        await settle(clickhouse, lease, scope)
+        await forget_replaced(clickhouse, erasure.erasure_id)
+        again = await settle(clickhouse, lease, scope, counted_to=computed)
+    if again.drifted:
+        raise NotErased(f"rollups of {again.drifted} sessions differ from the pageviews: run `hitline erase --resume`")
 
 
 async def unfinished(clickhouse: ClickHouse) -> list[Erasure]:
     """Return the erasures that were started and not completed."""
     result = await clickhouse.query(
-        "SELECT sites, session_id, path, time_from, time_to, erasure_id, days.site_id, days.day"
+        "SELECT sites, session_id, path, time_from, time_to, erasure_id"
         " FROM hitline_control.erasures FINAL WHERE NOT done ORDER BY noted_at"
     )
     return [
@@ -113,10 +132,18 @@ async def unfinished(clickhouse: ClickHouse) -> list[Erasure]:
             start,
             end,
             erasure_id,
-            tuple(zip(site_ids, dates, strict=True)),
         )
-        for sites, session, path, start, end, erasure_id, site_ids, dates in result.result_rows
+        for sites, session, path, start, end, erasure_id in result.result_rows
     ]
+
+
+async def _record_sessions(clickhouse: ClickHouse, erasure: Erasure) -> None:
+    where, parameters = erasure.condition()
+    await clickhouse.command(
+        "INSERT INTO hitline_control.erased_sessions SELECT DISTINCT {erasure:UUID}, site_id, toDate(timestamp),"  # noqa: S608
+        f" session_id FROM hitline.pageviews_raw WHERE {where}",
+        {**parameters, "erasure": str(erasure.erasure_id)},
+    )
 
 
 async def _find_older_states(clickhouse: ClickHouse, erasure: Erasure) -> None:
@@ -170,13 +197,14 @@ async def _record(clickhouse: ClickHouse, erasure: Erasure, count: int, *, done:
     columns = ", ".join(given)
     values = ", ".join(f"{{{name}:{kind}}}" for name, (kind, _) in given.items())
     await clickhouse.command(
-        f"INSERT INTO hitline_control.erasures ({columns}, days) SELECT {values}, {pairs(erasure.site_days)}",
+        f"INSERT INTO hitline_control.erasures ({columns}) SELECT {values}",
         {name: value for name, (_, value) in given.items()},
     )
     if done:  # delete the recorded conditions at once
-        await clickhouse.command(
-            "ALTER TABLE hitline_control.erased_pageviews DELETE WHERE erasure_id = {erasure:UUID}",
-            {"erasure": str(erasure.erasure_id)},
-            {"mutations_sync": 2},
-        )
+        for table in ("erased_pageviews", "erased_sessions"):
+            await clickhouse.command(
+                f"ALTER TABLE hitline_control.{table} DELETE WHERE erasure_id = {{erasure:UUID}}",
+                {"erasure": str(erasure.erasure_id)},
+                {"mutations_sync": 2},
+            )
         await clickhouse.command("OPTIMIZE TABLE hitline_control.erasures FINAL")

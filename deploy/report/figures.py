@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from deploy.rollups.sql import quoted
+from deploy.rollups.dimensions import quoted
 from shared.clickhouse import ClickHouse
 
 #: What is ranked: heading, SQL of the value, and the condition for it to count.

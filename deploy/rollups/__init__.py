@@ -1,5 +1,6 @@
-"""Rollups by hour and by day: which of a site's days are due, and computing them from the exact pageviews.
+"""Rollups by hour and by day, kept up by the difference that changed sessions make.
 
-`sql` holds the two statements that compute, `days` finds the days of pageviews in their sites' time zones, `run` puts
-both together.  `hitline rollup` runs it; erasing and retention (`deploy.erasure`) use it for the days they touch.
+`run` is one run: `touched` finds the sessions that are due, `changes` and `settle` compute them and correct the sums,
+`check` compares days that are over, `zones` follows the registry, `lease` lets one process write at a time, `forget`
+takes what was replaced off the disk.  `dimensions` says what is counted.
 """

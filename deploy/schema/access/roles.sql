@@ -36,13 +36,22 @@ GRANT SELECT ON system.time_zones TO hitline_registry;
 CREATE ROLE IF NOT EXISTS hitline_keeper;
 GRANT SELECT ON hitline.* TO hitline_keeper;
 GRANT ALTER DELETE ON hitline.pageviews_raw TO hitline_keeper;
-GRANT INSERT, ALTER DELETE ON hitline.daily_raw TO hitline_keeper;
-GRANT INSERT, ALTER DELETE ON hitline.hourly_raw TO hitline_keeper;
-GRANT INSERT ON hitline.rollup_runs TO hitline_keeper;
+GRANT INSERT, ALTER DELETE ON hitline.session_days_raw TO hitline_keeper;
+GRANT INSERT, ALTER DELETE ON hitline.daily_counts_raw TO hitline_keeper;
+GRANT INSERT, ALTER DELETE ON hitline.hourly_counts_raw TO hitline_keeper;
+GRANT INSERT ON hitline.rollup_progress TO hitline_keeper;
+GRANT TRUNCATE ON hitline.daily_raw TO hitline_keeper;
+GRANT TRUNCATE ON hitline.hourly_raw TO hitline_keeper;
 GRANT INSERT ON hitline.sites_raw TO hitline_keeper;
 GRANT SELECT ON hitline_control.sites TO hitline_keeper;
 GRANT SELECT, INSERT, OPTIMIZE ON hitline_control.erasures TO hitline_keeper;
 GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.erased_pageviews TO hitline_keeper;
+GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.erased_sessions TO hitline_keeper;
+GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.rollup_touched TO hitline_keeper;
+GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.rollup_changes TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.rollup_lease TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.rollup_zones TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.rollup_checks TO hitline_keeper;
 GRANT SELECT ON system.processes TO hitline_keeper;
 
 -- Analysts read `hitline` and nothing else, within limits that one query can't leave.

@@ -10,7 +10,8 @@ CREATE QUOTA OR REPLACE hitline_tenant_TENANT KEYED BY user_name
     TO hitline_tenant_TENANT;
 
 CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT
-    ON hitline.pageviews_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw
+    ON hitline.pageviews_raw, hitline.session_days_raw, hitline.daily_counts_raw, hitline.hourly_counts_raw,
+       hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw
     USING site_id = 'SITE_ID' TO hitline_tenant_TENANT;
 
 -- A message holds several sites' pageviews in one row, so tenants see no outcomes.
@@ -18,5 +19,6 @@ CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT ON hitline.outcomes_raw USING
 
 -- Everyone else sees every row, also where the server is told that users without a policy see none.
 CREATE ROW POLICY OR REPLACE hitline_everyone
-    ON hitline.pageviews_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw
+    ON hitline.pageviews_raw, hitline.session_days_raw, hitline.daily_counts_raw, hitline.hourly_counts_raw,
+       hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw
     USING 1 TO hitline_worker, hitline_keeper, hitline_analyst;

@@ -143,8 +143,8 @@ def rollups(bench: Bench) -> None:
         began = time.perf_counter()
         summary = asyncio.run(run())
         seconds = time.perf_counter() - began
-        print(f"rollups, {what} changed: {summary.site_days:,} days, {summary.pageviews:,} rows in {seconds:.1f} s")
-    for table in ("daily_raw", "hourly_raw"):
+        print(f"rollups, {what} changed: {summary.sessions:,} sessions in {seconds:.1f} s")
+    for table in ("session_days_raw", "daily_counts_raw", "hourly_counts_raw"):
         bench(f"OPTIMIZE TABLE hitline.{table} FINAL")
         print(f"  {table}: {bytes_a_row(bench, table):.1f} bytes a pageview")
 

@@ -12,8 +12,6 @@ from click.testing import CliRunner
 from deploy.cli import main
 from deploy.erasure.erasure import Erasure
 from deploy.local.clickhouse.process import ClickHouseProcess
-from deploy.rollups import days, run
-from shared.clickhouse import ClickHouse
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
@@ -92,27 +90,6 @@ def test_it_ends_while_pageviews_of_the_same_days_arrive(
         stop.set()
         thread.join()
     assert services.count(tables, where="path = '/a'") == 0
-
-
-async def test_rollups_that_differ_are_noticed(
-    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
-) -> None:
-    hitline("rollup")
-    client = ClickHouse(tables.url, "hitline tests")
-    try:
-        now = await run.nothing_before(client)
-        groups = await days.of_pageviews(client, "1", {})
-        assert [await run.differing(client, group, 0, now) for group in groups] == [0] * len(groups)
-        await client.command(
-            "ALTER TABLE hitline.pageviews_raw DELETE WHERE page_id = {page:UUID}", {"page": rows[0]["page_id"]},
-            {"mutations_sync": 2},
-        )  # fmt: skip
-        assert sum([await run.differing(client, group, 0, now) for group in groups]) == 1
-        later = 2**63
-        every = [await run.differing(client, group, later, now) for group in groups]
-        assert every == [len(group.pageviews) for group in groups]
-    finally:
-        await client.close()
 
 
 def test_what_is_given_but_empty_widens_nothing(

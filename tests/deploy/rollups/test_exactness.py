@@ -23,7 +23,7 @@ def in_clickhouse(clickhouse: ClickHouseProcess, table: str, keys: str, numbers:
     for row in rows:
         key = tuple(row[name] for name in keys.split(", "))
         assert key not in found, "each bucket is one row"
-        found[key] = tuple(int(row[name]) for name in numbers.split(", "))
+        found[key] = tuple(int(row[name.rpartition(" ")[2]]) for name in numbers.split(", "))
     return found
 
 
@@ -34,7 +34,10 @@ def check(clickhouse: ClickHouseProcess, stored: Stored, zones: dict[uuid.UUID, 
     assert len(seen) == len(stored)
     assert {tuple(row.values()) for row in seen} == {tuple(row[name] for name in seen[0]) for row in stored.values()}
     daily = in_clickhouse(
-        clickhouse, "daily", "site_id, day, is_bot, dimension, value", "pageviews, sessions, bounces, seconds"
+        clickhouse,
+        "daily",
+        "site_id, day, is_bot, dimension, value",
+        "pageviews, sessions, bounces, toInt64(round(1000 * seconds)) AS milliseconds",
     )
     assert daily == visits.daily(stored, zones)
     hourly = in_clickhouse(clickhouse, "hourly", "site_id, day, hour, is_bot, dimension, value", "pageviews, sessions")
@@ -130,9 +133,14 @@ def test_erased_values_are_in_no_row_of_a_rollup_any_more(tables: ClickHouseProc
     visits.insert(tables, [{**row, "path": "/secret"} for row in visits.make(50, seed=3, sites=visits.FEW)])
     hitline("rollup")
     hitline("erase", "--path", "/sec*", "--yes")
-    for table in ("daily_raw", "hourly_raw"):
-        left = services.rows(tables, f"SELECT count() AS n FROM hitline.{table} WHERE has(`values`, '/secret')")
-        assert left == [{"n": 0}] or left == [{"n": "0"}]
+    for table, where in (
+        ("daily_counts_raw", "value = '/secret'"),
+        ("hourly_counts_raw", "value = '/secret'"),
+        ("session_days_raw", "has(`values`, '/secret') OR entry_page = '/secret' OR exit_page = '/secret'"),
+    ):
+        assert services.count(tables, table, where) == 0
+    for table in ("rollup_changes", "rollup_touched", "erased_sessions"):
+        assert services.rows(tables, f"SELECT * FROM hitline_control.{table}") == []
     assert "path" not in str(services.rows(tables, "SELECT * FROM hitline_control.erasures WHERE path != ''"))
 
 
@@ -200,11 +208,16 @@ def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess,
     hitline("rollup")
     site = rows[0]["site_id"]
     gone = [key for key, row in stored.items() if row["site_id"] == site]
-    days = ", ".join(f"('{site}', '{day}')" for day in {visits.local_day(stored[key], SITES) for key in gone})
     execute(
         tables,
-        "INSERT INTO hitline_control.erasures (erasure_id, sites, days, pageviews, done) VALUES"
-        f" (generateUUIDv4(), ['{site}'], [{days}], {len(gone)}, false)",
+        "INSERT INTO hitline_control.erasures (erasure_id, sites, pageviews, done) VALUES"
+        f" ('{uuid.UUID(int=1)}', ['{site}'], {len(gone)}, false)",
+    )
+    execute(
+        tables,
+        "INSERT INTO hitline_control.erased_sessions SELECT DISTINCT"
+        f" '{uuid.UUID(int=1)}', site_id, toDate(timestamp), session_id"
+        f" FROM hitline.pageviews_raw WHERE site_id = '{site}'",
     )
     execute(tables, f"ALTER TABLE hitline.pageviews_raw DELETE WHERE site_id = '{site}' SETTINGS mutations_sync = 2")
     erase(stored, gone)

@@ -31,11 +31,11 @@ def test_a_second_run_has_nothing_to_do_but_what_is_new(tables: ClickHouseProces
     visits.insert(
         tables, [{**row, "stored_at": "2026-01-01 00:00:00"} for row in visits.make(50, seed=1, sites=visits.FEW)]
     )
-    assert "0 days of sites" not in hitline("rollup").stdout
-    assert "0 days of sites computed" in hitline("rollup").stdout
+    assert "on 0 days of sites" not in hitline("rollup").stdout
+    assert "0 sessions on 0 days of sites have changed" in hitline("rollup").stdout
     row = visits.make(50, seed=1, sites=visits.FEW)[0]
     visits.insert(tables, [{**row, "page_id": "00000000-0000-4000-8000-000000000001"}])
-    assert "1 days of sites computed" in hitline("rollup").stdout
+    assert "1 sessions on 1 days of sites have changed" in hitline("rollup").stdout
 
 
 def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitline: Hitline) -> None:
@@ -55,7 +55,7 @@ def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitl
     thread.join()
     [row] = services.rows(
         tables,
-        "SELECT (SELECT max(complete_to) FROM hitline.rollup_runs) <= min(stored_at) AS held_back, count() AS stored,"
+        "SELECT (SELECT max(moment) FROM hitline.rollup_progress) <= min(stored_at) AS held_back, count() AS stored,"
         " (SELECT sum(pageviews) FROM hitline.daily WHERE dimension = '') AS rolled_up FROM hitline.pageviews",
     )
     assert bool(row["held_back"])

@@ -118,7 +118,7 @@ def values(row: Row) -> dict[str, str]:
     return found
 
 
-#: Key of a rollup's row → pageviews, sessions, bounces, seconds.
+#: Key of a rollup's row → pageviews, sessions, bounces, milliseconds.
 Rollup = dict[tuple[Any, ...], tuple[int, ...]]
 
 
@@ -136,11 +136,10 @@ def daily(stored: Stored, zones: dict[uuid.UUID, str] = SITES) -> Rollup:
     found: Rollup = {key: (number, len(sessions[key]), 0, 0) for key, number in views.items()}
     for (site, day, bot, _), rows in visits.items():
         rows.sort(key=lambda row: (row["timestamp"], uuid.UUID(row["page_id"]).int))
-        # dateDiff('second') counts the changes of the second.
-        seconds = int(at(rows[-1]).timestamp()) - int(at(rows[0]).timestamp())
+        milliseconds = (at(rows[-1]) - at(rows[0])) // timedelta(milliseconds=1)
         for dimension, value in (("", ""), ("entry_page", rows[0]["path"]), ("exit_page", rows[-1]["path"])):
             key = (site, day, bot, dimension, value)
-            one = (len(rows), 1, int(len(rows) == 1), seconds)
+            one = (len(rows), 1, int(len(rows) == 1), milliseconds)
             found[key] = tuple(map(sum, zip(found.get(key, (0, 0, 0, 0)), one, strict=True)))
     return found
 

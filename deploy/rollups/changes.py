@@ -1,0 +1,153 @@
+"""The statements that find what sessions are counted with now, and what they were counted with.
+
+Both go into `hitline_control.rollup_changes`, the second with sign -1, for the sessions in `rollup_touched`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deploy.rollups.dimensions import COLUMNS, DAILY, HOURLY, quoted
+
+#: Of several rows of one pageview the one counts that was inserted last, as in the view `pageviews`.  Parts are
+#: numbered in the order of inserts; FINAL would read and merge all of the day for the few sessions that are asked for.
+_LAST_INSERTED_FIRST: Final = "toUInt64(splitByChar('_', _part)[2]) DESC, _part_offset DESC"
+#: A pageview's place in its session, as one number: the time, then `page_id` as it is written.
+_PLACE: Final = "bitShiftLeft(toUInt256(toUnixTimestamp64Milli(timestamp)), 128) + toUInt256(toUInt128(page_id))"
+#: When the pageview's hour of the site's clock began.  Not toStartOfHour: where a summer time of 30 minutes ends, that
+#: is wrong for the rest of the day.
+_HOUR: Final = "toDateTime(timestamp, 'UTC') - toMinute(timestamp, {zone:String}) * 60 - toSecond(timestamp)"
+
+_DIMENSIONS: Final = (*DAILY, *HOURLY)
+_VALUES: Final = (*DAILY.values(), *HOURLY.values())
+#: By which the pages of a session are told: each pageview has one path.
+_PATH: Final = _DIMENSIONS.index("path") + 1
+
+_UNIT: Final = "site_id, day, session_id, is_bot"
+_CONTENT: Final = "pageviews, milliseconds, entry_page, exit_page, dimensions, `values`, hours, counts, fingerprint"
+_INTO: Final = f"INSERT INTO hitline_control.rollup_changes (run, sign, {_UNIT}, {_CONTENT})"
+_CHANGES: Final = "hitline_control.rollup_changes WHERE run = {run:UInt64}"
+_TOUCHED: Final = "hitline_control.rollup_touched WHERE run = {run:UInt64}"
+
+
+def _now() -> str:
+    names = ", ".join(map(quoted, _DIMENSIONS))
+    values = ", ".join(f"toString({value})" for value in _VALUES)
+    hours = ", ".join(["toDateTime(0, 'UTC')"] * len(DAILY) + ["hour"] * len(HOURLY))
+    touched = f"{_TOUCHED} AND zone = {{zone:String}}"
+    local_day = "toDate(timestamp, {zone:String})"
+    return f"""
+    {_INTO}
+    WITH [{names}] AS names
+    SELECT {{run:UInt64}}, 1, {_UNIT}, sumIf(number, kind = {_PATH}) AS pageviews,
+           toUInt32(bitShiftRight(max(latest), 128) - bitShiftRight(min(earliest), 128)) AS milliseconds,
+           argMinIf(value, earliest, kind = {_PATH}) AS entry_page,
+           argMaxIf(value, latest, kind = {_PATH}) AS exit_page,
+           groupArray(names[kind]), groupArray(value), groupArray(hour), groupArray(number),
+           sum(cityHash64(kind, value, hour, number)) + cityHash64(milliseconds, entry_page, exit_page)
+    FROM
+    (
+        SELECT {_UNIT}, kind, value, at AS hour, toUInt32(count()) AS number,
+               min(place) AS earliest, max(place) AS latest
+        FROM
+        (
+            SELECT site_id, {local_day} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}
+            FROM hitline.pageviews_raw
+            PREWHERE session_id IN (SELECT session_id FROM {touched})
+            WHERE (site_id, {local_day}) IN (SELECT site_id, day FROM {touched})
+              AND (site_id, {local_day}, session_id) IN (SELECT site_id, day, session_id FROM {touched})
+            ORDER BY {_LAST_INSERTED_FIRST}
+            LIMIT 1 BY site_id, timestamp, session_id, page_id
+        )
+        ARRAY JOIN range(1, {len(_DIMENSIONS) + 1}) AS kind, [{values}] AS value, [{hours}] AS at
+        GROUP BY {_UNIT}, kind, value, at
+    )
+    GROUP BY {_UNIT}"""  # noqa: S608 - constants
+
+
+#: The touched sessions of one time zone, computed from their pageviews.
+NOW: Final = _now()
+BEFORE: Final = f"""
+    {_INTO}
+    SELECT {{run:UInt64}}, -1, {_UNIT}, {_CONTENT}
+    FROM hitline.session_days_raw FINAL
+    WHERE (site_id, day, session_id) IN (SELECT site_id, day, session_id FROM {_TOUCHED}) AND pageviews > 0"""  # noqa: S608
+
+#: Which are the same before and after.
+_UNCHANGED: Final = f"""
+    (SELECT {_UNIT} FROM {_CHANGES} AND sign != 0
+     GROUP BY {_UNIT}, fingerprint HAVING count() = 2)"""  # noqa: S608
+
+#: Sessions on days that change, and those days.
+COUNT: Final = f"""
+    SELECT uniqExact({_UNIT}), uniqExact(site_id, day) FROM {_CHANGES}
+    AND sign != 0 AND ({_UNIT}) NOT IN {_UNCHANGED}"""  # noqa: S608
+#: Of the sessions that change, those that got no pageview since `counted_to`.
+DRIFTED: Final = f"""
+    SELECT uniqExact({_UNIT}) FROM {_CHANGES} AND sign != 0 AND ({_UNIT}) NOT IN {_UNCHANGED}
+    AND (site_id, session_id) NOT IN
+    (SELECT site_id, session_id FROM hitline.pageviews_raw WHERE stored_at >= {{counted_to:DateTime64(3, 'UTC')}})"""  # noqa: S608
+COMPLETE: Final = "INSERT INTO hitline_control.rollup_changes (run, sign) SELECT {run:UInt64}, 0"
+
+#: The values that a session is counted with in `daily`: 1 session each, and in three of them with its length.
+DAILY_ENTRIES: Final = """
+    SELECT site_id, entry.1 AS dimension, is_bot, day, entry.2 AS value, sign * toInt64(pageviews) AS p,
+           toInt64(sign) AS s, toInt64(sign * (pageviews = 1)) AS b, sign * toInt64(milliseconds) AS t
+    FROM source ARRAY JOIN [('', ''), ('entry_page', entry_page), ('exit_page', exit_page)] AS entry
+    UNION ALL
+    SELECT site_id, toString(dimension), is_bot, day, value, sign * toInt64(number), toInt64(sign), 0, 0
+    FROM source ARRAY JOIN dimensions AS dimension, `values` AS value, hours AS hour, counts AS number
+    WHERE hour = toDateTime(0, 'UTC')"""
+HOURLY_ENTRIES: Final = """
+    SELECT site_id, toString(dimension) AS dimension, is_bot, day, hour, value, sign * toInt64(number) AS p,
+           toInt64(sign) AS s
+    FROM source ARRAY JOIN dimensions AS dimension, `values` AS value, hours AS hour, counts AS number
+    WHERE hour != toDateTime(0, 'UTC')"""
+
+DAILY_KEY: Final = "site_id, dimension, is_bot, day, value"
+HOURLY_KEY: Final = "site_id, dimension, is_bot, day, hour, value"
+
+#: New sums: the old ones and the difference.  A sum that has this run's number already is left alone, so that a run
+#: that was cut off here can simply do this again.
+TO_DAILY: Final = f"""
+    INSERT INTO hitline.daily_counts_raw ({DAILY_KEY}, run, pageviews, sessions, bounces, milliseconds)
+    WITH source AS (SELECT * FROM {_CHANGES} AND sign != 0),
+    differences AS
+    (
+        SELECT {DAILY_KEY}, sum(p) AS p, sum(s) AS s, sum(b) AS b, sum(t) AS t FROM ({DAILY_ENTRIES})
+        GROUP BY {DAILY_KEY} HAVING p != 0 OR s != 0 OR b != 0 OR t != 0
+    )
+    SELECT {DAILY_KEY}, {{run:UInt64}}, sum(p), sum(s), sum(b), sum(t)
+    FROM
+    (
+        SELECT {DAILY_KEY}, p, s, b, t, toUInt64(0) AS run FROM differences
+        UNION ALL
+        SELECT {DAILY_KEY}, pageviews, sessions, bounces, milliseconds, run FROM hitline.daily_counts_raw FINAL
+        WHERE ({DAILY_KEY}) IN (SELECT {DAILY_KEY} FROM differences)
+    )
+    GROUP BY {DAILY_KEY} HAVING max(run) < {{run:UInt64}}"""  # noqa: S608
+TO_HOURLY: Final = f"""
+    INSERT INTO hitline.hourly_counts_raw ({HOURLY_KEY}, run, pageviews, sessions)
+    WITH source AS (SELECT * FROM {_CHANGES} AND sign != 0),
+    differences AS
+    (
+        SELECT {HOURLY_KEY}, sum(p) AS p, sum(s) AS s FROM ({HOURLY_ENTRIES})
+        GROUP BY {HOURLY_KEY} HAVING p != 0 OR s != 0
+    )
+    SELECT {HOURLY_KEY}, {{run:UInt64}}, sum(p), sum(s)
+    FROM
+    (
+        SELECT {HOURLY_KEY}, p, s, toUInt64(0) AS run FROM differences
+        UNION ALL
+        SELECT {HOURLY_KEY}, pageviews, sessions, run FROM hitline.hourly_counts_raw FINAL
+        WHERE ({HOURLY_KEY}) IN (SELECT {HOURLY_KEY} FROM differences)
+    )
+    GROUP BY {HOURLY_KEY} HAVING max(run) < {{run:UInt64}}"""  # noqa: S608
+
+#: What the sessions are counted with from now on; the last step, since the differences are to what is replaced here.
+TO_SESSIONS: Final = f"""
+    INSERT INTO hitline.session_days_raw ({_UNIT}, run, {_CONTENT})
+    SELECT {_UNIT}, {{run:UInt64}}, {_CONTENT} FROM {_CHANGES} AND sign = 1 AND ({_UNIT}) NOT IN {_UNCHANGED}
+    UNION ALL
+    SELECT {_UNIT}, {{run:UInt64}}, 0, 0, '', '', [], [], [], [], 0 FROM {_CHANGES} AND sign = -1
+    AND ({_UNIT}) NOT IN (SELECT {_UNIT} FROM {_CHANGES} AND sign = 1)"""  # noqa: S608

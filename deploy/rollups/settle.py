@@ -1,0 +1,129 @@
+"""Bringing the sums up to date for some sessions, so that a process may die at any moment.
+
+What the sessions were counted with and are to be counted with is written down first, in `rollup_changes`.  Once that is
+complete, everything that follows depends on nothing else, and each step can be done any number of times: sums are
+written whole under the run's number, and one that has this number is left alone.  So the next process finishes a run
+that was cut off, or throws it away where its changes are not complete; nothing is counted twice, or half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from deploy.rollups import changes
+from deploy.rollups.lease import Lease
+from deploy.rollups.touched import Scope
+from shared.clickhouse import ClickHouse
+
+#: Pageviews whose sessions are computed by one statement.
+SHARE_ROWS: Final = 250_000
+#: Statements that aggregate much go on on disk, and fail before they cost the ingest its memory.
+SETTINGS: Final = {
+    "async_insert": 0,
+    "do_not_merge_across_partitions_select_final": 1,
+    "max_partitions_per_insert_block": 0,
+    "max_memory_usage": 1_500_000_000,
+    "max_bytes_before_external_group_by": 400_000_000,
+    "max_bytes_before_external_sort": 400_000_000,
+}
+#: For more sessions than this, asking each granule's bloom filter costs more than it spares.
+_MOST_FOR_INDEX: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What has changed: sessions on a day each, and days of sites.  `drifted` of the sessions had no reason to."""
+
+    sessions: int = 0
+    site_days: int = 0
+    drifted: int = 0
+
+    def __add__(self, other: Settled) -> Settled:
+        """Add up shares: a day of a site counts once for each share that changes it."""
+        return Settled(self.sessions + other.sessions, self.site_days + other.site_days, self.drifted + other.drifted)
+
+
+async def rows_by_zone(clickhouse: ClickHouse, scope: Scope) -> dict[str, int]:
+    """Return the time zones of the sites in `scope`, each with about the number of rows to read."""
+    return dict(map(tuple, (await clickhouse.query(scope.zones(), scope.parameters)).result_rows))
+
+
+async def settle(
+    clickhouse: ClickHouse,
+    lease: Lease,
+    scope: Scope,
+    zones: Mapping[str, int] | None = None,
+    counted_to: datetime | None = None,
+) -> Settled:
+    """Compute the sessions of `scope` again and correct the sums by the differences, in shares.
+
+    `zones`: what `rows_by_zone` says, or a part of it.  `counted_to`: a change of a session that got no pageview since
+    then counts as drifted.
+    """
+    total = Settled()
+    if zones is None:
+        zones = await rows_by_zone(clickhouse, scope)
+    for zone, rows in zones.items():
+        shares = max(1, -(-rows // SHARE_ROWS))
+        for share in range(shares):
+            run = lease.next_number()
+            given = {**scope.parameters, "run": run, "zone": zone, "share": share, "shares": shares}
+            await clickhouse.command(scope.touch(zone), given, SETTINGS)
+            total += await _settle_touched(clickhouse, lease, run, zone, counted_to)
+    return total
+
+
+async def finish_begun(clickhouse: ClickHouse) -> None:
+    """Finish the run of a process that died, or throw away what it had begun."""
+    begun = await clickhouse.query(
+        "SELECT run, countIf(sign = 0) > 0 FROM hitline_control.rollup_changes GROUP BY run ORDER BY run"
+    )
+    for run, complete in begun.result_rows:
+        if complete:
+            await _apply(clickhouse, run)
+        await _drop(clickhouse, run)
+    left = await clickhouse.query("SELECT DISTINCT run FROM hitline_control.rollup_touched")
+    for (run,) in left.result_rows:
+        await _drop(clickhouse, run)
+
+
+async def _settle_touched(
+    clickhouse: ClickHouse, lease: Lease, run: int, zone: str, counted_to: datetime | None
+) -> Settled:
+    """Compute the sessions that are in `rollup_touched` for this run, all of one time zone."""
+    touched = await _number(
+        clickhouse, "SELECT count() FROM hitline_control.rollup_touched WHERE run = {run:UInt64}", run
+    )
+    settled = Settled()
+    if touched:
+        index = {"use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
+        await clickhouse.command(changes.NOW, {"run": run, "zone": zone}, {**SETTINGS, **index})
+        await clickhouse.command(changes.BEFORE, {"run": run}, SETTINGS)
+        counts = await clickhouse.query(changes.COUNT, {"run": run})
+        settled = Settled(*counts.result_rows[0])
+        if settled.sessions and counted_to:
+            drifted = await clickhouse.query(changes.DRIFTED, {"run": run, "counted_to": counted_to})
+            settled = Settled(settled.sessions, settled.site_days, drifted.result_rows[0][0])
+        if settled.sessions:
+            lease.check()
+            await clickhouse.command(changes.COMPLETE, {"run": run}, SETTINGS)
+            await _apply(clickhouse, run)
+    await _drop(clickhouse, run)
+    return settled
+
+
+async def _apply(clickhouse: ClickHouse, run: int) -> None:
+    for statement in (changes.TO_DAILY, changes.TO_HOURLY, changes.TO_SESSIONS):
+        await clickhouse.command(statement, {"run": run}, SETTINGS)
+
+
+async def _drop(clickhouse: ClickHouse, run: int) -> None:
+    for table in ("rollup_changes", "rollup_touched"):
+        await clickhouse.command(f"ALTER TABLE hitline_control.{table} DROP PARTITION {run:d}")
+
+
+async def _number(clickhouse: ClickHouse, sql: str, run: int) -> Any:
+    return (await clickhouse.query(sql, {"run": run})).result_rows[0][0]
