@@ -1,4 +1,4 @@
-# Every target sees to the virtual environment first, which costs nothing once it is there.
+# Every target first creates or updates the virtual environment, which costs nothing once it is up to date.
 
 .PHONY: help run test test-quick test-full bench lint clean venv
 .DEFAULT_GOAL := help

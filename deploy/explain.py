@@ -24,13 +24,13 @@ from worker.pipeline import Drop, build_steps, process, traced
 from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
 
-#: Columns that only get a value on the way through the queue.
+#: Columns that only the queue fills in.
 _OF_THE_QUEUE: Final = frozenset({"client_id", "batch_id", "position"})
 _NIL: Final = bytes(16)
 
 
 class ExplainSettings(WorkerSettings):
-    """A worker's settings, without the keys of a queue that is not touched."""
+    """A worker's settings without queue keys, since the queue is not used."""
 
     queue_keys: QueueKeys = ()
 
@@ -41,14 +41,14 @@ def check(body: bytes, changed: Mapping[str, str]) -> PageviewRequest:
         raise Rejected(Reason.TOO_LARGE)
     value = parse_json(body).value
     if isinstance(value, dict):
-        # With a field changed it is no longer what was posted, so a missing timestamp becomes the present time.
+        # With a field changed it is no longer what was posted, so a missing timestamp defaults to now.
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         value = ({"timestamp": now} if changed else {}) | value | dict(changed)
     return validate(value, time.time_ns() // 1_000_000)
 
 
 async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse: ClickHouse) -> dict[str, Any]:
-    """Take a checked pageview through the steps, by the registry in ClickHouse and the lists of this machine.
+    """Take a checked pageview through the steps, using the registry in ClickHouse and this machine's lists.
 
     Returns `outcome`, `steps`, `problems` with lists and databases, and `rule` or `row`.
     """
@@ -75,7 +75,7 @@ async def _relevant_changes(hostname: str, clickhouse: ClickHouse) -> list[Chang
 
 def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
-    listening = traced(build_steps(lookups), lambda name, answer: steps.append(_told(name, answer)))
+    listening = traced(build_steps(lookups), lambda name, answer: steps.append(_decision(name, answer)))
     result = process(pageview, listening)
     # Most installations have no ISP database: not a problem.
     problems = {name: text for name, text in lookups.problems.items() if name != "geo_isp" or "missing" not in text}
@@ -84,8 +84,8 @@ def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:
     return {"outcome": "stored", "steps": steps, "problems": problems, "row": _columns(result)}
 
 
-def _told(name: str, answer: Any) -> dict[str, Any]:
-    """Return a step's name, its decision (`pass`, `drop`, `put`), and what it found or the rule it went by."""
+def _decision(name: str, answer: Any) -> dict[str, Any]:
+    """Return a step's name, its decision (`pass`, `drop`, `put`), and what it found or the rule that matched."""
     if isinstance(answer, Drop):
         return {"step": name, "decision": "drop", "reason": str(answer.reason), "rule": answer.rule}
     if answer is None:

@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundFailed(Exception):
-    """A task that must never end has ended: the process can't do its work any more and should be restarted."""
+    """A task that must never end has ended: the process can no longer do its work and should be restarted."""
 
 
 @contextlib.asynccontextmanager
 async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Serve the private port and run `work` until the block is left.
 
-    Work that ends by itself sets `stop`, so that the block drains as after a signal, and raises `BackgroundFailed`
-    afterwards: a restart by the supervisor fixes more than going on with a part missing.
+    Work that ends before that sets `stop`, so that the block drains as after a signal, and raises `BackgroundFailed`
+    afterwards: a restart by the supervisor helps more than continuing with a part missing.
     """
     try:
         await admin.start()
@@ -38,7 +38,7 @@ async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, An
     def ended(task: asyncio.Task[None]) -> None:
         if leaving and task.cancelled():
             return
-        # Cancelled, but not by us: that is how a library ends what waits on a dying connection.
+        # Cancelled, but not by us: a library does that to tasks that wait on a connection that is lost.
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         failed.append(error)
         log.critical("a background task ended unexpectedly; stopping the process", exc_info=error)

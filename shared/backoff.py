@@ -8,14 +8,14 @@ import random
 class Backoff:
     """Pauses that begin at `first_s` seconds and double up to `longest_s`.
 
-    Each is shortened by up to half at random, so that processes that lost the same server do not all come back at once.
+    Each is shortened by up to half at random, so that processes that lost the same server do not all reconnect at once.
     """
 
     def __init__(self, first_s: float, longest_s: float) -> None:
         self._first_s = min(first_s, longest_s)
         self._longest_s = longest_s
         self._pause_s = self._first_s
-        #: Pauses handed out since the last success.
+        #: Number of pauses since the last success.
         self.attempts = 0
 
     def next_s(self) -> float:

@@ -1,10 +1,10 @@
-"""ClickHouse over HTTP: the connection is opened when first needed, and may fail and be tried again the next time.
+"""ClickHouse over HTTP: the connection is opened when first needed; if that fails, the next use tries again.
 
 Processes start while ClickHouse is down, so nothing connects at import or construction.  clickhouse-connect (1.12)
-retries by itself, according to its source: once, a connect that timed out (nothing was sent); and once, a statement
-that only reads and whose connection the server closed.  It would also retry an *insert*, which is prevented here: the
-insert may have been executed, and whether its token prevents a duplicate, or swallows the retry, can only be found out
-by a look-up (worker/store/insert.py).
+retries two kinds of statement, according to its source: once, a connect that timed out (nothing was sent); and once, a
+statement that only reads and whose connection the server closed.  It would also retry an *insert*, which is prevented
+here: the insert may have been executed, and whether its token prevents a duplicate, or swallows the retry, can only be
+found out by a look-up (worker/store/insert.py).
 """
 
 from __future__ import annotations
@@ -173,13 +173,13 @@ class ClickHouse:
             client_name=self._client_name,
             # Statements of one session can't run concurrently, and none here needs a session.
             autogenerate_session_id=False,
-            # Retries are decided by the callers; see the module's docstring for what is left.
+            # Retries are decided by the callers; see the module's docstring for what the client still retries.
             query_retries=0,
             # Below the 10 s after which 23.x servers close an idle connection (newer ones: 30 s).
             keepalive_timeout=8.0,
             tz_mode="aware",
         )
-        # A proxy named by the environment is for the Internet, not for the database next to us.
+        # A proxy in the environment is for the Internet, not for the database.
         client._backend.proxy_url = None
         _prevent_insert_retries(client)
         try:

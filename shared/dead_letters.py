@@ -1,6 +1,6 @@
 """The AMQP headers of dead letters; they are neither sealed nor authenticated, so nothing relies on them.
 
-A dead letter is either one pageview, sealed again as a message of its own (`Headers.repeated`, with its position in
+A dead letter is either one pageview, sealed again as a separate message (`Headers.repeated`, with its position in
 the message that it was accepted with as `first_position`), or a whole message that could not be opened, unchanged.
 """
 
@@ -16,7 +16,7 @@ DIED_AT: Final = "died_at"
 WORKER: Final = "worker"
 #: Id of the dead letter: several may come from one message.
 LETTER_ID: Final = "letter_id"
-#: Set when it is published again: the worker then looks up what became of it before.  It is a header of its own, since
+#: Set when it is published again: the worker then looks up what became of it before.  It is a separate header, since
 #: the other headers of a message that can't be opened are bound to its seal.
 REPLAYED: Final = "replayed"
 

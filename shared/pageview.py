@@ -2,7 +2,7 @@
 
     request (gateway/validate.py) → QueuedPageview → Row (worker/row.py)
 
-Named tuples, since one is created for every pageview and they cost a fifth of a frozen dataclass.
+They are named tuples, which cost a fifth of a frozen dataclass: one is created for every pageview.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def harden() -> None:
 
 
 def settle_garbage_collector() -> None:
-    """Call once everything is loaded: objects that exist by then stay, and need no more collecting.
+    """Call once everything is loaded: objects that exist by then stay alive and need not be scanned again.
 
     Rows are tuples without cycles, so collections only cost time: with Python's defaults, a third of a worker's.
     """

@@ -1,8 +1,8 @@
-"""Surviving AMQP properties that other publishers put into messages and that pamqp can't decode.
+"""Tolerating AMQP properties that pamqp can't decode, in messages of other publishers.
 
 Anyone with permission can publish to a queue, and brokers pass properties on unchanged.  If pamqp can't decode one of
 them (a timestamp in nanoseconds, text that is not UTF-8), aiormq gives up the whole connection: one such message at
-the head of the queue would end every connection that it is delivered to, for ever.
+the head of the queue would end every connection that it is delivered to, indefinitely.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ def portable(headers: FieldTable | None) -> dict[str, FieldValue]:
 def _encodable(name: str, value: FieldValue) -> bool:
     try:
         encode.field_table({name: value})
-    except Exception:  # noqa: BLE001 - whatever it is, publishing would raise it as well
+    except Exception:  # noqa: BLE001 - any error here would be raised again by publishing
         return False
     return True

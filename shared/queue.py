@@ -71,7 +71,7 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
 
 
 class _Connection(aio_pika.Connection):
-    """Closed when the attempt failed: the library's own would try to close itself whenever it is collected."""
+    """A connection that is closed if connecting fails; the library's own tries to close itself when it is collected."""
 
     async def connect(self, timeout: float | None = None) -> None:
         try:
@@ -82,7 +82,7 @@ class _Connection(aio_pika.Connection):
 
 
 def _as_connection_failure(error: Exception) -> Exception:
-    """Return the error that callers expect; raises what is not the other side's fault.
+    """Return the error that callers expect; raises any that is not the other side's fault.
 
     The library fails in many ways when it talks to something that is not a broker: a proxy that hangs up at once,
     because its backend is down, may end in `StopAsyncIteration`, and bytes that are not AMQP in any parser error.

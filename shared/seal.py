@@ -1,7 +1,7 @@
 """Sealing of message bodies: a durable queue is a disk, and no visitor address may be on one unencrypted.
 
 AES-256-GCM under a subkey that HKDF (RFC 5869) derives from a queue key and a random salt, and a random nonce for each
-message.  A counter would repeat where a process is resumed twice from one snapshot, or forked: both go on from the same
+message.  A counter would repeat if a process is resumed twice from one snapshot, or forked: both continue from the same
 count.  Random nonces limit the messages under one subkey (NIST SP 800-38D, 8.3), so a new one is derived in good time.
 
 Sealed form, version 1:  1 byte version, 8 bytes key id, 16 bytes salt, 12 bytes nonce, ciphertext, 16 bytes tag.
@@ -90,7 +90,7 @@ class Opener:
         except InvalidTag:
             raise Unopenable("body or headers were altered or cut short") from None
         try:
-            # A frame that states its size is decompressed whatever `max_output_size` says.
+            # `max_output_size` is ignored for a frame that states its size.
             if zstandard.frame_content_size(packed) > MAX_OPENED_BYTES:
                 raise Unopenable("body decompresses to more than any gateway sends")
             return self._decompressor.decompress(packed, max_output_size=MAX_OPENED_BYTES, allow_extra_data=False)

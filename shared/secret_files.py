@@ -17,7 +17,7 @@ SECRETS: Final = frozenset(
     }
 )
 _SUFFIX: Final = "_FILE"
-#: A file this large is not a secret but a mistake (a device that never ends, say).
+#: A larger file is a mistake, not a secret (an endless device, for example).
 _MAX_BYTES: Final = 64 * 1024
 
 

@@ -103,7 +103,7 @@ class Service:
 
     def taken(self) -> int:
         """Return how many messages a worker was given in all its lives that it drained at the end of."""
-        return sum(map(int, re.findall(r"drained in \S+ s, (\d+) messages taken", self.text())))
+        return sum(map(int, re.findall(r"drained in \S+ s, (\d+) messages received", self.text())))
 
     def end(self) -> None:
         if self.running:

@@ -23,7 +23,7 @@ log = logging.getLogger("worker")
 
 
 def main() -> None:
-    """Run a worker until SIGTERM or SIGINT; exits 1 when the settings or the port forbid it."""
+    """Run a worker until SIGTERM or SIGINT; exits 1 if a setting is wrong or the port is taken."""
     logs.set_up()
     try:
         settings = load(WorkerSettings)
@@ -54,16 +54,19 @@ async def _run(settings: WorkerSettings) -> None:
     try:
         async with asyncio.timeout(settings.drain_seconds):
             await work
-        log.info("stopped, drained in %.1f s, %d messages taken since the start", time.monotonic() - began, _taken())
+        log.info(
+            "stopped: drained in %.1f s; %d messages received since the start", time.monotonic() - began, _received()
+        )
     except TimeoutError:
         log.warning(
-            "stopped after %.0f s before everything was stored; the rest will be redelivered", settings.drain_seconds
+            "stopped after %.0f s, before everything was stored; the broker will redeliver the rest",
+            settings.drain_seconds,
         )
     finally:
         stopping.cancel()
 
 
-def _taken() -> int:
+def _received() -> int:
     """Return how many messages were delivered to this process."""
     return sum(int(s.value) for family in MESSAGES.collect() for s in family.samples if s.name.endswith("_total"))
 

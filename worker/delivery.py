@@ -60,7 +60,7 @@ class PageviewOutcome(NamedTuple):
 class MessageKey(NamedTuple):
     """What names a message's row in `outcomes_raw`: a redelivery has the same, and replaces it.
 
-    Part 0 is a message as it was accepted.  The dead letter of a single pageview is a part of its own, its position
+    Part 0 is a message as it was accepted.  The dead letter of a single pageview has its own part, its position
     plus 1, when it is replayed; its row takes back what part 0 counted it as, so that every pageview has one outcome.
     """
 
@@ -71,9 +71,9 @@ class MessageKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProcessedMessage:
-    """A delivery with a result for each of its pageviews; `rows` and `outcomes` go by position in the message.
+    """A delivery with a result for each of its pageviews; `rows` and `outcomes` are keyed by position.
 
-    What ClickHouse says later makes another one of it (store/revise.py).
+    `revise` (store/revise.py) makes a new one from it once ClickHouse has answered.
     """
 
     delivery: Delivery
@@ -83,7 +83,7 @@ class ProcessedMessage:
     rows: Mapping[int, Row]
     outcomes: Mapping[int, PageviewOutcome]
     poison: tuple[Poison, ...]
-    #: Bytes that it takes in memory, about: those of its body, opened where it can be.
+    #: Approximate bytes in memory: the size of its body, opened if it can be.
     size: int
     #: Earliest and latest time of its pageviews, in milliseconds: where in ClickHouse to look for them.
     span: tuple[int, int] | None = None
@@ -102,7 +102,7 @@ class ProcessedMessage:
 
     @property
     def poison_pageviews(self) -> int:
-        """How many pageviews are poison: all that its headers count, where the message can't be opened."""
+        """How many pageviews are poison: all that its headers claim if the message can't be opened."""
         return len(self.outcomes) if self.headers is None else len(self.poison)
 
     def counts(self) -> Counter[PageviewOutcome]:
@@ -120,7 +120,7 @@ def accepted_at(delivery: Delivery) -> datetime:
 
 def key_of(delivery: Delivery, headers: Headers | None) -> MessageKey:
     """Return the key of a message; `headers` is None where it can't be opened."""
-    # The broker's copy of the publisher's clock: the same at each delivery, whatever is made of the body.
+    # The broker's copy of the publisher's clock: the same at each delivery, even if the body is processed differently.
     day = accepted_at(delivery).date()
     if headers is not None:
         return MessageKey(headers.batch_id, headers.first_position + 1 if headers.repeated else 0, day)
@@ -135,7 +135,7 @@ def _batch_id(delivery: Delivery) -> uuid.UUID:
     try:
         return uuid.UUID(delivery.message_id)
     except (ValueError, TypeError, AttributeError):
-        # It has no id of its own, so its body gives it one: the same at each delivery.
+        # It has no id, so one is derived from its body: the same at each delivery.
         return uuid.uuid5(uuid.NAMESPACE_OID, delivery.body.hex())
 
 

@@ -1,4 +1,4 @@
-"""A pageview with everything that the steps found out about it, and many of them as ClickHouse columns.
+"""A pageview with everything that the steps added, and the conversion of many rows to ClickHouse columns.
 
 The parts of a row are shared between rows (each comes from a cache), so a row costs one small tuple, and columns are
 made of many rows by transposing tuples, which Python does in C.
@@ -18,7 +18,7 @@ from worker.steps.put_referrer import Referrer
 
 
 class Row(NamedTuple):
-    """A pageview and what was found out about it.  The visitor's address stays in `pageview`: no column has it."""
+    """A pageview and what the steps added to it.  The visitor's address stays in `pageview`: no column has it."""
 
     pageview: QueuedPageview
     site: Site

@@ -50,7 +50,7 @@ class Worker:
         self._settings = settings
         self._registry = Replica(settings.state_dir, "worker")
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline worker", read_s=_INSERT_S)
-        # A client of its own, so that a server that stops answering does not keep the registry waiting for `_INSERT_S`.
+        # A separate client, so that a server that stops answering does not keep the registry waiting for `_INSERT_S`.
         self._control = ClickHouse(settings.clickhouse_url, "hitline worker registry", read_s=_REGISTRY_S)
         self._poller = Poller(self._registry, self._control)
         self._lookups = Lookups(settings, self._registry)
@@ -80,7 +80,7 @@ class Worker:
                 async with self._connection() as connection:
                     backoff.reset()
                     consumer = await self._consumer(connection)
-                    log.info("broker: connected, taking pageviews")
+                    log.info("broker: connected, consuming")
                     await consumer.run(stop)
             except (ChannelLost, AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
                 pause_s = backoff.next_s()
@@ -119,7 +119,7 @@ class Worker:
     def _unready_reason(self) -> str | None:
         if not self._connected:
             return "the broker is not connected"
-        return "the registry is empty or was never read" if self._registry.empty else None
+        return "the registry is empty or has never been fetched" if self._registry.empty else None
 
     def _refresh_metrics(self) -> None:
         metrics.REGISTRY_AGE.set(self._poller.age_s)

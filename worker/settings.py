@@ -11,7 +11,7 @@ from shared.settings import Port, QueueKeys, Settings
 
 
 class WorkerSettings(Settings):
-    """Settings of a worker, besides those of every process."""
+    """Settings of a worker, in addition to those of every process."""
 
     queue_keys: QueueKeys
     #: Databases in MaxMind DB format; without a path, the one that `hitline geo update` leaves in `state_dir/geo`.
@@ -22,7 +22,7 @@ class WorkerSettings(Settings):
     spam_dir: Path | None = None
     #: Fetch the public spam lists this often; 0: never, leave it to `hitline feeds update`.
     feeds_hours: Annotated[float, Field(ge=0)] = 0
-    #: Pageviews older than this are dropped if their site has no retention of its own; 0 keeps all.
+    #: Pageviews older than this are dropped if their site has no retention set; 0 keeps all.
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     #: A batch is inserted when it has this many rows or its first row is this old, whichever comes first.
     flush_rows: Annotated[int, Field(ge=1)] = 20_000
@@ -44,7 +44,7 @@ class WorkerSettings(Settings):
 
     @property
     def isp_path(self) -> Path:
-        """Path of the ISP database, which usually does not exist since there is no free one."""
+        """Path of the ISP database, which usually does not exist, since no free one is published."""
         return self.geo_isp_db or self.state_dir / "geo" / "isp.mmdb"
 
     @property

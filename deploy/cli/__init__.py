@@ -16,13 +16,13 @@ COMMANDS: Final = {
     "site": ("deploy.cli.site", "site", "Add, list and remove sites."),
     "client": ("deploy.cli.client", "client", "Add, list, change and revoke API clients."),
     "replay": ("deploy.cli.replay", "replay", "Send access logs, past and present, as pageviews."),
-    "exclude": ("deploy.cli.exclude", "exclude", "Keep pageviews out, for one site or for all."),
-    "explain": ("deploy.cli.explain", "explain", "Show what becomes of one pageview, step by step."),
+    "exclude": ("deploy.cli.exclude", "exclude", "Exclude pageviews, for one site or for all."),
+    "explain": ("deploy.cli.explain", "explain", "Show how one pageview is processed, step by step."),
     "dead": ("deploy.cli.dead", "dead", "List, show, replay and purge dead letters."),
-    "reconcile": ("deploy.cli.reconcile", "reconcile", "Check that every accepted pageview has come to one end."),
+    "reconcile": ("deploy.cli.reconcile", "reconcile", "Check that every accepted pageview has exactly one outcome."),
     "report": ("deploy.cli.report", "report", "Show a site's traffic in a period."),
     "rollup": ("deploy.cli.rollup", "rollup", "Keep the hourly and daily rollups up to date."),
-    "retain": ("deploy.cli.rollup", "retain", "Erase what is older than its site keeps."),
+    "retain": ("deploy.cli.rollup", "retain", "Erase pageviews older than their site's retention."),
     "erase": ("deploy.cli.erase", "erase", "Erase pageviews of a site, a session, a path or a time for good."),
     "geo": ("deploy.cli.geo", "geo", "Fetch geo databases."),
     "feeds": ("deploy.cli.feeds", "feeds", "Fetch spam lists."),
@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return a command; None: there is no such one."""
+        """Import and return a command, or None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, name, _ = COMMANDS[cmd_name]
@@ -55,13 +55,13 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what went wrong is one line on standard error and exit code 1."""
+        """Run the command; an error is one line on standard error, and exit code 1."""
         from deploy.cli.support import as_click_error
 
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click ends quietly where nobody reads on, `hitline … | head` say
+            raise  # click exits quietly on a broken pipe, as in `hitline … | head`
         except Exception as error:
             raise as_click_error(error) from error
 

@@ -170,7 +170,7 @@ def purge(ids: tuple[str, ...], reason: str | None, all_: bool, yes: bool) -> No
     if not yes:
         lost = sum(each["pageviews"] for each in found)
         click.confirm(f"Delete {len(found)} dead letters with {lost} pageviews for good?", abort=True)
-    # Exactly those that were confirmed, whatever has been added since.
+    # Exactly the letters that were confirmed, not those added since.
     count = run(_purge({each["id"] for each in found}))
     click.echo(f"{count} dead letters purged")
 
@@ -189,7 +189,7 @@ def _refuse_unknown(ids: tuple[str, ...], seen: set[str]) -> None:
     """Raise if one of `ids` is not a prefix of any id in `seen`."""
     unknown = [id_ for id_ in ids if not any(each.startswith(id_.lower()) for each in seen)]
     if unknown:
-        raise CommandError(f"there is no such dead letter with the id {', '.join(unknown)}: see `hitline dead list`")
+        raise CommandError(f"there is no dead letter with the id {', '.join(unknown)}: see `hitline dead list`")
 
 
 def _require_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:

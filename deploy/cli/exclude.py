@@ -103,7 +103,7 @@ def list_(as_json: bool) -> None:
     elif named:
         print_table(["SITE", "KIND", "VALUE"], [[name or "*", rule.kind, rule.value] for name, rule in named])
     else:
-        click.echo("nothing is excluded", err=True)
+        click.echo("no exclusions yet: add one with `hitline exclude add`", err=True)
 
 
 async def _list(url: str) -> tuple[list[Exclusion], dict[bytes | None, str | None]]:

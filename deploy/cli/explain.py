@@ -25,7 +25,7 @@ _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140
 def explain(
     file: str | None, url: str | None, ip: str | None, user_agent: str | None, referrer: str | None, as_json: bool
 ) -> None:
-    """Show what becomes of the pageview in FILE (JSON as posted; - for standard input), step by step.
+    """Show how the pageview in FILE is processed (JSON as posted; - for standard input), step by step.
 
     It uses the registry in ClickHouse and this machine's lists and databases, and stores nothing. Without FILE, --url
     and --ip describe the pageview.
@@ -33,11 +33,11 @@ def explain(
     if file is None and (url is None or ip is None):
         raise CommandError("no pageview given: name a FILE (- for standard input), or use --url and --ip")
     given = {"url": url, "visitor_ip": ip, "user_agent": user_agent, "referrer": referrer}
-    told = run(_explain(_read(file), {name: value for name, value in given.items() if value is not None}))
+    answer = run(_explain(_read(file), {name: value for name, value in given.items() if value is not None}))
     if as_json:
-        print_json(told)
+        print_json(answer)
     else:
-        _print(told)
+        _print(answer)
 
 
 def _read(file: str | None) -> bytes:
@@ -59,7 +59,7 @@ async def _explain(body: bytes, changed: Mapping[str, str]) -> dict[str, Any]:
     from shared import logs
     from shared.settings import load
 
-    logs.set_up(level=logging.ERROR)  # the answer lists what is missing
+    logs.set_up(level=logging.ERROR)  # the output lists what is missing
     settings = load(ExplainSettings)
     try:
         checked = check(body, changed)
@@ -69,20 +69,20 @@ async def _explain(body: bytes, changed: Mapping[str, str]) -> dict[str, Any]:
         return await explain(checked, settings, clickhouse)
 
 
-def _print(told: dict[str, Any]) -> None:
-    if told["outcome"] == "rejected":
-        click.echo(f"The gateway would answer {told['status']}: {told['message']}")
+def _print(answer: dict[str, Any]) -> None:
+    if answer["outcome"] == "rejected":
+        click.echo(f"The gateway would answer {answer['status']}: {answer['message']}")
         return
-    for step in told["steps"]:
+    for step in answer["steps"]:
         found = ", ".join(f"{name} {_text(value)}" for name, value in step.get("found", {}).items())
         click.echo(f"{step['step']:<20} {step['decision']:<5} {found or step.get('rule', '')}".rstrip())
-    for name, problem in told["problems"].items():
+    for name, problem in answer["problems"].items():
         click.echo(f"note: {name}: {problem}", err=True)
-    if told["outcome"] != "stored":
-        click.echo(f"\nIt would be dropped as {told['outcome']}: {told['rule']}")
+    if answer["outcome"] != "stored":
+        click.echo(f"\nIt would be dropped as {answer['outcome']}: {answer['rule']}")
         return
     click.echo("\nIt would be stored as")
-    for name, value in told["row"].items():
+    for name, value in answer["row"].items():
         click.echo(f"  {name:<16} {_text(value)}".rstrip())
 
 

@@ -34,9 +34,9 @@ def worker() -> None:
 @click.option("--ready", is_flag=True, help="Ask whether it is ready for work, not only whether it is alive.")
 @click.option("--port", type=int, help="The private port; by default HITLINE_ADMIN_PORT, else 9080 or 9081.")
 def probe(ready: bool, port: int | None) -> None:
-    """Ask the gateway or worker on this host for its health; exit 1 if it gives no good answer.
+    """Ask the gateway or worker on this host for its health; exits 1 unless the answer is good.
 
-    For health checks of containers, which then need no curl.
+    For health checks of containers, which then do not need curl.
     """
     set_port = os.environ.get("HITLINE_ADMIN_PORT", "")
     ports = (port,) if port else (int(set_port),) if set_port.isdigit() else _ADMIN_PORTS

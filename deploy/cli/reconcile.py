@@ -24,7 +24,7 @@ _COUNTED_S: Final = 15.0
 _POLL_S: Final = 0.5
 _METRIC: Final = re.compile(r"^hitline_accepted_pageviews_total (\S+)$", re.MULTILINE)
 _TIME: Final = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d"])
-_ENDS: Final = """
+_OUTCOMES: Final = """
 SELECT sumIf(pageviews, outcome = 'stored') AS stored,
        sumIf(pageviews, outcome = 'dead_lettered') AS dead_lettered,
        sumMapIf(map(outcome, pageviews), outcome NOT IN ('stored', 'dead_lettered')) AS dropped
@@ -54,26 +54,26 @@ _WHOSE: Final = """
     "gateways",
     multiple=True,
     metavar="URL",
-    help="Add the accepted count of this /metrics; repeatable.",
+    help="Add the accepted count from this /metrics; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def reconcile(
     first: datetime, last: datetime, site: str, client: str, accepted: int | None, gateways: tuple[str, ...],
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Check that every accepted pageview has exactly one outcome; exit 1 if one has not."""
+    """Check that every accepted pageview has exactly one outcome; exits 1 if not."""
     where = {"first": first.replace(tzinfo=UTC), "last": last.replace(tzinfo=UTC), "site": site, "client": client}
-    told = run(_figures(where))
-    if gateways:  # asked last, so that no pageview has ended that is not in what they accepted
+    figures = run(_figures(where))
+    if gateways:  # asked last, so that every outcome counted is of a pageview that they had accepted
         accepted = (accepted or 0) + sum(map(_scrape, gateways))
-    ended = told["stored"] + told["dead_lettered"] + sum(told["dropped"].values())
-    told |= {"ended": ended, "accepted": accepted, "repeats": told["stored"] - told["pageviews"]}
-    told["missing"] = None if accepted is None else accepted - ended
+    ended = figures["stored"] + figures["dead_lettered"] + sum(figures["dropped"].values())
+    figures |= {"ended": ended, "accepted": accepted, "repeats": figures["stored"] - figures["pageviews"]}
+    figures["missing"] = None if accepted is None else accepted - ended
     if as_json:
-        print_json(told)
+        print_json(figures)
     else:
-        _print(told)
-    _judge(told)
+        _print(figures)
+    _require_balance(figures)
 
 
 async def _figures(where: dict[str, Any]) -> dict[str, Any]:
@@ -82,21 +82,27 @@ async def _figures(where: dict[str, Any]) -> dict[str, Any]:
     settings = load_settings()
     waiting = await depths(settings.amqp_url)
     async with connected(settings.clickhouse_url) as clickhouse:
-        pageviews, ends = await _counted(clickhouse, where)
-    return {"stored": ends[0], "dead_lettered": ends[1], "dropped": ends[2], "pageviews": pageviews, "queues": waiting}
+        pageviews, outcomes = await _counted(clickhouse, where)
+    return {
+        "stored": outcomes[0],
+        "dead_lettered": outcomes[1],
+        "dropped": outcomes[2],
+        "pageviews": pageviews,
+        "queues": waiting,
+    }
 
 
 async def _counted(clickhouse: ClickHouse, where: dict[str, Any]) -> tuple[int, Sequence[Any]]:
-    """Return how many rows there are, and their ends, as they are once workers have counted what they stored.
+    """Return the number of rows and the outcomes, once workers have counted what they stored.
 
-    Rows are stored before they are counted, so they are read first, and a batch between the two is waited for.
+    Rows are stored before they are counted: they are read first, and a batch between the two is waited for.
     """
     ((pageviews,),) = (await clickhouse.query(_ROWS + _WHOSE, where)).result_rows
     deadline = time.monotonic() + _COUNTED_S
     while True:
-        (ends,) = (await clickhouse.query(_ENDS + _WHOSE, where)).result_rows
-        if ends[0] >= pageviews or time.monotonic() > deadline:
-            return pageviews, ends
+        (outcomes,) = (await clickhouse.query(_OUTCOMES + _WHOSE, where)).result_rows
+        if outcomes[0] >= pageviews or time.monotonic() > deadline:
+            return pageviews, outcomes
         await asyncio.sleep(_POLL_S)
 
 
@@ -118,31 +124,31 @@ def _scrape(url: str) -> int:
     return int(float(found[1]))
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(figures: dict[str, Any]) -> None:
     lines: Sequence[tuple[str, Any]] = [
-        ("accepted", "(not given: --accepted or --gateway)" if told["accepted"] is None else told["accepted"]),
-        ("stored", told["stored"]),
-        *((f"dropped: {reason}", count) for reason, count in sorted(told["dropped"].items()) if count),
-        ("dead-lettered", told["dead_lettered"]),
-        ("= ended", told["ended"]),
-        ("missing", "" if told["missing"] is None else told["missing"]),
-        ("rows in pageviews", told["pageviews"]),
-        ("repeats merged", told["repeats"]),
-        *((f"waiting in {name}", count) for name, count in told["queues"].items()),
+        ("accepted", "(not given: --accepted or --gateway)" if figures["accepted"] is None else figures["accepted"]),
+        ("stored", figures["stored"]),
+        *((f"dropped: {reason}", count) for reason, count in sorted(figures["dropped"].items()) if count),
+        ("dead-lettered", figures["dead_lettered"]),
+        ("= outcomes", figures["ended"]),
+        ("missing", "" if figures["missing"] is None else figures["missing"]),
+        ("rows in pageviews", figures["pageviews"]),
+        ("repeats merged", figures["repeats"]),
+        *((f"waiting in {name}", count) for name, count in figures["queues"].items()),
     ]
     for name, value in lines:
         click.echo(f"{name:<30} {value}".rstrip())
 
 
-def _judge(told: dict[str, Any]) -> None:
-    if told["repeats"] < 0:
-        raise CommandError(f"{-told['repeats']} pageviews are in the table without having been counted as stored")
-    if told["missing"] is not None and told["missing"] < 0:
+def _require_balance(figures: dict[str, Any]) -> None:
+    if figures["repeats"] < 0:
+        raise CommandError(f"{-figures['repeats']} pageviews are in the table without having been counted as stored")
+    if figures["missing"] is not None and figures["missing"] < 0:
         raise CommandError(
-            f"{-told['missing']} more pageviews have an outcome than were accepted here: is a gateway"
-            " missing, or its count from before a restart? Or should --from be later?"
+            f"{-figures['missing']} more pageviews have an outcome than were accepted here: is a gateway"
+            " missing, or was one restarted since? Otherwise choose a later --from"
         )
-    if told["missing"]:
+    if figures["missing"]:
         raise CommandError(
-            f"{told['missing']} accepted pageviews have no outcome: are they in the queue? See docs/operations.md"
+            f"{figures['missing']} accepted pageviews have no outcome: are they in the queue? See docs/operations.md"
         )

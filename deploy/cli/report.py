@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from deploy.cli.sites import StoredSite, normal, stored_sites
+from deploy.cli.sites import StoredSite, canonical, stored_sites
 from deploy.cli.support import CommandError, connected, load_settings, print_json, run, warn
 from deploy.report import page, tables
 from deploy.report.figures import Period, Report, collect
@@ -27,7 +27,13 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.argument("site")
 @click.option("--from", "first", type=_DAY, help="First day, in the site's time zone.")
 @click.option("--to", "last", type=_DAY, help="Last day, included; without it, today.")
-@click.option("--days", type=click.IntRange(1, 36_600), default=30, show_default=True, help="So many, without --from.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36_600),
+    default=30,
+    show_default=True,
+    help="Length of the period, without --from.",
+)
 @click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Length of the rankings.")
 @click.option("--bots", is_flag=True, help="Count bots as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -49,7 +55,7 @@ def report(
     The figures come from exact pageviews: they are what hitline.pageviews says at this moment.
     """
     if as_json and as_csv:
-        raise CommandError("--json or --csv, not both")
+        raise CommandError("use --json or --csv, not both")
     found = run(_collect(load_settings().clickhouse_url, site, (first, last, days), bots, top))
     if html:
         html.write_text(page.render(found), "utf-8")
@@ -70,7 +76,7 @@ async def _collect(
         try:
             return await collect(clickhouse, site, site_id, _period(zone, *asked), bots=bots, top=top)
         except OverflowError:
-            raise CommandError("--from, --to or --days lies too far away, the period before included") from None
+            raise CommandError("--from, --to or --days is out of range (the period before is needed, too)") from None
 
 
 async def _site(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
@@ -87,19 +93,19 @@ async def _site(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
 
 async def _registered(clickhouse: ClickHouse, name: str) -> Site:
     """Return the site by the registry; one in force that has it as a hostname comes before those that were removed."""
-    if claiming := await store.sites_named(clickhouse, [normal(name)]):
-        named = [site for site in claiming if site.name == normal(name)]
+    if claiming := await store.sites_named(clickhouse, [canonical(name)]):
+        named = [site for site in claiming if site.name == canonical(name)]
         site = (named or claiming)[0]
         found = await stored_sites(clickhouse, name) if named else []
     else:
         found = await stored_sites(clickhouse, name)
         site = found[0].site
-    await _tell_of_others(clickhouse, name, [each for each in found if each.site.site_id != site.site_id])
+    await _warn_of_others(clickhouse, name, [each for each in found if each.site.site_id != site.site_id])
     return site
 
 
-async def _tell_of_others(clickhouse: ClickHouse, name: str, others: list[StoredSite]) -> None:
-    """Say on standard error which removed sites of this name have pageviews that the report leaves out."""
+async def _warn_of_others(clickhouse: ClickHouse, name: str, others: list[StoredSite]) -> None:
+    """Warn of removed sites of this name whose pageviews the report leaves out."""
     removed = [str(UUID(bytes=each.site.site_id)) for each in others if each.removed]
     if not removed:
         return
@@ -108,11 +114,14 @@ async def _tell_of_others(clickhouse: ClickHouse, name: str, others: list[Stored
         {"sites": removed},
     )
     if ids := [row[0] for row in stored.result_rows]:
-        warn(f"not in here: pageviews of {len(ids)} older, removed sites named {name}; by id: {', '.join(ids)}")
+        warn(
+            f"pageviews of {len(ids)} older, removed sites named {name} are left out; report them by id:"
+            f" {', '.join(ids)}"
+        )
 
 
 async def _copied(clickhouse: ClickHouse, name: str) -> tuple[UUID, str, str]:
-    """Return the newest by what rollups copied: an analyst sees that, as the registry is closed to them."""
+    """Return the newest from the copy that rollups keep: analysts can read that, but not the registry."""
     known = await clickhouse.query(
         "SELECT site_id, name, timezone FROM hitline.sites_raw FINAL WHERE name = {name:String}"
         " OR has(hostnames, {name:String}) OR toString(site_id) = {name:String}"
@@ -130,7 +139,7 @@ def _period(zone: str, first: datetime | None, last: datetime | None, days: int)
     end: date = last.date() if last else datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
     start = first.date() if first else end - timedelta(days - 1)
     if start > end:
-        raise CommandError("--from must not lie after --to")
+        raise CommandError("--from must not be after --to")
     return Period(start, end, zone)
 
 

@@ -1,4 +1,4 @@
-"""Sites as commands name them when stored pageviews are meant: by name or id, removed ones included."""
+"""Finding the sites of stored pageviews, by name or id, including removed ones."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class StoredSite:
 
 
 async def stored_sites(clickhouse: ClickHouse, name: str) -> list[StoredSite]:
-    """Return all sites that have or had this name or id: first those in force, then removed ones; the newest first.
+    """Return all sites that have or had this name or id: active ones first, then removed ones; each newest first.
 
     Raises `CommandError` if there never was one.
     """
     try:
         site_id, host = UUID(name).bytes, ""
     except ValueError:
-        site_id, host = _NIL, normal(name)
+        site_id, host = _NIL, canonical(name)
     found = [StoredSite(*each) for each in await store.site_history(clickhouse, host, site_id)]
     if not found:
         raise CommandError(f"there is no site {name}: see `hitline site list`")
     return sorted(found, key=lambda each: (each.removed, -(each.site.created_us or 0), each.site.site_id))
 
 
-def normal(name: str) -> str:
+def canonical(name: str) -> str:
     """Return a hostname in the form that sites are stored with, and anything else unchanged."""
     try:
         return normalise(name)

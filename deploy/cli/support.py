@@ -34,7 +34,7 @@ class UnreachableError(Exception):
 
 
 def as_click_error(error: Exception) -> click.ClickException:
-    """Turn an error into click's: one line, which for a bug says where it is without quoting any data."""
+    """Turn an error into click's: one line; for a bug it names the place without quoting any data."""
     if isinstance(error, (SettingsError, BadAddress, UnreachableError)):
         return CommandError(str(error))
     return _as_broker_error(error) or _as_file_error(error) or _bug(error)

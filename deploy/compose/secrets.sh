@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes secrets/ for compose.yaml: one file a secret, readable by this user and the containers.  What is there stays as it is.
+# Makes secrets/ for compose.yaml: one file a secret, readable by this user and the containers.  Existing files are kept.
 set -eu
 cd "$(dirname "$0")"
 command -v openssl >/dev/null 2>&1 || { echo "secrets.sh: needs openssl" >&2; exit 1; }
 umask 077
 mkdir -p secrets
-# Containers get the files by bind mount, so that nobody else on this host needs a way into the directory.
+# Containers get the files by bind mount, so no other user of this host needs access to the directory.
 chmod 0700 secrets
 
 write() { printf '%s' "$2" >"secrets/$1.new" && chmod 0444 "secrets/$1.new" && mv "secrets/$1.new" "secrets/$1"; }

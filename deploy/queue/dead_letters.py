@@ -73,7 +73,7 @@ class DeadLetter:
         return self.key, b"" if single else self.message.body
 
     def summary(self) -> dict[str, Any]:
-        """Return what is known without opening it."""
+        """Return what can be read without opening it."""
         return {
             "id": self.letter_id,
             "reason": self.reason,
@@ -84,7 +84,7 @@ class DeadLetter:
         }
 
     def contents(self, opener: Opener) -> list[QueuedPageview | str]:
-        """Return its pageviews, or for an unreadable one what is wrong; raises `Unopenable`, `Unparseable`."""
+        """Return its pageviews, with the error in place of an unreadable one; raises `Unopenable`, `Unparseable`."""
         items = unpack(open_body(self.message, read_headers(self.message), opener))
         return [_read(item) for item in items]
 

@@ -20,7 +20,7 @@ _DIFFERENCE: Final = re.compile(r"inequivalent arg '([^']*)' .*?: (received .*)"
 
 
 async def declare(connection: AbstractConnection) -> list[str]:
-    """Declare what is missing, and return a sentence on each exchange or queue that exists with other arguments.
+    """Declare what is missing, and return a warning for each exchange or queue that exists with other arguments.
 
     Such a queue is left as it is and bound: pageviews go through it, and only an operator can decide to drain and
     delete it.  A refused declaration closes its channel, so each one gets its own.

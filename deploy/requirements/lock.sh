@@ -1,5 +1,5 @@
 #!/bin/sh
-# Resolves the lock files anew (needs `uv`): for Python 3.11, the oldest supported, with markers for newer ones.
+# Resolves the lock files again (needs `uv`): for Python 3.11, the oldest supported, with markers for newer ones.
 # They name no index host, so any mirror that serves the same files will do.
 set -eu
 cd "$(dirname "$0")/../.."

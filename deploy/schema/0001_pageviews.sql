@@ -20,7 +20,7 @@ CREATE DATABASE IF NOT EXISTS hitline;
 --   partitions   months: what retention or an erasure deletes rewrites those only, and a batch of a replayed decade
 --                touches 120.
 --   merging      a month whose parts are older than a day becomes one part, on which the view costs as much as the bare
---                table (ratio 0.8 to 1.1); with every insert still a part of its own it was up to 1.8.
+--                table (ratio 0.8 to 1.1); while every insert is still a separate part it was up to 1.8.
 --   indexes      batch_id for the workers' look-up; stored_at for rollups, which ask for what is new; session_id for one
 --                session's rows, for erasing them among others.  1.5, 0 and 0.4 bytes a row.
 CREATE TABLE IF NOT EXISTS hitline.pageviews_raw

@@ -1,10 +1,10 @@
--- What became of every pageview taken from the queue.
+-- The outcome of every pageview taken from the queue.
 
 -- One row a message, replaced when the message is processed again, so that a redelivery counts nothing twice.  The
 -- arrays run in parallel: counts[i] pageviews that were received in minutes[i] for sites[i] from clients[i] ended as
--- outcomes[i].  The nil site stands for a hostname that no site claims any more.  A replayed dead letter is a message
--- of its own (its part is its position in the first one, plus 1), and takes back what the first one counted as
--- dead-lettered: hence counts below zero.
+-- outcomes[i].  The nil site stands for a hostname that no site claims any more.  A replayed dead letter is a
+-- separate message (its part is its position in the first one, plus 1), and takes back what the first one counted as
+-- dead-lettered, so counts may be below zero.
 CREATE TABLE IF NOT EXISTS hitline.outcomes_raw
 (
     batch_id  UUID,

@@ -1,4 +1,4 @@
--- The registry: who may post what, and what is left out.  Every change appends a row with a newer version; the newest
+-- The registry: who may post what, and what is excluded.  Every change appends a row with a newer version; the newest
 -- row of an id is the one that counts, and gateways and workers fetch only what is newer than their own copy.  Versions
 -- are the server's clock in microseconds, pushed on by the `hitline` command where that clock was set back.
 

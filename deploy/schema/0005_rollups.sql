@@ -1,7 +1,7 @@
 -- Rollups by hour and by day, sessions, and up to when they are complete.
 
 -- A rollup's unit is one day of one site, in the site's own time zone, for one dimension.  Each unit is ONE row of
--- parallel arrays, and `hitline rollup` writes it anew from `pageviews` whenever anything of that day has changed; the
+-- parallel arrays, and `hitline rollup` writes it again from `pageviews` whenever anything of that day has changed; the
 -- newest version replaces the others.  So a reader sees a day either as it was or as it is, a value that is gone
 -- (erased, or corrected by a retry) needs no marker, and two runs at once do each other no harm.  Adding up new rows,
 -- as an incremental materialized view does, would count every duplicate and never forget what was erased.
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS hitline.daily_raw
     sessions     Array(UInt64) CODEC(T64, ZSTD(1)),
     bounces      Array(UInt64) CODEC(T64, ZSTD(1)),
     seconds      Array(UInt64) CODEC(T64, ZSTD(1)),
-    -- In the row of the whole site (dimension ''): the ids themselves, so that sessions of any days can be told apart.
+    -- In the row of the whole site (dimension ''): the ids themselves, so that sessions can be counted once over any days.
     session_ids  Array(UUID)
 )
 ENGINE = ReplacingMergeTree(version)
@@ -176,8 +176,8 @@ CREATE TABLE IF NOT EXISTS hitline_control.erasures
 ENGINE = ReplacingMergeTree(noted_at) ORDER BY erasure_id
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- Pageviews under way to be erased of which older states are stored (a client's retry with another path replaced them):
--- those have to go as well, or they would come to light again.
+-- Pageviews being erased of which older states are stored (a client's retry with another path replaced them):
+-- those have to go as well, or they would become visible again.
 CREATE TABLE IF NOT EXISTS hitline_control.erased_pageviews
 (
     erasure_id  UUID,

@@ -76,11 +76,11 @@ WHERE site_id = {site:UUID} AND session_id IN
       AND timestamp >= toDateTime({from:Date}, {zone:String}) AND timestamp < toDateTime({to:Date} + 1, {zone:String})
 )
 GROUP BY site_id, session_id, is_bot
--- Of a bot and a person under one session_id, the one that has no pageview in the period is none of its sessions.
+-- Of a bot and a person under one session_id, the one that has no pageview in the period is not one of its sessions.
 HAVING countIf(timestamp >= toDateTime({from:Date}, {zone:String})
                AND timestamp < toDateTime({to:Date} + 1, {zone:String})) > 0;
 
--- A day without pageviews (any more) is none.
+-- A day without pageviews (any more) is left out.
 CREATE OR REPLACE VIEW hitline.daily_sessions AS
 SELECT site_id, day, is_bot, session_ids
 FROM hitline.daily_raw FINAL

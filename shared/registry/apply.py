@@ -1,4 +1,4 @@
-"""Applying changes to a replica's tables: of each id the newest version wins, in whatever order changes arrive."""
+"""Applying changes to a replica's tables: the newest version of each id wins, in any order of arrival."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which site a hostname belongs to: the one that lists it, else the one with the longest matching wildcard.
 
 The gateway, the workers, `hitline explain` and `hitline site` all decide with this one rule.  Of several sites that
-list the same hostname the oldest owns it; that is decided by whoever looks the hostname up.
+list the same hostname the oldest owns it; the lookup that is passed in decides that.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Poller:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def refresh(self) -> bool:
-        """Fetch what is new; True: the replica has everything that ClickHouse had when this was called.
+        """Fetch what is new; returns True if the replica has everything that ClickHouse had when this was called.
 
         False: ClickHouse could not be queried (logged).  Concurrent callers share one fetch.
         """
@@ -163,7 +163,7 @@ class Poller:
 
 
 async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Run `work` off the loop; when cancelled, wait for it all the same: its thread goes on and needs its file open."""
+    """Run `work` in a thread; when cancelled, still wait for it, since the thread goes on and needs its file open."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(task)

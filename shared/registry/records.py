@@ -26,7 +26,7 @@ class Site:
     created_us: int | None = None
 
 
-#: How a grant on every site is written where one on a single site has that site's id.
+#: Stands for every site in a stored grant, in place of a site's id.
 EVERY_SITE: Final = "*"
 
 
@@ -47,7 +47,7 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An API client; of its token only the hash is known."""
+    """An API client; only the hash of its token is known."""
 
     client_id: bytes
     name: str
@@ -58,7 +58,7 @@ class Client:
     created_us: int | None = None
 
     def may(self, permission: str, site: Site) -> bool:
-        """Tell whether the client holds `permission` on `site`."""
+        """Return whether the client holds `permission` on `site`."""
         return (site.site_id, permission) in self.grants or (None, permission) in self.grants
 
 

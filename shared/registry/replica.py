@@ -1,7 +1,7 @@
 """A process's own copy of the registry: an SQLite file behind small caches.
 
 One file serves three purposes: the last known good registry at a start without ClickHouse, a memory footprint that does
-not grow with a million sites, and look-ups of about 10 µs on a cache miss.  Each process has a file of its own; `poll`
+not grow with a million sites, and look-ups of about 10 µs on a cache miss.  Each process has its own file; `poll`
 writes to it on a thread while the event loop reads (SQLite's write-ahead log allows both at once).
 """
 
@@ -37,7 +37,7 @@ class Replica:
     """The registry as this process knows it.
 
     All changes up to `version` are in it (0: it has never been loaded).  `generation` grows whenever changes have been
-    applied, for those who build structures of their own from `exclusions`.
+    applied, for callers that compile `exclusions` into something else.
     """
 
     def __init__(self, directory: Path, role: str) -> None:
@@ -63,7 +63,7 @@ class Replica:
     def complete(self, version: int) -> None:
         """Note that all changes up to `version` have been applied (on any thread); call `refreshed` afterwards.
 
-        Not before: after a load that broke off in the middle, what is missing would never be asked for again.
+        Call it only then: after an interrupted load, what is missing would otherwise never be fetched.
         """
         self._writer.execute("UPDATE state SET version = max(version, ?)", (version,))
 
@@ -105,7 +105,7 @@ class Replica:
     def exclusions(self) -> list[Exclusion]:
         """Return all exclusion rules in force; on any thread, since there may be 100,000 of them.
 
-        Over a connection of its own: while it is being read, the readers' would still show what was there before.
+        It uses a separate connection, since a long read would keep the readers' connection on an old snapshot.
         """
         with closing(connect(self.path)) as connection:
             return [Exclusion(*row) for row in connection.execute(_EXCLUSIONS)]

@@ -53,7 +53,7 @@ def open_replica(path: Path) -> sqlite3.Connection:
             return _create_tables(connection)
         connection.close()
     except sqlite3.DatabaseError as error:
-        # A full disk or a lock is no reason to throw the last known registry away.
+        # A full disk or a lock must not cost us the last known registry.
         if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise
     log.warning("the registry's copy %s is damaged or from another version; fetching it again", path)
@@ -63,7 +63,7 @@ def open_replica(path: Path) -> sqlite3.Connection:
 
 
 def _is_sound(connection: sqlite3.Connection) -> bool:
-    """Check every page (0.4 s for a million sites): a damaged one would fail the requests that need it for ever."""
+    """Check every page (0.4 s for a million sites): a damaged one would fail every request that needs it."""
     found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     return found == "ok"
 

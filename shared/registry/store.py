@@ -1,8 +1,8 @@
 """The registry in ClickHouse (`hitline_control`): changes are written and read here.
 
 A change appends a row with a newer version, which is the server's clock in microseconds, or one more than the newest
-version where that clock is behind it (set back, or another server's): processes fetch only what is newer than they
-have.
+version if that clock is behind it (set back, or another server's): processes fetch only what is newer than their
+copy.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Look(NamedTuple):
 
 
 async def look(clickhouse: ClickHouse, known: Mapping[str, Window]) -> dict[str, Look]:
-    """Compare all tables, by name, with what is known of them."""
+    """Compare all tables, by name, with their known windows."""
     newest = {table: window.newest for table, window in known.items()}
     result = await clickhouse.query(_LOOK_AT_ALL, newest)
     return {

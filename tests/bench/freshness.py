@@ -17,7 +17,7 @@ def run(system: System, table: Table) -> None:
     services.wait_for(lambda: system.post(token=token).status == 202)
     parts.empty_tables_of_pageviews(system.clickhouse)
     worker = system.add_worker(flush_seconds="0.5")
-    services.wait_for(lambda: "taking pageviews" in worker.text())
+    services.wait_for(lambda: "broker: connected" in worker.text())
     prepared = requests.single(token, int(RATE * (SECONDS + 2)))  # each once: what is repeated would merge
     result = gateway_speed.load(system.port, 128, prepared, RATE, SECONDS)
     total = sum(result["statuses"].values())

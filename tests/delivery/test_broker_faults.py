@@ -45,7 +45,7 @@ async def test_a_killed_broker_an_ended_channel_and_a_new_queue(fragile: System)
     await faults.assert_exact(fragile, ledger)
     assert faults.doubled(fragile) == 0
     assert worker.running
-    assert worker.text().count("taking pageviews") >= 4
+    assert worker.text().count("broker: connected") >= 4
 
 
 def kill_broker(system: System) -> None:

@@ -60,7 +60,7 @@ async def test_odd_messages_of_others_are_set_aside_and_hold_nothing_up(
         "message id or headers are missing or malformed",
         "body is cut short or of an unknown seal version",
     }
-    assert worker.text().count("taking pageviews") == 1, "the connection was lost"
+    assert worker.text().count("broker: connected") == 1, "the connection was lost"
     ends = dead(bare, "replay", "--all").split("\n")
     assert sum("dead_lettered" in end for end in ends) == len(PROPERTIES) + 1
     assert bare.outcomes() == expected

@@ -22,8 +22,8 @@ from worker.store.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
-#: Messages that arrived before the broker confirmed a cancellation are handed over by tasks within tasks that have yet
-#: to run: this many turns of the loop are more than they need, however late a timer fires on a busy machine.
+#: When the broker confirms a cancellation, messages that arrived before it may still be in callbacks that have not run.
+#: A short sleep and this many turns of the event loop are more than those need, even on a busy machine.
 _CANCEL_SETTLE_S: Final = 0.01
 _CANCEL_SETTLE_TURNS: Final = 5
 #: How long a stopping worker waits for the registry that its remaining messages need.
@@ -101,12 +101,12 @@ class Consumer:
             return
 
     async def _gather(self) -> None:
-        """Move messages from the inbox to the batch until it is full; then nothing more is taken."""
+        """Move messages from the inbox to the batch until the batch is full."""
         while self._inbox and not self._lost and not self._full():
             message = self._inbox[0]
             processed = self._processor.process(message, self._wake.set)
             if processed is None:
-                self._leave_rest_to_others()
+                self._give_up_waiting()
                 return
             if self._batch is not None and self._batch.overlaps(processed):
                 self._batch.closed = True
@@ -118,14 +118,17 @@ class Consumer:
             metrics.ROWS_WAITING.set(self._batch.rows)
             await asyncio.sleep(0)  # heartbeats and acknowledgements must not wait for a long inbox
 
-    def _leave_rest_to_others(self) -> None:
-        """While stopping, wait only briefly for what the rest needs: the broker will deliver it to other workers."""
+    def _give_up_waiting(self) -> None:
+        """While stopping, wait only briefly for the registry; the broker redelivers what is left to other workers."""
         if not self._stopping or self._subscription is not None:
             return
         now = time.monotonic()
         self._stop_wait_ends = self._stop_wait_ends or now + _STOP_WAIT_S
         if now >= self._stop_wait_ends:
-            log.warning("leaving %d messages that can't be processed now to be redelivered", len(self._inbox))
+            log.warning(
+                "stopping with %d messages that can't be processed yet; the broker will redeliver them",
+                len(self._inbox),
+            )
             self._unacknowledged -= len(self._inbox)
             self._inbox.clear()
 
@@ -149,7 +152,7 @@ class Consumer:
         self._unacknowledged -= len(batch.messages)
 
     async def _adapt_prefetch(self) -> None:
-        """Subscribe again with another prefetch, which the broker applies to new consumers only."""
+        """Subscribe again if the prefetch should change: the broker applies a new one to new consumers only."""
         if self._stopping or self._subscription is None:
             return
         if (count := self._prefetch.adjust()) is not None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Sealed bytes that a worker may hold, whatever they are made of.
+#: Sealed bytes that a worker may hold, however many messages they are.
 MAX_SEALED_BYTES: Final = 48 * 1024 * 1024
 SMALLEST: Final = 64
 LARGEST: Final = 30_000
-#: The first prefetch, before the size of any message is known: so many of the largest are within the bound.
+#: The first prefetch, before the size of any message is known: this many messages of the largest size stay within the
+#: bound.
 FIRST: Final = MAX_SEALED_BYTES // (256 * 1024)
 #: Weight of a new message in the averages.
 _WEIGHT: Final = 0.05

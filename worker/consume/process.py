@@ -32,17 +32,17 @@ class PipelineFailed(Exception):
 
 
 class OpenedMessage(NamedTuple):
-    """A message whose seal was right; its items are yet to be parsed."""
+    """A message that has been opened; its items are not parsed yet."""
 
     delivery: Delivery
     headers: Headers
     items: tuple[Any, ...]
-    #: Bytes of the body, opened.
+    #: Bytes of the opened body.
     size: int
 
 
 class Processor:
-    """Opens messages and takes their pageviews through the pipeline, once the registry at hand is new enough."""
+    """Opens messages and takes their pageviews through the pipeline, once the registry is new enough."""
 
     def __init__(self, opener: Opener, steps: Steps, gate: RegistryGate) -> None:
         self._opener = opener
@@ -84,7 +84,7 @@ def open_message(delivery: Delivery, opener: Opener) -> OpenedMessage | Processe
 
 
 def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
-    """Take each pageview through the pipeline; one that fails is poison by itself.  Raises `CannotProcessNow`."""
+    """Take each pageview through the pipeline; one that fails becomes poison.  Raises `CannotProcessNow`."""
     rows: dict[int, Row] = {}
     outcomes: dict[int, PageviewOutcome] = {}
     poison: list[Poison] = []
@@ -127,7 +127,7 @@ def _run_pipeline(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
 
 
 def _dead_lettered(item: Any) -> PageviewOutcome:
-    """Return the outcome of a pageview that can't be processed: minute and client as far as they can be read."""
+    """Return the outcome of a pageview that can't be processed: minute and client if they can be read."""
     client_id, received_ms = item[:2] if type(item) is tuple and len(item) >= 2 else (NIL, 0)
     if type(client_id) is not bytes or len(client_id) != 16:
         client_id = NIL
@@ -137,7 +137,7 @@ def _dead_lettered(item: Any) -> PageviewOutcome:
 
 
 def _unopenable(delivery: Delivery, reason: str) -> ProcessedMessage:
-    """Make poison of a whole message; it counts for as many pageviews as its headers say, and at least for one."""
+    """Turn a whole message into poison; it counts as the number of pageviews in its headers, and at least as one."""
     count = delivery.headers.get("pageviews") if delivery.headers else None
     if type(count) is not int or not 0 < count <= MAX_PAGEVIEWS:
         count = 1

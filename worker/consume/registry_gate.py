@@ -1,4 +1,4 @@
-"""Which messages may be processed with the registry at hand.
+"""Whether the registry is new enough to process a message.
 
 A worker whose registry is missing, or older than a message's, fetches it and pauses meanwhile; it never drops.
 """

@@ -2,7 +2,8 @@
 
 A wrong key, or a constraint that no row meets, must not send a whole stream to the dead letters.  This is a token
 bucket: each dead-lettered pageview takes a token (a message that can't be opened takes one per pageview in it), each
-pageview that went well puts back a fraction of one, and so does time.  One poison pageview in twenty never pauses.
+pageview that succeeds puts back a fraction of one, and tokens also come back with time.  One poison pageview in twenty
+never pauses.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ log = logging.getLogger(__name__)
 
 #: Pageviews that a worker may dead-letter at once: the size of the bucket.
 BURST: Final = 1_000.0
-#: Tokens put back per minute, so that a paused worker finds out by itself when the cause is gone.
+#: Tokens put back per minute, so that a paused worker keeps trying and resumes once the cause is gone.
 PER_MINUTE: Final = 30.0
-#: Tokens put back per pageview that went well.
+#: Tokens put back per pageview that succeeds.
 PER_GOOD: Final = 0.05
 _POLL_S: Final = 0.5
 
@@ -40,7 +41,7 @@ class DeadLetterLimiter:
         self._tokens = min(BURST, self._tokens + count * PER_GOOD)
 
     async def admit(self, pageviews: int = 1) -> None:
-        """Return when one more dead letter with so many `pageviews` may be published.
+        """Wait until one more dead letter, which counts as `pageviews`, may be published.
 
         One that needs more tokens than are left is admitted, and the next ones wait longer: no message is too large.
         """
@@ -67,7 +68,7 @@ class DeadLetterLimiter:
         if paused:
             log.error(
                 "paused: more than %d pageviews dead-lettered at once; is a key missing in HITLINE_QUEUE_KEYS, or a"
-                " constraint new? see `hitline dead list`; continuing with %d a minute",
+                " constraint new? see `hitline dead list`; continuing at %d a minute",
                 BURST,
                 PER_MINUTE,
             )

@@ -89,7 +89,7 @@ class DeadLetterPublisher:
         if poison.position is None or processed.headers is None:
             return aio_pika.Message(
                 delivery.body,
-                # aiormq would make an id up, and a replay could not be matched to its message.
+                # Otherwise aiormq generates an id, and a replay could not be matched to its message.
                 message_id=delivery.message_id or str(processed.key.batch_id),
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                 content_type=delivery.content_type,
@@ -99,17 +99,19 @@ class DeadLetterPublisher:
             )
         headers = part_headers(processed.headers, poison.position)
         letter = message.build(headers, join([pack_item(poison.item)]), self._sealer, cause)
-        letter.timestamp = delivery.timestamp  # outcomes go by the day on which it was accepted
+        letter.timestamp = delivery.timestamp  # outcomes are counted under the day on which it was accepted
         return letter
 
     async def _until_confirmed(self, letters: Sequence[aio_pika.Message]) -> None:
         backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         try:
             while letters := await self._publish(letters):
-                # The queue is full or missing.  What it holds already is safe, and so is what this worker holds.
+                # The queue is full or missing.  Nothing is lost meanwhile: no message is acknowledged.
                 if backoff.attempts == 0:
                     metrics.PAUSED.labels("dead_letters").set(1)
-                    log.error("paused: the broker does not take dead letters; is %s full or missing?", queue.DEAD_QUEUE)
+                    log.error(
+                        "paused: the broker does not accept dead letters; is %s full or missing?", queue.DEAD_QUEUE
+                    )
                 await self._close()
                 await asyncio.sleep(backoff.next_s())
         finally:  # also when abandoned: others may take the messages

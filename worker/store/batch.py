@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from worker.delivery import ProcessedMessage
 from worker.row import Row
 
-#: A batch is full at this many bytes of opened messages, whatever the number of its rows.  Sealed sizes say little:
+#: A batch is full at this many bytes of opened messages, however many rows it has.  Sealed sizes say little:
 #: pageviews of 64 KiB may compress to a hundredth.
 FLUSH_BYTES: Final = 32 * 1024 * 1024
 
@@ -53,7 +53,7 @@ class Batch:
         #: Monotonic time of the first message.
         self.started = started
         self.messages: list[ProcessedMessage] = []
-        #: Full for another reason than its size.
+        #: Full for a reason other than its size.
         self.closed = False
         self._parts: defaultdict[uuid.UUID, set[int]] = defaultdict(set)
         self.rows = 0

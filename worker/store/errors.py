@@ -46,7 +46,7 @@ def poison_cause(error: Exception) -> str | None:
 
 
 def is_too_large(error: Exception) -> bool:
-    """Return whether an insert may have failed for its size: ClickHouse's memory limit, or a proxy's on bodies."""
+    """Return whether an insert may have failed for its size: ClickHouse's memory limit, or a proxy's body limit."""
     failure = failure_of(error)
     if failure is None:
         return False

@@ -5,7 +5,7 @@ may have been written before (a redelivered message, an attempt that failed) is 
 worker is running, and exactly the missing rows are inserted.
 
 A deduplication token of exactly those rows also guards each insert, against repetitions that even a look-up can't see.
-But ClickHouse records a token before the rows are in the table: killed in between, it takes the repeated insert for
+But ClickHouse records a token before the rows are in the table: killed in between, it treats the repeated insert as
 done although the rows are missing (tried with 26.9).  So rows that are inserted under a token that may have been used
 before are looked up once more, and those that are missing are inserted under a new token.
 """
@@ -33,8 +33,8 @@ from worker.store.retry import Retry
 log = logging.getLogger(__name__)
 
 _KILL_S: Final = 5.0
-#: An insert that failed this often for its size is split in halves, but not below `_FEWEST_ROWS`: a server that is
-#: short of memory in general would be sent thousands of tiny inserts.
+#: An insert that failed this often because of its size is split in halves, but not below `_FEWEST_ROWS`: otherwise a
+#: server that is short of memory in general would be sent thousands of tiny inserts.
 _ATTEMPTS_BEFORE_SPLIT: Final = 3
 _FEWEST_ROWS: Final = 100
 
@@ -44,13 +44,13 @@ _SETTINGS: Final = {
     # One block, so that the token stands for all of it.
     "max_insert_block_size": 1_000_000,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
-    # In a cluster an insert counts once a majority of replicas has it; alone this setting does nothing.
+    # In a cluster an insert succeeds once a majority of replicas has it; on a single server this does nothing.
     "insert_quorum": "auto",
 }
 
 
 class RefusedRow(NamedTuple):
-    """A row that ClickHouse refuses by itself, and the cause from the table in errors.py."""
+    """A row that ClickHouse refuses because of its contents, and the cause from the table in errors.py."""
 
     row: PositionedRow
     cause: str
@@ -67,7 +67,7 @@ class Inserter:
         self._duplicates = duplicates
         self._limiter = limiter
         self._running: str | None = None
-        # In every query id, so that an operator sees whose insert is running.
+        # Part of every query id, so that an operator sees which worker an insert belongs to.
         self._name = f"{QUERY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
 
     async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[RefusedRow]:
@@ -88,7 +88,7 @@ class Inserter:
                 if cause is None:
                     again = True
                     await self._retry.pause(error, backoff)
-                # Others of the insert's partitions may have been written: what is found is not inserted again.
+                # Other partitions of the insert may have been written: rows that are found are not inserted again.
                 missing = await self._missing(missing, span)
                 if cause is not None:
                     return await self._bisect(missing, span, cause, again=again)
@@ -107,7 +107,7 @@ class Inserter:
         if not rows:
             return []
         if len(rows) == 1:
-            # Admitted here already, so that a batch of nothing but poison pauses before thousands of tiny inserts.
+            # Admitted here already, so that a batch that is all poison pauses before thousands of tiny inserts.
             await self._limiter.admit()
             return [RefusedRow(rows[0], cause)]
         return await self._in_halves(rows, span, again=again)

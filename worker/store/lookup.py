@@ -1,4 +1,4 @@
-"""Looking up what is stored or counted already of messages that were delivered, published or inserted before."""
+"""Looking up which pageviews of a message that was delivered, published or inserted before are stored or counted."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class DuplicateLookup:
         `span`: earliest and latest time of their pageviews in milliseconds.  Without `wait`: as they are now.
         """
         if wait:
-            await self._retry.forever(self._older_inserts_ended)
+            await self._retry.until_done(self._older_inserts_ended)
         found: dict[PageviewKey, bytes] = {}
         for ids in _quoted(uuid.UUID(bytes=batch_id) for batch_id in batch_ids):
-            found |= await self._retry.forever(partial(self._stored_once, ids, span))
+            found |= await self._retry.until_done(partial(self._stored_once, ids, span))
         return found
 
     async def _stored_once(self, ids: str, span: tuple[int, int]) -> dict[PageviewKey, bytes]:
@@ -74,7 +74,7 @@ class DuplicateLookup:
         days = {"days": sorted({key.day for key in keys})}
         rows: list[Sequence[Any]] = []
         for ids in _quoted({key.batch_id for key in keys}):
-            rows += await self._retry.forever(partial(self._counted_once, ids, days))
+            rows += await self._retry.until_done(partial(self._counted_once, ids, days))
         return outcomes.read_earlier(rows)
 
     async def _counted_once(self, ids: str, days: dict[str, list[date]]) -> Sequence[Sequence[Any]]:

@@ -1,4 +1,4 @@
-"""Retrying what ClickHouse failed to do, for as long as it takes: an outage of any length loses nothing."""
+"""Retrying operations on ClickHouse for as long as it takes: an outage of any length loses nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_PAUSE_S: Final = 10.0
 
 
 class Retry:
-    """Pauses between attempts, and logs each kind of failure once rather than at each attempt."""
+    """Pauses between attempts; logs each kind of failure once, not at each attempt."""
 
     def __init__(self) -> None:
         self._logged_kind = ""
@@ -29,13 +29,13 @@ class Retry:
         """Return the pauses for one operation: 0.2 s at first, up to 10 s."""
         return Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
 
-    async def forever(self, operation: Callable[[], Awaitable[Result]]) -> Result:
-        """Return what `operation` returns, however often it has to be tried; only cancelling ends it."""
+    async def until_done(self, operation: Callable[[], Awaitable[Result]]) -> Result:
+        """Return what `operation` returns, trying until it succeeds; only cancelling ends it."""
         backoff = self.backoff()
         while True:
             try:
                 result = await operation()
-            except Exception as error:  # noqa: BLE001 - nothing that goes through here can be a row's fault
+            except Exception as error:  # noqa: BLE001 - no operation here can fail because of a row
                 await self.pause(error, backoff)
             else:
                 self.succeeded()
@@ -51,7 +51,7 @@ class Retry:
         await asyncio.sleep(backoff.next_s())
 
     def succeeded(self) -> None:
-        """Note that ClickHouse did what it was asked."""
+        """Note that an attempt succeeded."""
         if self._logged_kind:
             log.info("ClickHouse: working again")
             self._logged_kind = ""

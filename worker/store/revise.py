@@ -1,4 +1,4 @@
-"""A message's results once ClickHouse has spoken: what it holds already, and what it refuses."""
+"""A message's results in view of ClickHouse: what it has stored already, and what it refuses."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def revise(
     replayed: Mapping[PageviewKey, PageviewOutcome] = _NONE,
     refused: Mapping[PageviewKey, str] = _NONE,
 ) -> ProcessedMessage:
-    """Return the message's results as they are in view of what ClickHouse says about some of its pageviews.
+    """Return the message's results, changed by what ClickHouse says about some of its pageviews.
 
-    `stored`: site under which an earlier delivery stored the pageview.  It stays stored there, whatever processing
-    says now, and is not inserted again.
+    `stored`: site under which an earlier delivery stored the pageview.  It stays stored there, even if processing
+    says otherwise now, and is not inserted again.
     `replayed`: outcome under which an earlier delivery dead-lettered a pageview that has been replayed since.  The
     replay's own count takes that outcome back, so this message keeps it, unless it is such a replay itself.
     `refused`: why ClickHouse refuses the row, which becomes poison.

@@ -1,4 +1,4 @@
-"""The end of a message: counted, its poison dead-lettered, and at last acknowledged."""
+"""Settling messages: count their outcomes, dead-letter their poison, acknowledge them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.store.outcomes import Earlier
 from worker.store.retry import Retry
 
 _SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_quorum": "auto"}
-#: Dead-lettered pageviews that are confirmed together; a message with more goes by itself, as the limiter admits it.
+#: Dead-lettered pageviews that are confirmed together; a message with more is published alone.
 _CONFIRMED_TOGETHER: Final = 50
 
 
@@ -40,8 +40,8 @@ class MessageSettler:
     async def settle(self, messages: Sequence[ProcessedMessage], earlier: Earlier) -> None:
         """Count all outcomes, dead-letter what is poison, acknowledge; raises what the broker's connection raises.
 
-        Counting comes first, so that whoever replays a dead letter finds what to take back.  Messages without poison
-        do not wait for those with poison.
+        Counting comes first, so that the replay of a dead letter finds the count that it takes back.  Messages without
+        poison do not wait for those with poison.
         """
         await self._count(messages, earlier)
         await self._acknowledge([message for message in messages if not message.poison])
@@ -57,7 +57,7 @@ class MessageSettler:
         self._limiter.record_good(counts.total() - counts[Outcome.DEAD_LETTERED])
 
     async def _ack(self, messages: Sequence[ProcessedMessage]) -> None:
-        """Acknowledge everything up to the first unsettled message at once, and what is behind it one by one.
+        """Acknowledge everything up to the first unsettled message at once, and later ones one by one.
 
         A broker numbers a channel's deliveries 1, 2, 3 (AMQP 0-9-1, 1.8.3.13 "delivery-tag"), so as long as the
         numbers have no gap nothing unsettled is covered.  It saves a write to the broker's log per small message.
@@ -66,7 +66,7 @@ class MessageSettler:
             self._settled[message.delivery.delivery_tag] = message.delivery
         last = None
         while (tag := self._settled_to + 1) in self._settled:
-            last = self._settled.pop(tag) or last  # one that is acknowledged already may not be named again
+            last = self._settled.pop(tag) or last  # a tag may be acknowledged only once
             self._settled_to = tag
         if last is not None:
             await last.ack(multiple=True)
@@ -77,7 +77,7 @@ class MessageSettler:
 
     async def _count(self, messages: Sequence[ProcessedMessage], earlier: Earlier) -> None:
         rows = [outcomes.outcome_row(message, earlier) for message in messages]
-        await self._retry.forever(
+        await self._retry.until_done(
             lambda: self._clickhouse.insert(
                 "hitline.outcomes_raw",
                 outcomes.COLUMNS,
@@ -89,7 +89,7 @@ class MessageSettler:
                 column_type_names=outcomes.COLUMN_TYPES,
             )
         )
-        rows.clear()  # as in `Inserter`: the client would keep them
+        rows.clear()  # as in `Inserter`: otherwise the client keeps them
 
 
 def _in_groups(messages: Sequence[ProcessedMessage]) -> Iterator[list[ProcessedMessage]]:

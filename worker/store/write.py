@@ -13,7 +13,7 @@ from worker.store.settle import MessageSettler
 
 
 class BatchWriter:
-    """Writes one batch at a time; one that is cancelled half-way leaves everything to a redelivery."""
+    """Writes one batch at a time; if cancelled, the broker redelivers all of its messages."""
 
     def __init__(self, duplicates: DuplicateLookup, inserter: Inserter, settler: MessageSettler) -> None:
         self._duplicates = duplicates
@@ -30,7 +30,7 @@ class BatchWriter:
         await self._settler.settle(messages, earlier)
 
     async def _without_duplicates(self, messages: list[ProcessedMessage]) -> tuple[list[ProcessedMessage], Earlier]:
-        """Take out what earlier deliveries stored or counted, and return it beside what they counted."""
+        """Remove what earlier deliveries stored; returns the messages and what was counted of them."""
         seen_before = [message for message in messages if message.seen_before]
         if not seen_before:
             return messages, NOTHING_EARLIER
@@ -43,7 +43,7 @@ class BatchWriter:
         ], earlier
 
     async def _insert(self, messages: list[ProcessedMessage], batch: Batch) -> list[ProcessedMessage]:
-        """Insert the rows of the messages; return the messages, in which rows that ClickHouse refuses are poison."""
+        """Insert the rows of the messages; return the messages, in which refused rows have become poison."""
         rows = positioned_rows(messages)
         if not rows:
             return messages

@@ -15,9 +15,9 @@ from deploy.cli.support import CommandError
 
 def test_more_ended_than_accepted_is_said_so() -> None:
     with pytest.raises(CommandError, match="103 more pageviews have an outcome than were accepted"):
-        reconcile._judge({"repeats": 0, "missing": -103})
+        reconcile._require_balance({"repeats": 0, "missing": -103})
     with pytest.raises(CommandError, match="7 accepted pageviews have no outcome"):
-        reconcile._judge({"repeats": 0, "missing": 7})
+        reconcile._require_balance({"repeats": 0, "missing": 7})
 
 
 def test_a_gateways_address_alone_means_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +45,6 @@ def test_gateways_are_asked_last_since_pageviews_go_on_ending(monkeypatch: pytes
 
     monkeypatch.setattr(reconcile, "_figures", figures)
     monkeypatch.setattr(reconcile, "_scrape", scrape)
-    told = CliRunner().invoke(reconcile.reconcile, ["--gateway", "http://h:1"])
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(reconcile.reconcile, ["--gateway", "http://h:1"])
+    assert result.exit_code == 0, result.output
     assert asked == ["ClickHouse", "gateway"]

@@ -192,7 +192,7 @@ def test_words() -> None:
 
 
 def test_the_site_in_force_is_reported_and_removed_ones_are_told_of(hitline: Hitline, month: Month) -> None:
-    assert "too far away" in hitline("report", NAME, "--from", "0001-01-01", "--to", "0001-01-02", expect=1).stderr
+    assert "out of range" in hitline("report", NAME, "--from", "0001-01-01", "--to", "0001-01-02", expect=1).stderr
     hitline("rollup")
     hitline("site", "remove", NAME)
     hitline("site", "add", NAME)
