@@ -7,6 +7,7 @@ import base64
 import os
 import socket
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -52,9 +53,14 @@ def run_apart(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 
 def execute(clickhouse: ClickHouseProcess, sql: str) -> str:
     """Run one statement over plain HTTP and return the answer's text."""
-    request = urllib.request.Request(clickhouse.url, data=sql.encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(statement(clickhouse, sql), timeout=30) as answer:
         return answer.read().decode()
+
+
+def statement(clickhouse: ClickHouseProcess, sql: str, **parameters: object) -> urllib.request.Request:
+    """Return the request that runs a statement; `parameters` are those of the URL."""
+    url = f"{clickhouse.address}/?{urllib.parse.urlencode(parameters)}"
+    return urllib.request.Request(url, data=sql.encode(), headers=clickhouse.credentials)
 
 
 async def apply_schema(url: str) -> None:

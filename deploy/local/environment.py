@@ -20,8 +20,10 @@ _PORTS = {
     "HITLINE_WORKER_ADMIN_PORT": 9081,
     "HITLINE_CLICKHOUSE_PORT": 8123,
 }
+#: Of the embedded ClickHouse's only user, `default`.
+CLICKHOUSE_PASSWORD = "CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
 #: Generated once and kept: with other keys, queued messages could not be opened; with another secret, ids would change.
-_KEPT = ("HITLINE_QUEUE_KEYS", "HITLINE_ID_SECRET", "HITLINE_DEMO_TOKEN")
+_KEPT = ("HITLINE_QUEUE_KEYS", "HITLINE_ID_SECRET", "HITLINE_DEMO_TOKEN", CLICKHOUSE_PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,11 @@ def settings(caller: Mapping[str, str], kept: Mapping[str, str], ports: Ports, d
     made = {
         "HITLINE_QUEUE_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
         "HITLINE_ID_SECRET": secrets.token_hex(32),
+        CLICKHOUSE_PASSWORD: secrets.token_urlsafe(24),
     }
     secret = made | {name: kept[name] for name in _KEPT if name in kept}
     own = {
-        "HITLINE_CLICKHOUSE_URL": f"http://{LOOPBACK}:{ports.clickhouse}",
+        "HITLINE_CLICKHOUSE_URL": clickhouse_url(ports.clickhouse, secret[CLICKHOUSE_PASSWORD]),
         "HITLINE_STATE_DIR": str(directory / "state"),
     }
     numbers = {name: str(port) for name, port in ports.by_setting().items()}
@@ -87,6 +90,11 @@ def settings(caller: Mapping[str, str], kept: Mapping[str, str], ports: Ports, d
     keys = [*_words(merged["HITLINE_QUEUE_KEYS"]), *_words(secret["HITLINE_QUEUE_KEYS"])]
     merged["HITLINE_QUEUE_KEYS"] = ",".join(dict.fromkeys(keys))
     return merged
+
+
+def clickhouse_url(port: int, password: str) -> str:
+    """Return the address of the embedded ClickHouse, with user and password."""
+    return f"http://default:{password}@{LOOPBACK}:{port}"
 
 
 def read_env(file: Path) -> dict[str, str]:

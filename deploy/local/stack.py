@@ -12,10 +12,20 @@ from pathlib import Path
 from deploy.local import broker, demo
 from deploy.local.broker import Broker
 from deploy.local.demo import hitline_command
-from deploy.local.environment import Ports, of_caller, read_env, settings, write_env
+from deploy.local.environment import (
+    CLICKHOUSE_PASSWORD,
+    Ports,
+    clickhouse_url,
+    of_caller,
+    read_env,
+    settings,
+    write_env,
+)
 from deploy.local.geo import GeoUpdate
+from deploy.local.ports import LOOPBACK
 from deploy.local.rabbitmq.node import RabbitMQNode
 from deploy.local.services import Service, ServiceError, answers_ping
+from shared.clickhouse import parse_address
 from shared.settings import PREFIX
 
 # How long each part may take to stop by itself: a worker flushes its batch, a broker closes its files.
@@ -86,7 +96,7 @@ class Stack:
         self._say("starting RabbitMQ and ClickHouse ...")
         self.broker.spawn()
         if self.clickhouse is not None:
-            self.clickhouse.spawn(os.environ)
+            self.clickhouse.spawn(os.environ | {CLICKHOUSE_PASSWORD: self.settings[CLICKHOUSE_PASSWORD]})
         if "HITLINE_GEO_CITY_DB" not in self._caller:
             self._geo.spawn(self._environment())
         if self.clickhouse is not None:
@@ -105,13 +115,18 @@ class Stack:
     def _has_clickhouse(self) -> bool:
         """Return whether the caller's HITLINE_CLICKHOUSE_URL answers; if not, replace it by the embedded one's."""
         given = self._caller.get("HITLINE_CLICKHOUSE_URL")
-        embedded = f"http://127.0.0.1:{self.ports.clickhouse}"
+        embedded = clickhouse_url(self.ports.clickhouse, self.settings[CLICKHOUSE_PASSWORD])
         if given and answers_ping(given):
             return True
-        if given and given != embedded and given != self._kept.get("HITLINE_CLICKHOUSE_URL"):
+        if given and not self._is_embedded(given):
             self._say("HITLINE_CLICKHOUSE_URL is set but does not answer. Using an embedded ClickHouse instead.")
         self.settings["HITLINE_CLICKHOUSE_URL"] = embedded
         return False
+
+    def _is_embedded(self, url: str) -> bool:
+        """Return whether an address is the embedded ClickHouse's, of this or an earlier start or version."""
+        ours = (f"http://{LOOPBACK}:{self.ports.clickhouse}", self._kept.get("HITLINE_CLICKHOUSE_URL"))
+        return url in ours or parse_address(url).password == self.settings[CLICKHOUSE_PASSWORD]
 
     def _given_amqp_url(self) -> str | None:
         """Return the caller's broker, unless it is the private node itself: the shell may have sourced `.local/env`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from pathlib import Path
 
 from deploy.local.ports import LOOPBACK
 from deploy.local.stack import Stack
@@ -39,7 +40,7 @@ def welcome(stack: Stack) -> str:
             "",
             "See it in ClickHouse, a second later:",
             "",
-            query(stack.settings),
+            query(directory),
             "",
             "Ctrl-C stops everything.",
             "",
@@ -81,7 +82,8 @@ def curl(port: int, token: str) -> str:
     )
 
 
-def query(settings: Mapping[str, str]) -> str:
-    """Return a command that shows the newest row."""
+def query(directory: Path) -> str:
+    """Return a command that shows the newest row; the address, with a password, is in the directory's `env`."""
     sql = f"SELECT {_COLUMNS}\n     {_FROM}"
-    return f"  curl {settings['HITLINE_CLICKHOUSE_URL']} --data-binary \\\n    '{sql}'"
+    env = shlex.quote(str(directory / "env"))
+    return f"  . {env}; curl \"$HITLINE_CLICKHOUSE_URL\" --data-binary \\\n    '{sql}'"

@@ -14,9 +14,11 @@ from aiohttp import BodyPartReader, web
 from multidict import MultiDict
 
 from deploy.local.clickhouse import blocks, execute, replies, request
+from deploy.local.clickhouse.browsers import refuse_browsers
 from deploy.local.clickhouse.encoding import check_size
 from deploy.local.clickhouse.engine import Connection, Engine, Result
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.limits import check_fields
 from deploy.local.clickhouse.request import Query
 from deploy.local.clickhouse.running import Entry, Running
 from deploy.local.clickhouse.sessions import Sessions
@@ -55,7 +57,7 @@ class Server:
 
     def app(self) -> web.Application:
         """Return the application; other paths are 404."""
-        app = web.Application(client_max_size=self._limits.body_bytes)
+        app = web.Application(client_max_size=self._limits.body_bytes, middlewares=[refuse_browsers])
         app.router.add_get("/ping", self._ok)
         app.router.add_get("/replicas_status", self._ok)
         app.router.add_route("*", "/", self._query)
@@ -106,6 +108,7 @@ class Server:
         """Return arguments, body and file fields; a form's other fields are arguments."""
         check_size(http.content_length or 0, self._limits.body_bytes)
         args = MultiDict(http.query)
+        check_fields(args)
         body = bytearray()
         files: dict[str, bytes] = {}
         if http.content_type == "multipart/form-data":
@@ -130,6 +133,7 @@ class Server:
             check_size(size, self._limits.body_bytes)
             if part.filename is None:
                 args.add(part.name, data.decode())
+                check_fields({part.name: args[part.name]})
             else:
                 files[part.name] = data
 
@@ -139,7 +143,7 @@ class Server:
             work = await loop.run_in_executor(self._threads, execute.prepare, query, self._limits.body_bytes)
         else:
             work = execute.prepare(query, self._limits.body_bytes)
-        user.may_run(work.statement)
+        user.may_run(work.statement, execute.expressions(query, work))
         entry.unseen = work.statement.urgent or b"log_comment" in work.statement.sql.lower()
         async with self._ending_with_client(http, query.ends_with_client and work.statement.reads, entry):
             if work.streams and not query.wait_end:
@@ -167,7 +171,7 @@ class Server:
 
     def _run(self, user: User, query: Query, work: execute.Work) -> Result:
         self._settle(work)
-        with self._connected(user, query) as connection:
+        with self._connected(user, query, work) as connection:
             return execute.run(connection, query, work)
 
     def _settle(self, work: execute.Work) -> None:
@@ -175,11 +179,11 @@ class Server:
             self._running.settle(self._engine.visible, _SETTLE_S)
 
     @contextmanager
-    def _connected(self, user: User, query: Query) -> Iterator[Connection]:
+    def _connected(self, user: User, query: Query, work: execute.Work) -> Iterator[Connection]:
         with self._counting:
             self._busy += 1
         try:
-            with execute.connected(self._engine, self._sessions, user, query) as connection:
+            with execute.connected(self._engine, self._sessions, user, query, work.statement) as connection:
                 yield connection
         except ClickHouseError as error:
             raise user.named_in(error) from None
@@ -232,7 +236,7 @@ class Server:
 
     def _blocks(self, user: User, query: Query, work: execute.Work) -> Generator[Result, None, None]:
         self._settle(work)
-        with self._connected(user, query) as connection:
+        with self._connected(user, query, work) as connection:
             found = connection.stream(work.statement.sql, work.format, query.params)
             with closing(found):  # which cancels what still runs
                 yield from blocks.with_one_heading(found, work.format)

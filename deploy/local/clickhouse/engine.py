@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from chdb import _chdb
 
@@ -128,6 +129,21 @@ def memory_file(pieces: list[memoryview]) -> Iterator[str]:
         os.close(descriptor)
 
 
+def _make_default_database(metadata: Path) -> None:
+    """Have the engine load an ordinary database `default`.
+
+    chDB's own, which covers the file system, has another name (see users.load), but would be stored where the link
+    `metadata/default` leads: later, the engine creates that link for the database of `default.sql`.
+    """
+    metadata.mkdir(parents=True, exist_ok=True)
+    link, file = metadata / "default", metadata / "default.sql"
+    # Earlier versions, without that file, stored the tables of `default` there.
+    uuid = link.readlink().name if link.is_symlink() else str(uuid4())
+    if not file.exists():
+        file.write_text(f"ATTACH DATABASE _ UUID '{uuid}'\nENGINE = Atomic\n")
+    link.unlink(missing_ok=True)
+
+
 class Engine:
     """The engine of one data directory. A process can have only one, and a directory only one process.
 
@@ -140,6 +156,7 @@ class Engine:
         if config_file:
             options.append(f"config-file={config_file}")
         self._address = f"{path}?{'&'.join(options)}"
+        _make_default_database(path / "metadata")
         # Without an open connection chDB stops the engine.
         self._anchor = self.connect()
         row = self._anchor.query("SELECT version(), timezone()").data.decode().rstrip("\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from deploy.local.clickhouse import blocks
@@ -11,10 +11,11 @@ from deploy.local.clickhouse import statement as statements
 from deploy.local.clickhouse.encoding import decompress
 from deploy.local.clickhouse.engine import Connection, Engine, Result, identifier, memory_file
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.limits import check_statement
 from deploy.local.clickhouse.processes_view import tag
 from deploy.local.clickhouse.request import Query
 from deploy.local.clickhouse.sessions import Sessions
-from deploy.local.clickhouse.statement import Statement
+from deploy.local.clickhouse.statement import INPUT_TABLE, Statement
 from deploy.local.clickhouse.users import User
 
 _DEFAULT_FORMAT = "TabSeparated"
@@ -43,6 +44,7 @@ def prepare(query: Query, limit_bytes: int) -> Work:
         text = bytes(body) if not query.text else query.text.encode() + b"\n" + body
         statement = statements.read(text, insert_format)
         rest = [memoryview(text)]
+    check_statement(len(text) if statement.data_start is None else statement.data_start, query.settings)
     if statement.data_start is None:
         rest = []
     else:
@@ -52,8 +54,10 @@ def prepare(query: Query, limit_bytes: int) -> Work:
 
 
 @contextmanager
-def connected(engine: Engine, sessions: Sessions, user: User, query: Query) -> Iterator[Connection]:
-    """A connection with the user's rights and the request's settings, none of which outlives the request."""
+def connected(
+    engine: Engine, sessions: Sessions, user: User, query: Query, statement: Statement
+) -> Iterator[Connection]:
+    """Return a connection with the user's rights and the request's settings, which end with the request."""
     if query.session_id is None:
         connection = engine.connect()
         try:
@@ -67,9 +71,10 @@ def connected(engine: Engine, sessions: Sessions, user: User, query: Query) -> I
     with sessions.entered(key, timeout_s, query.session_check) as (connection, is_new):
         if is_new:
             user.put_on(connection, query.roles)
-        if query.database:
-            connection.use(query.database)
-        with _settings_for_now(engine, connection, user, query) as ready:
+        with (
+            _database_for_now(connection, query.database, statement),
+            _settings_for_now(engine, connection, user, query, statement) as ready,
+        ):
             yield ready
 
 
@@ -78,12 +83,28 @@ def _set_up(connection: Connection, user: User, query: Query) -> None:
     user.put_on(connection, query.roles)
     if query.database:
         connection.use(query.database)
-    with _external(connection, query, drop=False):
-        connection.set(query.settings)
+    with _set_with_external_data(connection, query, drop=False):
+        pass
 
 
 @contextmanager
-def _settings_for_now(engine: Engine, session: Connection, user: User, query: Query) -> Iterator[Connection]:
+def _database_for_now(session: Connection, database: str | None, statement: Statement) -> Iterator[None]:
+    """Use the request's database, and the session's again afterwards, unless the statement chooses another."""
+    before = session.database() if database else None
+    if database:
+        session.use(database)
+    try:
+        yield
+    finally:
+        if before and statement.kind != "USE":
+            with suppress(ClickHouseError):  # it was dropped meanwhile
+                session.use(before)
+
+
+@contextmanager
+def _settings_for_now(
+    engine: Engine, session: Connection, user: User, query: Query, statement: Statement
+) -> Iterator[Connection]:
     """A session's connection with the request's settings, put back afterwards.
 
     What becomes readonly can't be put back, so that runs on a connection of its own with the session's settings
@@ -107,11 +128,12 @@ def _settings_for_now(engine: Engine, session: Connection, user: User, query: Qu
     names = ", ".join(f"'{name}'" for name in query.settings if name.isidentifier())
     before = session.settings(f"name IN ({names})") if names else {}
     try:
-        with _external(session, query, drop=True):
-            session.set(query.settings)
+        with _set_with_external_data(session, query, drop=True):
             yield session
     finally:
         for name, (value, was_changed) in before.items():
+            if statement.kind == "SET" and name.upper().encode() in statement.words:
+                continue  # it is the session's from now on
             if was_changed:
                 session.set({name: value})
             else:
@@ -119,12 +141,15 @@ def _settings_for_now(engine: Engine, session: Connection, user: User, query: Qu
 
 
 @contextmanager
-def _external(connection: Connection, query: Query, drop: bool) -> Iterator[None]:
-    """The request's external data as temporary tables; a session has to lose them again."""
+def _set_with_external_data(connection: Connection, query: Query, drop: bool) -> Iterator[None]:
+    """Apply the request's settings and put its external data into temporary tables; `drop`: drop these at the end."""
+    # The settings also say how the data are read; only `readonly` would forbid to put them anywhere.
+    connection.set({name: value for name, value in query.settings.items() if name != "readonly"})
     for table in query.external:
         connection.query(f"CREATE TEMPORARY TABLE {identifier(table.name)} ({table.structure})")
         with memory_file([memoryview(table.data)]) as path:
             connection.query(f"INSERT INTO {identifier(table.name)} FROM INFILE '{path}' FORMAT {table.format}")
+    connection.set({name: value for name, value in query.settings.items() if name == "readonly"})
     try:
         yield
     finally:
@@ -137,7 +162,33 @@ def run(connection: Connection, query: Query, work: Work) -> Result:
     statement = work.statement
     if statement.insert_format is None:
         return connection.query(statement.sql, work.format, query.params)
-    with memory_file(work.data) as path:
-        result = connection.query(statement.sql_reading(path), work.format, query.params)
+    if statement.input_structure is not None:
+        result = _run_with_input(connection, query, work, statement.input_structure)
+    else:
+        with memory_file(work.data) as path:
+            result = connection.query(statement.sql_reading(path), work.format, query.params)
     # The engine counts the rows it read from the memory file as a result; a server's insert has none.
     return replace(result, data=b"", read_rows=result.written_rows, read_bytes=result.written_bytes)
+
+
+def _run_with_input(connection: Connection, query: Query, work: Work, structure: str) -> Result:
+    """Run an insert that selects from the table function input()."""
+    connection.query(f"CREATE TEMPORARY TABLE {INPUT_TABLE} ({structure})")
+    try:
+        with memory_file(work.data) as path:
+            connection.query(f"INSERT INTO {INPUT_TABLE} FROM INFILE '{path}' FORMAT {work.statement.insert_format}")
+        return connection.query(work.statement.sql, work.format, query.params)
+    finally:
+        connection.query(f"DROP TEMPORARY TABLE {INPUT_TABLE}")
+
+
+def expressions(query: Query, work: Work) -> Iterator[bytes]:
+    """Yield every text of a request that the engine reads as SQL: the statement, values, structures of tables."""
+    statement = work.statement
+    yield statement.sql
+    if statement.insert_format and statement.insert_format.lower() == "values":
+        yield b"".join(work.data)
+    if statement.input_structure:
+        yield statement.input_structure.encode()
+    for table in query.external:
+        yield table.structure.encode()

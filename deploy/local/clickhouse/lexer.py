@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(
     rb"""
-    (?P<space> [\s\x00\xa0]+ | --[^\n]* | \#[ !][^\n]* | //[^\n]* | /\*(?:.*?\*/|.*\Z) )
-  | (?P<string> '(?:[^'\\]|\\.|'')*' | \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ )
-  | (?P<quoted> `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" )
+    (?P<space> (?:[\s\x00\xa0] | \xc2[\x85\xa0] | \xe1\x9a\x80 | \xe1\xa0\x8e | \xe2\x80[\x80-\x8f\xa8\xa9\xaf]
+        | \xe2\x81[\x9f\xa0] | \xe3\x80\x80 | \xef\xbb\xbf)+
+      | --[^\n]* | \#[ !][^\n]* | //[^\n]* | /\*(?:.*?\*/|.*\Z) )
+  | (?P<string> '(?:[^'\\]|\\.|'')*' | \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ | \xe2\x80\x98 .*? \xe2\x80\x99 )
+  | (?P<quoted> `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" | \xe2\x80\x9c .*? \xe2\x80\x9d )
   | (?P<word> [A-Za-z_][A-Za-z0-9_]* )
   | (?P<number> [0-9][A-Za-z0-9_]* )
   | (?P<other> . )
@@ -19,6 +21,8 @@ _TOKEN = re.compile(
 )
 
 
+_CURLY = (b"\xe2\x80\x98", b"\xe2\x80\x9c")
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _HINT = re.compile(rb"(?:--|/\*|#!?|//)[ \t]*\{")
 
 
@@ -30,6 +34,26 @@ class Token(NamedTuple):
     start: int
     end: int
     depth: int
+
+    @property
+    def name(self) -> bytes:
+        """The identifier that this is, in lower case and without quotes and escapes; empty for other tokens."""
+        if self.kind == "word":
+            return self.text.lower()
+        if self.kind != "quoted":
+            return b""
+        return self.value.lower()
+
+    @property
+    def value(self) -> bytes:
+        """The content of a string or a quoted name."""
+        width = len(_CURLY[0]) if self.text.startswith(_CURLY) else 1
+        return _ESCAPE.sub(_unescaped, self.text[width:-width])
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    escaped = match.group(1)
+    return bytes([int(escaped[1:], 16)]) if len(escaped) == 3 else escaped
 
 
 def without_hints(query: bytes) -> bytes:

@@ -1,8 +1,9 @@
-"""Starts and stops the embedded ClickHouse as a process of its own."""
+"""Starts and stops the embedded ClickHouse as a process."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import selectors
 import subprocess
 import sys
@@ -17,21 +18,33 @@ _ROOT = Path(__file__).resolve().parents[3]
 class ClickHouseProcess:
     """One embedded ClickHouse: `with ClickHouseProcess(path) as clickhouse: ... clickhouse.url`.
 
-    `port` 0 picks a free one on the first start, and every restart keeps it.
+    `port` 0 picks a free one on the first start, and every restart keeps it. Without a `config_file` the only user is
+    `default`, with a password that is generated, and contained in `url`.
     """
 
     def __init__(self, path: Path, port: int = 0, config_file: Path | None = None, arguments: tuple[str, ...] = ()):
         self.path = path
         self.port = port
         self.config_file = config_file
+        self.password = "" if config_file else secrets.token_urlsafe(24)
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
 
     @property
-    def url(self) -> str:
-        """Its address, without a slash at the end."""
+    def address(self) -> str:
+        """Where it listens, without user and password, and without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its address with user and password, for clients that take them from a URL."""
+        return f"http://default:{self.password}@127.0.0.1:{self.port}" if self.password else self.address
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """User and password as HTTP headers."""
+        return {"X-ClickHouse-User": "default", "X-ClickHouse-Key": self.password} if self.password else {}
 
     @property
     def pid(self) -> int:
@@ -62,7 +75,11 @@ class ClickHouseProcess:
             stdin=subprocess.PIPE,  # never written: its end tells the server that we have ended
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
+                "CLICKHOUSE_PASSWORD": self.password,
+            },
         )
         line = self._first_line(timeout_s)
         if not line.startswith("ready "):

@@ -1,8 +1,8 @@
 """Shows the clients' query ids in `system.processes` and KILL QUERY.
 
 chDB gives each query an id of its own and accepts none. So a client's id travels in the setting `log_comment`, as
-`user/id`, which system.processes shows; statements that name that table or kill by `query_id` are rewritten to
-read it from there.
+`user/id`, which system.processes shows; statements that name that table, or kill by id or
+user, are rewritten to read them from there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from deploy.local.clickhouse.lexer import Token
 _COMMENT = b"Settings['log_comment']"
 _QUERY_ID = b"if(position(" + _COMMENT + b", '/') = 0, query_id, extract(" + _COMMENT + b", '^[^/]*/((?s).*)'))"
 _USER = b"if(position(" + _COMMENT + b", '/') = 0, user, extract(" + _COMMENT + b", '^([^/]*)/'))"
+# Under these names a client means what it gave; `user` is always the engine's only one.
+_OF_CLIENT = {b"query_id": _QUERY_ID, b"initial_query_id": _QUERY_ID, b"user": _USER, b"initial_user": _USER}
 _PROCESSES = (
     b"(SELECT * REPLACE ("
     + _QUERY_ID
@@ -34,16 +36,20 @@ def with_query_ids(query: bytes, found: list[Token], kind: str) -> bytes:
     """Rewrite `system.processes` in any statement, and `query_id` in KILL QUERY."""
     edits: list[tuple[int, int, bytes]] = []
     if kind == "KILL":
-        edits = [(t.start, t.end, _QUERY_ID) for t in found if _name(t) == b"query_id"]
+        edits = [
+            (token.start, token.end, _OF_CLIENT[token.name])
+            for before, token, following in zip([None, *found], found, [*found[1:], None], strict=False)
+            if token.name in _OF_CLIENT and _is_column(before, following)
+        ]
     for first, dot, last in zip(found, found[1:], found[2:], strict=False):
-        if (_name(first), dot.text, _name(last)) == (b"system", b".", b"processes"):
+        if (first.name, dot.text, last.name) == (b"system", b".", b"processes"):
             edits.append((first.start, last.end, _PROCESSES))
     for start, end, text in sorted(edits, reverse=True):
         query = query[:start] + text + query[end:]
     return query
 
 
-def _name(token: Token) -> bytes:
-    if token.kind == "word":
-        return token.text.lower()
-    return token.text.strip(b'`"') if token.kind == "quoted" else b""
+def _is_column(before: Token | None, following: Token | None) -> bool:
+    """Return whether a name between two tokens is a column: no parameter `{name:Type}`, no function `name(...)`."""
+    is_parameter = before is not None and before.text == b"{" and following is not None and following.text == b":"
+    return not is_parameter and not (following is not None and following.text == b"(")

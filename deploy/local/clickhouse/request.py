@@ -139,7 +139,10 @@ def _external(name: str, data: bytes, args: Mapping[str, str]) -> External:
         # Types only: columns _1, _2 and so on. A type may contain commas, in brackets.
         parts = re.split(r",(?![^(]*\))", types)
         structure = ", ".join(f"_{number} {part.strip()}" for number, part in enumerate(parts, 1))
-    return External(name, structure, args.get(f"{name}_format", "TabSeparated"), data)
+    fmt = args.get(f"{name}_format", "TabSeparated")
+    if not fmt.isidentifier():
+        raise ClickHouseError(73, f"Unknown format in {name}_format")
+    return External(name, structure, fmt, data)
 
 
 def _is_setting(name: str) -> bool:

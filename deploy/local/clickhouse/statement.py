@@ -9,6 +9,7 @@ from itertools import pairwise
 from deploy.local.clickhouse.errors import ClickHouseError
 from deploy.local.clickhouse.lexer import Token, tokens, without_hints
 from deploy.local.clickhouse.processes_view import with_query_ids
+from deploy.local.clickhouse.refusals import refuse_client_clauses
 
 # Around the data of an insert: blanks after the format's name, then at most one line break.
 _BEFORE_DATA = re.compile(rb"[ \t\f]*(?:\r?\n)?")
@@ -22,8 +23,9 @@ class Statement:
     """One statement. For an insert with data, `sql` has `%INSERT_SOURCE%` in place of the memory file's path.
 
     `data_start` is where an insert's data begin in the text that was read (None: there are none),
-    `insert_format` their format. `format` is the FORMAT clause of any other statement. `words` are the
-    statement's words outside of brackets, upper-cased.
+    `insert_format` their format. `format` is the FORMAT clause of any other statement. `words` are the statement's
+    words outside of brackets, upper-cased. With an `input_structure`, the insert selects from `INPUT_TABLE`, into
+    which its data have to be put first: it called the table function input().
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Statement:
     insert_format: str | None = None
     data_start: int | None = None
     words: tuple[bytes, ...] = ()
+    input_structure: str | None = None
 
     @property
     def urgent(self) -> bool:
@@ -43,23 +46,13 @@ class Statement:
         """Whether it is a SELECT: it returns rows and changes nothing."""
         return self.kind in ("SELECT", "WITH", "FROM") and b"INSERT" not in self.words
 
-    @property
-    def calls_file(self) -> bool:
-        """Whether it calls `file`: as a function of one argument, the engine reads any file for any user.
-
-        A server (26.2, and 25.8.19) asks for READ ON FILE.
-        """
-        own = self.sql.replace(b"file('" + _SOURCE + b"'", b"")
-        return b"file" in own.lower() and any(
-            name.text.strip(b'`"').upper() == b"FILE" and bracket.text == b"("
-            for name, bracket in pairwise(tokens(own))
-        )
-
     def sql_reading(self, path: str) -> bytes:
         """Return the insert, reading its data from a path."""
         return self.sql.replace(_SOURCE, path.encode(), 1)
 
 
+#: A temporary table with the data that input() reads.
+INPUT_TABLE = "_data_of_the_request"
 _SOURCE = b"%INSERT_SOURCE%"
 
 
@@ -70,21 +63,35 @@ def read(query: bytes, default_insert_format: str = "Values") -> Statement:
     error) and for client clauses that read or write files, which chDB, being a client, would execute.
     """
     found: list[Token] = []
+    insert: list[Token] = []  # the tokens from INSERT on, which WITH may precede
     selects = False
     for token in tokens(query):
+        if insert or _begins_an_insert(token, found):
+            insert.append(token)
         found.append(token)
-        if token.kind != "word" or found[0].text != b"INSERT":
+        if not insert or token.kind != "word":
             continue
-        selects = selects or (token.text in _SOURCES and _begins_a_select(found))
-        if token.depth:
-            continue
-        if len(found) < 3 or found[-2].text in _BEFORE_NAME:
+        selects = selects or (token.text in _SOURCES and _begins_a_select(insert))
+        if token.depth or len(insert) < 3 or insert[-2].text in _BEFORE_NAME:
             continue
         if token.text == b"VALUES" and not selects:
-            return _insert(query, found[:-1], token.start, "Values", token.end)
-        if token.text == b"FORMAT" and (not selects or _reads_input(found)):
-            return _insert_with_format(query, found)
-    return _whole(query, found, selects, default_insert_format)
+            return _insert(query, insert[:-1], token.start, "Values", token.end)
+        if token.text == b"FORMAT" and (not selects or _reads_input(insert)):
+            return _insert_with_format(query, insert)
+    if insert and not selects:
+        return _insert(query, insert, len(_one_statement(query, insert)), default_insert_format, len(query))
+    return _whole(query, found, "INSERT" if insert else "")
+
+
+def _begins_an_insert(token: Token, found: list[Token]) -> bool:
+    """Return whether the token is the word INSERT that begins the statement, or follows the expressions of a WITH."""
+    if token.text != b"INSERT" or token.kind != "word" or token.depth:
+        return False
+    if not found:
+        return True
+    last = found[-1]
+    is_operand = last.kind in ("quoted", "number", "string") or last.text in (b")", b"]", b"}") or bool(last.name)
+    return found[0].text == b"WITH" and is_operand and last.text not in (b"AS", b"WITH")
 
 
 def _begins_a_select(found: list[Token]) -> bool:
@@ -120,35 +127,51 @@ def _insert_with_format(query: bytes, found: list[Token]) -> Statement:
 
 def _insert(query: bytes, found: list[Token], end: int, fmt: str, data_start: int) -> Statement:
     """Return an insert whose data come with the request: it will read them from a memory file."""
-    _refuse_client_clauses(found)
+    if not fmt.isidentifier():
+        raise ClickHouseError(73, "Unknown format: its name is not an identifier")
+    refuse_client_clauses(found)
     words = _words(found)
     for name, bracket in pairwise(found):
         if name.text == b"INPUT" and bracket.text == b"(":
-            # The table function input() reads the request's data: here, those of the memory file.
-            sql = without_hints(query[: name.start]) + b"file('" + _SOURCE + b"', '" + fmt.encode() + b"', "
-            return Statement("INSERT", sql + query[bracket.end : end], None, fmt, data_start, words)
+            return _insert_from_input(query[:end], found[found.index(name) :], fmt, data_start, words)
     at = next((t.start for t in found if t.text == b"SETTINGS" and t.depth == 0), end)
     source = b"\nFROM INFILE '" + _SOURCE + b"' "
     sql = query[:at] + source + query[at:end] + b"\nFORMAT " + fmt.encode()
     return Statement("INSERT", without_hints(sql), None, fmt, data_start, words)
 
 
-def _whole(query: bytes, found: list[Token], selects: bool, default_insert_format: str) -> Statement:
-    """Return a statement without data in its text; `selects`: it is an insert whose rows come from a SELECT."""
-    while found and found[-1].text == b";":
-        query = query[: found.pop().start]
+def _insert_from_input(
+    query: bytes, found: list[Token], fmt: str, data_start: int, words: tuple[bytes, ...]
+) -> Statement:
+    """Return an insert that selects from the request's data; `found` begins with `input`, `(` and a structure."""
+    name, bracket, structure = found[:3]
+    close = next((token for token in found[2:] if token.text == b")" and token.depth == bracket.depth), None)
+    if structure.kind != "string" or close is None:
+        raise ClickHouseError(48, "input() is implemented here with a structure only: input('column Type, ...')")
+    sql = query[: name.start] + INPUT_TABLE.encode() + query[close.end :]
+    return Statement("INSERT", without_hints(sql), None, fmt, data_start, words, structure.value.decode())
+
+
+def _whole(query: bytes, found: list[Token], kind: str) -> Statement:
+    """Return a statement without data in its text; `kind`: INSERT, or empty for its first word."""
+    query = _one_statement(query, found)
     if not found:
         raise ClickHouseError(62, "Syntax error: failed at position 1 (end of query): . Empty query")
-    if any(token.text == b";" for token in found):
-        raise ClickHouseError(62, "Syntax error: Multi-statements are not allowed")
-    _refuse_client_clauses(found)
+    refuse_client_clauses(found)
     words = _words(found)
-    kind = next((token.text.decode() for token in found if token.kind == "word"), "")
+    kind = kind or next((token.text.decode() for token in found if token.kind == "word"), "")
     if not kind:  # the engine takes such a text for an empty one
         raise ClickHouseError(62, "Syntax error: failed at position 1")
-    if kind == "INSERT" and not selects:
-        return _insert(query, found, len(query), default_insert_format, len(query))
     return Statement(kind, without_hints(with_query_ids(query, found, kind)), _format_clause(query, found), words=words)
+
+
+def _one_statement(query: bytes, found: list[Token]) -> bytes:
+    """Return the query without semicolons at its end, which are taken off `found`, too."""
+    while found and found[-1].text == b";":
+        query = query[: found.pop().start]
+    if any(token.text == b";" for token in found):
+        raise ClickHouseError(62, "Syntax error: Multi-statements are not allowed")
+    return query
 
 
 def _words(found: list[Token]) -> tuple[bytes, ...]:
@@ -164,21 +187,3 @@ def _format_clause(query: bytes, found: list[Token]) -> str | None:
         if at + 1 == len(found) or found[at + 1].text in _AFTER_FORMAT:
             return query[name.start : name.end].strip(b'`"').decode()
     return None
-
-
-def _refuse_client_clauses(found: list[Token]) -> None:
-    """Refuse what a server never runs but chDB, being a client too, would; and what affects other processes."""
-    if len(found) > 1 and (found[0].text, found[1].text) == (b"EXECUTE", b"AS"):
-        raise ClickHouseError(344, "IMPERSONATE feature is disabled")
-    if len(found) > 1 and found[0].text == b"SYSTEM" and found[1].text in (b"SHUTDOWN", b"KILL"):
-        # The engine would signal its whole process group, including whoever started this server.
-        raise ClickHouseError(48, f"SYSTEM {found[1].text.decode()} is not implemented here: end the process")
-    for token, following in pairwise(found):
-        if token.kind != "word":
-            continue
-        if token.text == b"INTO" and following.text == b"OUTFILE":
-            raise ClickHouseError(309, "INTO OUTFILE is not allowed")
-        if token.text == b"FROM" and following.text == b"INFILE":
-            raise ClickHouseError(63, "Query has infile and was send directly to server")
-        if token.text == b"PYTHON" and following.text == b"(":
-            raise ClickHouseError(46, "Unknown table function Python")

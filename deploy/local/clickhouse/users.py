@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.clickhouse.engine import Connection, identifier
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.refusals import refuse_sources
 from deploy.local.clickhouse.statement import Statement
 
 _CURRENT_USER = re.compile(r"\b(?:currentUser|current_user|user)\(\)", re.IGNORECASE)
@@ -37,7 +40,7 @@ class User:
     profile: str = "default"
     settings: dict[str, str] = field(default_factory=dict)
     may_kill: bool = True
-    may_read_files: bool = True
+    may_use_sources: bool = True
 
     def knows(self, password: str) -> bool:
         """Return whether this is the user's password, in constant time."""
@@ -52,8 +55,11 @@ class User:
         expected = self.secret if self.kind == "password" else self.secret.lower()
         return hmac.compare_digest(given, expected.encode())
 
-    def may_run(self, statement: Statement) -> None:
-        """Refuse what the engine, which knows only one user, would allow; raises ClickHouseError."""
+    def may_run(self, statement: Statement, expressions: Iterable[bytes]) -> None:
+        """Refuse what the engine, which knows only one user, would allow; raises ClickHouseError.
+
+        `expressions`: all texts of the request that the engine reads as SQL.
+        """
         words = statement.words[:3]
         if self.role and words[:1] == (b"SET",) and b"ROLE" in words:
             raise ClickHouseError(512, "SET ROLE is not possible here: use the parameter role")
@@ -61,10 +67,13 @@ class User:
             raise ClickHouseError(
                 497, f"{self.name}: Not enough privileges. It's necessary to have the grant KILL QUERY"
             )
-        if not self.may_read_files and statement.calls_file:
-            raise ClickHouseError(
-                497, f"{self.name}: Not enough privileges. It's necessary to have the grant READ ON FILE"
-            )
+        if self.may_use_sources:
+            return
+        try:
+            for text in expressions:
+                refuse_sources(text)
+        except ClickHouseError as error:
+            raise ClickHouseError(error.code, f"{self.name}: {error.message}") from None
 
     def named_in(self, error: ClickHouseError) -> ClickHouseError:
         """Return the engine's error with this user's name instead of the engine's only one."""
@@ -90,10 +99,10 @@ class User:
 
 
 class Users:
-    """All users: those of a configuration file, or `default` without a password."""
+    """All users of a configuration file."""
 
-    def __init__(self, users: list[User] | None = None):
-        self._users = {user.name: user for user in users or [User("default")]}
+    def __init__(self, users: list[User]):
+        self._users = {user.name: user for user in users}
 
     def check(self, name: str, password: str) -> User:
         """Return the user of these credentials; raises ClickHouseError 516 with the server's text."""
@@ -106,11 +115,12 @@ class Users:
         return user
 
 
-def load(config_file: Path, into: Path) -> tuple[Users, Path]:
+def load(config_file: Path, into: Path, memory_bytes: int | None = None) -> tuple[Users, Path]:
     """Read the users of a ClickHouse configuration and write the configuration for the engine.
 
-    `config_file` holds `<users>`, or names the file that does (`users_config`, `user_directories`). The written
-    files hold no password. Raises ClickHouseError for what can't be read or enforced.
+    `config_file` holds `<users>`, or names the file that does (`users_config`, `user_directories`). The written files
+    have no password. `memory_bytes`: what all queries together may use; None: half of the machine's memory.
+    Raises ClickHouseError for what can't be read or enforced.
     """
     root = _users_root(config_file)
     users = [_user(element, root) for element in root.find("users") or ()]
@@ -123,6 +133,12 @@ def load(config_file: Path, into: Path) -> tuple[Users, Path]:
     (into / "users.xml").write_bytes(ET.tostring(written))
     main = ET.Element("clickhouse")
     ET.SubElement(main, "users_config").text = str(into / "users.xml")
+    # In this database of chDB's, the name of any file is a table's: it must not be `default`, which clients use.
+    ET.SubElement(main, "default_database").text = "_files"
+    if memory_bytes:
+        ET.SubElement(main, "max_server_memory_usage").text = str(memory_bytes)
+    else:
+        ET.SubElement(main, "max_server_memory_usage_to_ram_ratio").text = "0.5"
     (into / "config.xml").write_bytes(ET.tostring(main))
     return Users(users), into / "config.xml"
 
@@ -145,13 +161,13 @@ def _user(element: ET.Element, root: ET.Element) -> User:
     kind = next((kind for kind in _PASSWORDS if element.find(kind) is not None), None)
     if kind is None or element.find("allow_databases") is not None:
         raise ClickHouseError(36, f"user {name}: only {', '.join(_PASSWORDS)} and <grants> are supported here")
-    secret = (element.findtext(kind) or "").strip()
+    secret = _secret(name, element.find(kind))
     if kind == "password" and not secret:
         kind = "no_password"
     grants = _grants(element)
 
     def granted(what: str) -> bool:
-        return not grants or any(what in grant.upper() or " ALL " in grant.upper() for grant in grants)
+        return not grants or any(re.search(rf"\b(?:{what}|ALL)\b", grant, re.IGNORECASE) for grant in grants)
 
     profile = (element.findtext("profile") or "default").strip()
     return User(
@@ -163,8 +179,19 @@ def _user(element: ET.Element, root: ET.Element) -> User:
         profile=profile,
         settings=_profile_settings(root, profile),
         may_kill=granted("KILL QUERY"),
-        may_read_files=granted("FILE"),
+        may_use_sources=granted("FILE|SOURCES"),
     )
+
+
+def _secret(name: str, element: ET.Element | None) -> str:
+    """Return a password or its hash, from the file or, as ClickHouse does with `from_env`, from the environment."""
+    if element is None:
+        return ""
+    if variable := element.get("from_env"):
+        if not (secret := os.environ.get(variable)):
+            raise ClickHouseError(36, f"user {name}: set {variable} to a password")
+        return secret
+    return (element.text or "").strip()
 
 
 def _grants(element: ET.Element) -> list[str]:

@@ -41,9 +41,9 @@ class Bench:
 
     def __call__(self, sql: str) -> str:
         # Without what a repetition of the very same query is spared by.
-        url = f"{self.process.url}/?{urllib.parse.urlencode({**self.parameters, 'use_query_condition_cache': 0})}"
+        request = parts.statement(self.process, sql, **self.parameters, use_query_condition_cache=0)
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data=sql.encode()), timeout=3600) as answer:
+            with urllib.request.urlopen(request, timeout=3600) as answer:
                 return answer.read().decode().strip()
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{error.read().decode()}\n{sql}") from None

@@ -63,3 +63,15 @@ def test_keys_that_sealed_what_is_queued_stay_behind_the_callers_own(tmp_path: P
 
 def test_what_only_an_earlier_caller_wanted_is_forgotten(tmp_path: Path) -> None:
     assert "HITLINE_RATE_LIMIT" not in settings({}, {"HITLINE_RATE_LIMIT": "1/second"}, PORTS, tmp_path)
+
+
+def test_the_clickhouse_password_is_generated_once_and_in_the_address(tmp_path: Path) -> None:
+    # An env file of an earlier version has an address without a password.
+    first = settings({}, {"HITLINE_CLICKHOUSE_URL": "http://127.0.0.1:8123"}, PORTS, tmp_path)
+    second = settings({}, first, PORTS, tmp_path)
+
+    password = first["CLICKHOUSE_PASSWORD"]
+    assert len(password) >= 32
+    assert first["HITLINE_CLICKHOUSE_URL"] == f"http://default:{password}@127.0.0.1:8123"
+    assert second == first
+    assert settings({}, {}, PORTS, tmp_path)["CLICKHOUSE_PASSWORD"] != password

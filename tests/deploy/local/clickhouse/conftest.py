@@ -23,10 +23,14 @@ class Http:
         self, body: str | bytes = b"", headers: dict[str, str] | None = None, **args: Any
     ) -> requests.Response:
         data = body.encode() if isinstance(body, str) else body
-        return requests.post(self.process.url + "/", data=data, params=args, headers=headers, timeout=60)
+        own = self.process.credentials if headers is None or "Authorization" not in headers else {}
+        return requests.post(
+            self.process.address + "/", data=data, params=args, headers={**own, **(headers or {})}, timeout=60
+        )
 
     def get(self, path: str = "/", headers: dict[str, str] | None = None, **args: Any) -> requests.Response:
-        return requests.get(self.process.url + path, params=args, headers=headers, timeout=60)
+        own = self.process.credentials
+        return requests.get(self.process.address + path, params=args, headers={**own, **(headers or {})}, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def http(server: ClickHouseProcess) -> Http:
 
 @pytest.fixture
 def client(server: ClickHouseProcess) -> Iterator[Any]:
-    with clickhouse_connect.get_client(host="127.0.0.1", port=server.port) as client:
+    with clickhouse_connect.get_client(dsn=server.url) as client:
         yield client
 
 

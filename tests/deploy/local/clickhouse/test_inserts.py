@@ -138,7 +138,7 @@ def test_clickhouse_connect_inserts(client: Any, http: Http, table: str) -> None
 async def test_the_async_client_inserts_many_rows(
     server: ClickHouseProcess, http: Http, table: str, compression: Any
 ) -> None:
-    connect = clickhouse_connect.get_async_client(host="127.0.0.1", port=server.port, compress=compression)
+    connect = clickhouse_connect.get_async_client(dsn=server.url, compress=compression)
     async with await connect as client:
         data = [list(range(50_000)), ["text"] * 50_000]
         settings = {

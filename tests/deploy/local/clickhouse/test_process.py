@@ -22,7 +22,11 @@ Start = Callable[..., ClickHouseProcess]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "deploy.local.clickhouse", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "deploy.local.clickhouse", *arguments],
+        env={**os.environ, "CLICKHOUSE_PASSWORD": "for tests"},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 

@@ -189,13 +189,13 @@ def test_forms_carry_parameters_and_external_tables(server: ClickHouseProcess, h
         timeout=60,
     )
     assert answer.text == "3\tx\n"
-    with clickhouse_connect.get_client(host="127.0.0.1", port=server.port, form_encode_query_params=True) as client:
+    with clickhouse_connect.get_client(dsn=server.url, form_encode_query_params=True) as client:
         assert client.query("SELECT {a:String}", parameters={"a": "é'"}).result_rows == [("é'",)]
     assert http("EXISTS TEMPORARY TABLE ext").text == "0\n"
 
 
 async def test_the_async_client_reads(server: ClickHouseProcess) -> None:
-    async with await clickhouse_connect.get_async_client(host="127.0.0.1", port=server.port) as client:
+    async with await clickhouse_connect.get_async_client(dsn=server.url) as client:
         result = await client.query("SELECT number, toString(number) FROM numbers(200000)")
         assert len(result.result_rows) == 200_000
         assert (await client.query_df("SELECT 1 AS a"))["a"].tolist() == [1]

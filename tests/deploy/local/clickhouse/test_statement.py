@@ -53,7 +53,17 @@ def test_only_the_table_of_processes_is_rewritten() -> None:
     assert b"log_comment" in read(b"SELECT * FROM `system` . `processes` p").sql
     assert b"log_comment" not in read(b"SELECT 'system.processes'").sql
     assert b"log_comment" in read(b"KILL QUERY WHERE query_id = 'x'").sql
-    assert b"log_comment" not in read(b"KILL QUERY WHERE user = 'query_id'").sql
+    assert b"log_comment" not in read(b"KILL QUERY WHERE elapsed > 1 AND query = 'query_id'").sql
+
+
+def test_a_parameter_or_function_is_no_column_of_processes() -> None:
+    sql = read(
+        b"KILL QUERY WHERE query_id = {query_id:String} AND initial_user = user() AND `user` = {user : String}"
+    ).sql
+    assert sql.endswith(b" = {user : String}")
+    assert b" = {query_id:String} AND " in sql
+    assert b" = user() AND " in sql
+    assert sql.count(b"extract(") == 3
 
 
 def test_hints_for_clickhouses_own_tests_are_taken_out() -> None:
