@@ -187,11 +187,10 @@ def _secret(name: str, element: ET.Element | None) -> str:
     """Return a password or its hash, from the file or, as ClickHouse does with `from_env`, from the environment."""
     if element is None:
         return ""
-    if variable := element.get("from_env"):
-        if not (secret := os.environ.get(variable)):
-            raise ClickHouseError(36, f"user {name}: set {variable} to a password")
-        return secret
-    return (element.text or "").strip()
+    secret = (element.text or "").strip()
+    if not secret and (variable := element.get("from_env")) and not (secret := os.environ.get(variable, "")):
+        raise ClickHouseError(36, f"user {name}: set {variable} to the {element.tag.replace('_', ' ')}")
+    return secret
 
 
 def _grants(element: ET.Element) -> list[str]:
