@@ -6,7 +6,6 @@ import itertools
 import json
 import random
 import urllib.error
-import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -87,8 +86,7 @@ async def _roll_up(url: str) -> None:
 
 def ask(clickhouse: ClickHouseProcess, sql: str, **given: Any) -> Answer:
     parameters = {f"param_{name}": str(value) for name, value in given.items()}
-    query = urllib.parse.urlencode({**parameters, "default_format": "JSONCompactEachRow"})
-    request = urllib.request.Request(f"{clickhouse.url}/?{query}", data=sql.encode())
+    request = parts.statement(clickhouse, sql, **parameters, default_format="JSONCompactEachRow")
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return [tuple(map(number, json.loads(line))) for line in answer.read().splitlines()]
