@@ -74,7 +74,9 @@ def sources(*folders: str) -> list[Path]:
     return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
 
 
-INSTALLED = [path for path in sources("gateway", "worker", "shared", "deploy") if "local" not in path.parts]
+INSTALLED = [
+    path for path in sources("gateway", "worker", "shared", "deploy") if "local" not in path.relative_to(ROOT).parts
+]
 
 
 @pytest.mark.parametrize(
