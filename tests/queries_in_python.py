@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -177,9 +178,7 @@ def place(row: Row) -> str:
 
 def devices(asked: Asked) -> Answer:
     return [
-        (kind, *line)
-        for kind in ("browser", "device", "os")
-        for line in counted(asked.people, lambda row, kind=kind: row[kind], None)
+        (kind, *line) for kind in ("browser", "device", "os") for line in counted(asked.people, itemgetter(kind), None)
     ]
 
 

@@ -52,7 +52,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = next(home.glob("lib/python*/site-packages"))
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
     subprocess.run([*command, str(wheel)], check=True, cwd=home)
-    hitline = next(Distribution.discover(name="hitline", path=[str(site)]))
+    hitline = next(iter(Distribution.discover(name="hitline", path=[str(site)])))
     for needed in closure(hitline):
         link(needed, site)
     return home / "bin"

@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
 
     def send(self) -> None:
         self._sent_at = time.perf_counter()
-        self._transport.write(next(self._load.requests))  # type: ignore[union-attr]
+        self._transport.write(next(self._load.requests))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
@@ -29,11 +29,10 @@ from clickhouse_connect.driver.transform import NativeTransform
 
 from shared.pageview import QueuedPageview
 from shared.registry import Exclusion
-from tests.worker.things import NOW_MS, SITE, FakeRegistry, pageview, write_database
+from tests.worker.factories import NOW_MS, SITE, FakeRegistry, made_settings, pageview, write_database
 from worker.lookups.lookups import Lookups
 from worker.pipeline import Row, Steps, build_steps, process
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
-from worker.settings import WorkerSettings
 
 ROWS: Final = 10_000
 ROUNDS: Final = 5
@@ -88,7 +87,7 @@ def know(directory: Path, rules: int) -> Lookups:
     (directory / "feeds" / "list.txt").write_text("\n".join(networks) + "\n" + hosts)
     registry = FakeRegistry(rules=list(exclusions(networks)))
     registry.find_site = lru_cache(maxsize=50_000)(registry.find_site)  # as the real one does
-    settings = WorkerSettings(queue_keys=("A" * 43 + "=",), state_dir=directory, retention_days=36_500)
+    settings = made_settings(directory, retention_days=36_500)
     return Lookups(settings, registry)
 
 
@@ -114,7 +113,14 @@ def best(work: Callable[[], Any], rows: int) -> float:
 
 def fresh(pageviews: Sequence[QueuedPageview]) -> list[QueuedPageview]:
     """Return copies whose strings are new, as they come out of a message: their hashes are not known yet."""
-    return [QueuedPageview(*(one.encode().decode() if isinstance(one, str) else one for one in p)) for p in pageviews]
+    return [
+        QueuedPageview._make(one.encode().decode() if isinstance(one, str) else one for one in p) for p in pageviews
+    ]
+
+
+def _apply(step: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> None:
+    for one in given:
+        step(*one)
 
 
 def measure(steps: Steps, pageviews: Sequence[QueuedPageview]) -> dict[str, float]:
@@ -132,7 +138,7 @@ def measure(steps: Steps, pageviews: Sequence[QueuedPageview]) -> dict[str, floa
     }
     for name, step in steps._asdict().items():
         given = [arguments.get(name, lambda row: (row.pageview,))(row) for row in rows]
-        found[name] = best(lambda step=step, given=given: [step(*one) for one in given], len(given))
+        found[name] = best(partial(_apply, step, given), len(given))
     sets = iter([fresh(pageviews) for _ in range(ROUNDS)])
     found["pipeline, caches full"] = best(lambda: [process(p, steps) for p in next(sets)], len(pageviews))
     positioned_rows = [(row, b"b" * 16, position) for position, row in enumerate(rows)]

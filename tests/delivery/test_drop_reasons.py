@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests import http, services
 from tests.delivery import faults
 from tests.services import System
 
 #: reason → what a pageview must have for it
-DROPPED = {
+DROPPED: dict[str, dict[str, Any]] = {
     "dnt": {"dnt": True},
     "excluded_cidr": {"visitor_ip": "203.0.113.77"},
     "excluded_user_agent": {"user_agent": "My-Monitoring/1.0"},

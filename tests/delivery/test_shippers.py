@@ -6,6 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,7 +47,11 @@ async def prove(system: System, kind: shippers.Kind, number: int, outages: dict[
     marker = uuid.uuid4().hex
     lines = shippers.lines_of([line(marker, index) for index in range(number)])
     restarts: list[threading.Thread] = []
-    faults = {chunk: lambda outage=outage: restarts.append(outage(system)) for chunk, outage in outages.items()}
+
+    def begin(outage: Outage) -> None:
+        restarts.append(outage(system))
+
+    faults: dict[int, Callable[[], None]] = {chunk: partial(begin, outage) for chunk, outage in outages.items()}
     shipped = await asyncio.to_thread(shippers.ship, kind, system.port, system.token, lines, faults)
     for restart in restarts:
         await asyncio.to_thread(restart.join)

@@ -89,7 +89,7 @@ async def at_any_moment(_: System, rack: Rack) -> None:
     rack.worker.kill()
 
 
-async def before_the_ack(_: System, rack: Rack) -> None:
+async def before_the_ack(system: System, rack: Rack) -> None:
     """Kill when ClickHouse has answered an insert and its acknowledgements have not left for the broker."""
 
     def answered() -> float:

@@ -96,6 +96,6 @@ def follower(system: System, log: Path, *arguments: str, directory: Path) -> Ite
         "HITLINE_STATE_DIR": str(directory / "state"),
     }  # fmt: skip
     code = "from deploy.cli import main; main()"
-    command = (sys.executable, "-c", code, "replay", "--follow", *arguments, log)
-    with running(command[0], *command[1:], log=directory / "replay.log", env=env):
+    command: list[str | Path] = ["-c", code, "replay", "--follow", *arguments, log]
+    with running(sys.executable, *command, log=directory / "replay.log", env=env):
         yield

@@ -48,7 +48,8 @@ def test_a_malformed_header_is_refused(name: str, value: Any) -> None:
 
 
 def test_missing_headers_are_refused() -> None:
-    for message in (aio_pika.Message(b""), aio_pika.Message(b"", message_id="7"), object()):
+    messages: list[Any] = [aio_pika.Message(b""), aio_pika.Message(b"", message_id="7"), object()]
+    for message in messages:
         with pytest.raises(Unopenable, match="missing or malformed"):
             read_headers(message)
 

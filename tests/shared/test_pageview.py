@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.pageview import FIELD_TYPES, QueuedPageview, Unparseable, join, pack, parse, unpack
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=50)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 ID = st.binary(min_size=16, max_size=16)
 MILLISECONDS = st.integers(0, 2**53)
 PIXELS = st.integers(0, 65535)
@@ -59,8 +61,9 @@ def test_a_pageview_with_a_field_more_or_less_is_refused() -> None:
 
 def test_an_id_of_another_length_is_refused() -> None:
     for name in ("client_id", "session_id", "page_id"):
+        short: dict[str, Any] = {name: bytes(15)}
         with pytest.raises(Unparseable, match="16 bytes"):
-            parse(tuple(SOME._replace(**{name: bytes(15)})))
+            parse(tuple(SOME._replace(**short)))
 
 
 def test_a_body_that_is_no_array_is_refused() -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from shared.outcomes import Outcome
 from tests.bench.steps import read_log
-from tests.worker.test_pipeline import made_settings
-from tests.worker.things import SITE, FakeRegistry
+from tests.worker.factories import SITE, FakeRegistry, made_settings
 from worker.lookups.lookups import Lookups
 from worker.pipeline import Drop, build_steps, process
 
@@ -73,7 +72,7 @@ def test_dropped_lines_are_those_counted_another_way(tmp_path):
     registry.exclude("user_agent", "ahrefsbot")
     registry.exclude("path", "/images", SITE)
     steps = build_steps(Lookups(made_settings(tmp_path), registry))
-    ends = Counter()
+    ends = Counter[Outcome]()
     for pageview in read_log(log):
         end = process(pageview, steps)
         ends[end.reason if isinstance(end, Drop) else Outcome.STORED] += 1

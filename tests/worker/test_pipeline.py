@@ -1,61 +1,30 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from shared.outcomes import DROP_REASONS, Outcome
 from shared.pageview import pack, parse, unpack
-from tests.worker.things import (
-    ASN_RECORDS,
+from tests.worker.factories import (
+    ANY,
     CITY_RECORDS,
     NOW_MS,
     OTHER_SITE,
     SITE,
     FakeRegistry,
+    made_settings,
     pageview,
     write_database,
 )
 from worker.lookups.lookups import Lookups
 from worker.pipeline import Drop, Row, Steps, build_steps, process, traced
-from worker.settings import WorkerSettings
 
 DAY_MS = 86_400_000
 
 
-@pytest.fixture(scope="module")
-def registry() -> FakeRegistry:
-    registry = FakeRegistry()
-    registry.exclude("cidr", "203.0.113.0/24")
-    registry.exclude("country", "DE")
-    registry.exclude("user_agent", "HeadlessChrome")
-    registry.exclude("path", "/admin", SITE)
-    return registry
-
-
-@pytest.fixture(scope="module")
-def lookups(registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory) -> Lookups:
-    state = tmp_path_factory.mktemp("state")
-    (state / "geo").mkdir()
-    (state / "feeds").mkdir()
-    write_database(state / "geo" / "city.mmdb", CITY_RECORDS)
-    write_database(state / "geo" / "asn.mmdb", ASN_RECORDS, "ASN")
-    (state / "feeds" / "list.txt").write_text("192.0.2.0/24 ; SBL1\nspam.example\n")
-    return Lookups(made_settings(state, retention_days=3650), registry)
-
-
-def made_settings(state: Path, **more: object) -> WorkerSettings:
-    return WorkerSettings(queue_keys=("A" * 43 + "=",), state_dir=state, **more)
-
-
-@pytest.fixture(scope="module")
-def steps(lookups: Lookups) -> Steps:
-    return build_steps(lookups, lambda: NOW_MS)
-
-
-DROPPED = {
+DROPPED: dict[Outcome, dict[str, Any]] = {
     Outcome.UNKNOWN_SITE: {"hostname": "nobody.example"},
     Outcome.TOO_OLD: {"timestamp_ms": NOW_MS - 3651 * DAY_MS},
     Outcome.DNT: {"dnt": True},
@@ -95,7 +64,7 @@ def test_every_reason_is_tried_here():
 def test_the_first_reason_in_the_order_of_the_steps_counts(steps):
     left = dict(DROPPED)
     while left:
-        fields = {}
+        fields: dict[str, Any] = {}
         for reason in reversed(left):
             fields |= left[reason]
         assert process(pageview(**fields), steps).reason == next(iter(left))
@@ -140,30 +109,11 @@ def test_a_refresh_raises_nothing(tmp_path):
     registry = FakeRegistry()
     lookups = Lookups(made_settings(tmp_path), registry)
     registry.generation = 7
-    registry.rules = None  # as when it was closed
+    registry.rules = None  # type: ignore[assignment]  # as when it was closed
     lookups.refresh()
     registry.rules = []
     lookups.refresh()
     assert lookups.exclusions.problems == {}
-
-
-def texts(size=40):
-    return st.text(st.characters(exclude_categories=["Cs"]), max_size=size)
-
-
-ANY = st.builds(
-    pageview,
-    received_ms=st.integers(-(2**63), 2**64 - 1),
-    hostname=st.sampled_from(["example.com", "other.example", "nobody.example"]) | texts(),
-    url=texts().map("https://example.com/{}".format) | texts(),
-    timestamp_ms=st.integers(0, 4 * NOW_MS) | st.integers(-(2**63), 2**64 - 1),
-    visitor_ip=st.ip_addresses().map(str) | texts(),
-    user_agent=texts(),
-    dnt=st.booleans(),
-    referrer=texts().map("https://{}".format) | texts(),
-    language=texts(),
-    screen_width=st.integers(-(2**63), 2**64 - 1),
-)
 
 
 @given(ANY)

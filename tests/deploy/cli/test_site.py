@@ -86,7 +86,6 @@ def test_a_site_is_removed_by_its_name_only(hitline: Hitline) -> None:
 
 def test_of_two_added_at_the_same_time_the_older_stays(hitline: Hitline, tables: ClickHouseProcess) -> None:
     """What the second one finds when the first was written after it looked."""
-    from deploy.cli import site
     from shared.registry import store
 
     looked = store.sites_named
@@ -98,11 +97,11 @@ def test_of_two_added_at_the_same_time_the_older_stays(hitline: Hitline, tables:
         return [] if calls == 1 else await looked(clickhouse, names)
 
     hitline("site", "add", "example.com")
-    site.store.sites_named = blind_at_first  # type: ignore[assignment]
+    store.sites_named = blind_at_first
     try:
         assert "exists already" in hitline("site", "add", "example.com", expect=1).stderr
     finally:
-        site.store.sites_named = looked
+        store.sites_named = looked
     assert len(sites(hitline)) == 1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import apt
 from deploy.local import broker as choice
 from deploy.local.failure import SetupError
 from deploy.local.ports import free_port
@@ -48,7 +49,7 @@ def test_without_any_way_to_a_broker_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "script_dir", lambda: None)
-    monkeypatch.setattr(choice.apt, "can_install", lambda: False)
+    monkeypatch.setattr(apt, "can_install", lambda: False)
     monkeypatch.setattr(choice, "usable", lambda: False)
 
     with pytest.raises(SetupError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def reason(only: tuple[str, ...] = (), leave_out: tuple[str, ...] = (), **change
         ({"target": "/index.php"}, None),
     ],
 )
-def test_defaults(changes: dict[str, object], expected: str | None) -> None:
+def test_defaults(changes: dict[str, Any], expected: str | None) -> None:
     assert reason(**changes) == expected
 
 

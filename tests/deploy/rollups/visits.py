@@ -138,9 +138,9 @@ def daily(stored: Stored, zones: dict[uuid.UUID, str] = SITES) -> Rollup:
         rows.sort(key=lambda row: (row["timestamp"], uuid.UUID(row["page_id"]).int))
         milliseconds = (at(rows[-1]) - at(rows[0])) // timedelta(milliseconds=1)
         for dimension, value in (("", ""), ("entry_page", rows[0]["path"]), ("exit_page", rows[-1]["path"])):
-            key = (site, day, bot, dimension, value)
+            place = (site, day, bot, dimension, value)
             one = (len(rows), 1, int(len(rows) == 1), milliseconds)
-            found[key] = tuple(map(sum, zip(found.get(key, (0, 0, 0, 0)), one, strict=True)))
+            found[place] = tuple(map(sum, zip(found.get(place, (0, 0, 0, 0)), one, strict=True)))
     return found
 
 

@@ -125,7 +125,7 @@ async def test_a_load_that_breaks_off_is_not_taken_for_a_registry(
 ) -> None:
     add_site(tables, 1, "example.com")
     add_client(tables, "edge", "secret", SITE.format(1))
-    monkeypatch.setitem(CLIENTS.columns, "no_such_column", "String")  # type: ignore[arg-type]
+    monkeypatch.setitem(CLIENTS.columns, "no_such_column", "String")
     assert not await poller.refresh()
     assert not poller.ready
     monkeypatch.undo()

@@ -47,7 +47,8 @@ def without_time(record: Record) -> Record:
 
 
 async def test_records_come_back_as_they_were_written(database: ClickHouse) -> None:
-    for record in (SITE, CLIENT, *RULES):
+    everything: list[Record] = [SITE, CLIENT, *RULES]
+    for record in everything:
         await store.put(database, record)
     assert [without_time(site) for site in await store.sites(database)] == [SITE]
     assert [without_time(client) for client in await store.clients(database)] == [CLIENT]

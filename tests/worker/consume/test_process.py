@@ -14,7 +14,7 @@ from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, join, pack, pack_item
 from shared.seal import Opener, Sealer
 from tests.worker.deliveries import FakeDelivery
-from tests.worker.things import NOW_MS, SITE, pageview
+from tests.worker.factories import NOW_MS, SITE, pageview
 from worker.consume.process import Processor, open_message
 from worker.consume.registry_gate import RegistryGate
 from worker.delivery import NIL, ProcessedMessage

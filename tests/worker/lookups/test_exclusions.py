@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.outcomes import Outcome
-from tests.worker.things import OTHER_SITE, SITE, FakeRegistry
+from tests.worker.factories import OTHER_SITE, SITE, FakeRegistry
 from worker.lookups.exclusions import Exclusions, Subject
 
 SUBJECT = Subject("203.0.113.7", "DE", "Mozilla/5.0 HeadlessChrome/1", "/admin/users")

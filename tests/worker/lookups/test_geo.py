@@ -10,7 +10,7 @@ import geoip2.database
 import geoip2.errors
 import pytest
 
-from tests.worker.things import ASN_RECORDS, CITY_RECORDS, write_database
+from tests.worker.factories import ASN_RECORDS, CITY_RECORDS, write_database
 from worker.lookups.addresses import parse_address
 from worker.lookups.geo import Geo
 from worker.lookups.geo_file import BadDatabase, open_database

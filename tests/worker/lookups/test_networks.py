@@ -11,7 +11,9 @@ from worker.lookups.networks import Networks, parse_network
 
 
 def found(rules, address):
-    return Networks((parse_network(rule), rule) for rule in rules).find(parse_address(address))
+    parsed = parse_address(address)
+    assert parsed is not None
+    return Networks((parse_network(rule), rule) for rule in rules).find(parsed)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from shared.outcomes import Outcome
-from tests.worker.things import SITE, pageview
+from tests.worker.factories import SITE, pageview
 from worker.steps.drop_dnt import drop_dnt
 
 

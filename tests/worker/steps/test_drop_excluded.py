@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.outcomes import Outcome
-from tests.worker.things import OTHER_SITE, SITE, FakeRegistry, pageview
+from tests.worker.factories import OTHER_SITE, SITE, FakeRegistry, pageview
 from worker.lookups.exclusions import Exclusions
 from worker.lookups.geo_records import NOWHERE
 from worker.steps.drop_excluded import drop_excluded

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.outcomes import Outcome
-from tests.worker.things import SITE, pageview
+from tests.worker.factories import SITE, pageview
 from worker.lookups.spam import Spam
 from worker.steps.drop_spam_referrer import drop_spam_referrer
 from worker.steps.put_referrer import put_referrer

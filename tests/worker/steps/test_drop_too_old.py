@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.outcomes import Outcome
-from tests.worker.things import NOW_MS, OTHER_SITE, SITE, pageview
+from tests.worker.factories import NOW_MS, OTHER_SITE, SITE, pageview
 from worker.steps.drop_too_old import drop_too_old
 
 DAY_MS = 86_400_000

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.things import pageview
+from tests.worker.factories import pageview
 from worker.lengths import USER_AGENT
 from worker.lookups.agents import Agents
 from worker.lookups.devices import CLASSES

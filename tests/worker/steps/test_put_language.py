@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.things import pageview
+from tests.worker.factories import pageview
 from worker.lengths import LANGUAGE
 from worker.steps.put_language import parse_language, put_language
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.worker.things import CITY_RECORDS, pageview, write_database
+from tests.worker.factories import CITY_RECORDS, pageview, write_database
 from worker.lookups.geo import Geo
 from worker.lookups.geo_records import NOWHERE
 from worker.steps.put_location import put_location

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.things import pageview
+from tests.worker.factories import pageview
 from worker.lengths import PATH, QUERY, UTM
 from worker.steps.put_page import parse_page, put_page
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.hostnames import normalise
-from tests.worker.things import pageview
+from tests.worker.factories import pageview
 from worker.lengths import REFERRER
 from worker.steps.put_referrer import parse_referrer, put_referrer
 

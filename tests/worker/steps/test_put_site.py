@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.outcomes import Outcome
-from tests.worker.things import OTHER_SITE, SITE, FakeRegistry, pageview
+from tests.worker.factories import OTHER_SITE, SITE, FakeRegistry, pageview
 from worker.drop import Drop
 from worker.steps.put_site import put_site
 

@@ -10,7 +10,7 @@ import pytest
 from shared.message import Headers
 from shared.outcomes import Outcome
 from tests.worker.deliveries import FakeDelivery
-from tests.worker.things import SITE, pageview
+from tests.worker.factories import SITE, pageview
 from worker.delivery import PageviewOutcome, Poison, ProcessedMessage
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import NOWHERE
@@ -55,7 +55,9 @@ def test_with_nothing_to_say_everything_stays() -> None:
 def test_what_is_stored_stays_stored_where_it_is(position: int, poison: tuple[Poison, ...]) -> None:
     before = message()
     after = revise(before, stored={(ID, position): OTHER_SITE})
-    assert after.outcomes == before.outcomes | {position: PageviewOutcome(MINUTE, OTHER_SITE, CLIENT, Outcome.STORED)}
+    assert after.outcomes == dict(before.outcomes) | {
+        position: PageviewOutcome(MINUTE, OTHER_SITE, CLIENT, Outcome.STORED)
+    }
     assert after.rows == {each: ROW for each in (0, 3) if each != position}
     assert after.poison == poison
     assert before == message(), "the result before was changed"
@@ -65,7 +67,7 @@ def test_what_is_stored_stays_stored_where_it_is(position: int, poison: tuple[Po
 def test_what_was_replayed_since_is_left_to_its_replay(position: int) -> None:
     earlier = DEAD._replace(client_id=b"e" * 16)
     after = revise(message(), replayed={(ID, position): earlier})
-    assert after.outcomes == message().outcomes | {position: earlier}
+    assert after.outcomes == dict(message().outcomes) | {position: earlier}
     assert position not in after.rows
     assert all(each.position != position for each in after.poison)
 
@@ -83,7 +85,7 @@ def test_a_replay_s_count_stands_also_where_the_row_is_found() -> None:
 def test_a_refused_row_becomes_poison_that_is_admitted_already() -> None:
     after = revise(message(), refused={(ID, 3): "VIOLATED_CONSTRAINT", (ID, 1): "not a row"})
     assert set(after.rows) == {0}
-    assert after.outcomes == message().outcomes | {3: STORED._replace(outcome=Outcome.DEAD_LETTERED)}
+    assert after.outcomes == dict(message().outcomes) | {3: STORED._replace(outcome=Outcome.DEAD_LETTERED)}
     assert after.poison == (POISON, Poison(3, tuple(pageview()), "ClickHouse: VIOLATED_CONSTRAINT", admitted=True))
     assert (after.delivery, after.size, after.span) == (message().delivery, 100, (1, 2))
 

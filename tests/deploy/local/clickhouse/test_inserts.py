@@ -140,7 +140,7 @@ async def test_the_async_client_inserts_many_rows(
 ) -> None:
     connect = clickhouse_connect.get_async_client(dsn=server.url, compress=compression)
     async with await connect as client:
-        data = [list(range(50_000)), ["text"] * 50_000]
+        data: list[Any] = [list(range(50_000)), ["text"] * 50_000]
         settings = {
             "async_insert": 0,
             "insert_deduplication_token": f"{compression}",

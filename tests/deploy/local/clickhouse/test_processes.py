@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
@@ -133,7 +134,11 @@ def test_a_client_that_leaves_a_stream_ends_its_query(http: Http) -> None:
 
 def test_a_client_that_leaves_while_it_waits_ends_its_query_if_it_said_so(http: Http) -> None:
     for wanted, name in ((0, "stays"), (1, "goes")):
-        settings = {"query_id": name, "cancel_http_readonly_queries_on_client_close": wanted, "max_threads": 1}
+        settings: dict[str, Any] = {
+            "query_id": name,
+            "cancel_http_readonly_queries_on_client_close": wanted,
+            "max_threads": 1,
+        }
         with pytest.raises(requests.exceptions.ReadTimeout):
             requests.post(http.process.url, params=settings, data=FOREVER, timeout=1)
     wait_for(lambda: count(http, "goes") == 0)

@@ -1,17 +1,19 @@
-"""Small stand-ins for what the steps look at."""
+"""Pageviews, a registry and geo databases, made for the tests of steps and look-ups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from shared.pageview import QueuedPageview
 from shared.registry import Exclusion, Site
 from shared.registry.owners import find_owner
+from worker.settings import WorkerSettings
 
 NOW_MS = 1_780_000_000_000
 SITE = Site(b"\1" * 16, "example.com", ("example.com", "shop.example.org", "*.example.net"))
@@ -48,7 +50,7 @@ class FakeRegistry:
         self.generation = 0
         self.sites = list(sites)
         self.rules = list(rules)
-        self.find_site = self._find_site
+        self.find_site: Callable[[str], Site | None] = self._find_site
 
     def _find_site(self, hostname: str) -> Site | None:
         return find_owner(hostname, lambda name: next((site for site in self.sites if name in site.hostnames), None))
@@ -84,3 +86,26 @@ CITY_RECORDS: dict[str, Any] = {
 ASN_RECORDS: dict[str, Any] = {
     "81.2.69.0/24": {"autonomous_system_number": 20712, "autonomous_system_organization": "Andrews & Arnold Ltd"},
 }
+
+
+def made_settings(state: Path, **more: Any) -> WorkerSettings:
+    return WorkerSettings(queue_keys=("A" * 43 + "=",), state_dir=state, **more)  # type: ignore[arg-type]
+
+
+def texts(size=40):
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=size)
+
+
+ANY = st.builds(
+    pageview,
+    received_ms=st.integers(-(2**63), 2**64 - 1),
+    hostname=st.sampled_from(["example.com", "other.example", "nobody.example"]) | texts(),
+    url=texts().map("https://example.com/{}".format) | texts(),
+    timestamp_ms=st.integers(0, 4 * NOW_MS) | st.integers(-(2**63), 2**64 - 1),
+    visitor_ip=st.ip_addresses().map(str) | texts(),
+    user_agent=texts(),
+    dnt=st.booleans(),
+    referrer=texts().map("https://{}".format) | texts(),
+    language=texts(),
+    screen_width=st.integers(-(2**63), 2**64 - 1),
+)
