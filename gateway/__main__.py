@@ -23,6 +23,7 @@ from gateway.intake import Intake
 from gateway.pageviews import Pageviews
 from gateway.publish import Publisher
 from gateway.rate_limit import RateLimiter
+from gateway.refusals import Refusals
 from gateway.settings import GatewaySettings
 from shared import logs, metrics
 from shared.admin import Admin
@@ -77,7 +78,8 @@ class Gateway:
         self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         intake = Intake(self._registry, self._limiter, ClientAddress(settings.trusted_proxies), Ids(settings.id_secret))
-        self._app = App(routes(Pageviews(intake, self._limiter, self._publisher)))
+        self._refusals = Refusals(self._broker, sealer, lambda: self._registry.version, settings.refusals_seconds)
+        self._app = App(routes(Pageviews(intake, self._limiter, self._publisher, self._refusals)))
         self._listening = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
 
@@ -87,7 +89,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        tasks = background(self._admin, stop, self._broker.run(), self._poller.run())
+        tasks = background(self._admin, stop, self._broker.run(), self._poller.run(), self._refusals.run())
         async with tasks, self._serving():
             await stop.wait()
             log.info("stopping: %d requests in flight", self._app.in_flight)

@@ -23,6 +23,7 @@ from gateway.items import MAX_BATCH_BYTES, split
 from gateway.memory_budget import MemoryBudget
 from gateway.publish import Publisher
 from gateway.rate_limit import Budget, RateLimiter
+from gateway.refusals import Refusals
 from gateway.replies import Reason, Rejected
 from gateway.results import Results
 from gateway.validate import MAX_BODY_BYTES, parse_json
@@ -40,10 +41,11 @@ _TURN_SECONDS: Final = 20.0
 class Pageviews:
     """Both endpoints."""
 
-    def __init__(self, intake: Intake, limiter: RateLimiter, publisher: Publisher) -> None:
+    def __init__(self, intake: Intake, limiter: RateLimiter, publisher: Publisher, refusals: Refusals) -> None:
         self._intake = intake
         self._limiter = limiter
         self._publisher = publisher
+        self._refusals = refusals
         self._bodies = MemoryBudget(_BODIES_BYTES)
         self._turns = asyncio.Semaphore(_MAX_BATCHES)
 
@@ -51,11 +53,12 @@ class Pageviews:
         """Accept one pageview: 202 once the broker has it on disk."""
         body = await read_body(request, MAX_BODY_BYTES)
         client = await self._intake.client_of(request)
-        budget = await self._limiter.charge(client)
-        with with_rate_limit_headers(budget):
-            packed = self._pack_one(request, body, client)
-            del body  # this may now wait for seconds, together with thousands of others
-            await self._publisher.submit([packed])
+        with self._refusals.counting(client):
+            budget = await self._limiter.charge(client)
+            with with_rate_limit_headers(budget):
+                packed = self._pack_one(request, body, client)
+                del body  # this may now wait for seconds, together with thousands of others
+                await self._publisher.submit([packed])
         metrics.ACCEPTED.inc()
         return web.Response(status=202, headers=budget.headers())
 
@@ -63,12 +66,15 @@ class Pageviews:
         """Accept a batch: 202 when at least one item is accepted, with an error for each that is not."""
         check_declared_length(request, MAX_BATCH_BYTES)
         client = await self._intake.client_of(request)
-        budget = await self._limiter.peek(client)  # an empty budget is rejected before the body is read
-        with self._bodies.reservation() as reserve, with_rate_limit_headers(budget):
-            body = await read_body(request, MAX_BATCH_BYTES, reserve)
-            async with self._turn():
-                results, budget = await self._publish(request, body, client)
+        with self._refusals.counting(client):
+            budget = await self._limiter.peek(client)  # an empty budget is rejected before the body is read
+            with self._bodies.reservation() as reserve, with_rate_limit_headers(budget):
+                body = await read_body(request, MAX_BATCH_BYTES, reserve)
+                async with self._turn():
+                    results, budget = await self._publish(request, body, client)
         metrics.ACCEPTED.inc(results.accepted)
+        for (reason, text), number in results.count().items():
+            self._refusals.count(client, reason, text, number)
         return results.response(budget.headers(), every_error=request.rel_url.query.get("errors") == "all")
 
     def _pack_one(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> bytes:
@@ -80,7 +86,8 @@ class Pageviews:
         """Publish a batch's good items; returns what became of each item, and the client's budget."""
         items = await split(await decode_large(body, request.headers.get("Content-Encoding"), MAX_BATCH_BYTES))
         key = self._intake.idempotency_key(request)
-        budget = await self._limiter.charge(client, len(items))  # whole or not at all
+        with costing(len(items)):
+            budget = await self._limiter.charge(client, len(items))  # whole or not at all
         results = await Batch(self._intake, self._publisher, client, key).publish(items)
         return results, budget
 
@@ -96,6 +103,16 @@ class Pageviews:
             yield
         finally:
             self._turns.release()
+
+
+@contextmanager
+def costing(pageviews: int) -> Iterator[None]:
+    """Note in a `Rejected` how many pageviews it costs."""
+    try:
+        yield
+    except Rejected as rejected:
+        rejected.pageviews = pageviews
+        raise
 
 
 @contextmanager

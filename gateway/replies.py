@@ -111,6 +111,8 @@ class Rejected(Exception):
         super().__init__(reason.label)
         self.reason = reason
         self.text = text or reason.text
+        #: How many pageviews it costs, as far as they were counted.
+        self.pageviews = 1
         self.headers = dict(headers or {})
 
 

@@ -45,6 +45,10 @@ class Results:
         """The rejected items, in their order."""
         return sorted(self._errors)
 
+    def count(self) -> Counter[tuple[Reason, str]]:
+        """Return how many items were rejected for which reason and with which message."""
+        return Counter((error.reason, error.text) for error in self._errors)
+
     def response(self, headers: dict[str, str], *, every_error: bool) -> web.Response:
         """Return the results, with a status that says whether to repeat the batch.
 

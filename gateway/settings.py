@@ -73,5 +73,7 @@ class GatewaySettings(Settings):
     rate_limit_storage: Annotated[str, AfterValidator(_storage)] = ""
     #: How long a publish may stay unconfirmed before its requests are answered 503 "unknown".
     confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
+    #: How often refused pageviews are logged and counted in `outcomes`.
+    refusals_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     #: How long a stopping gateway waits for requests in flight.
     drain_seconds: Annotated[float, Field(gt=0, validate_default=True), AfterValidator(_outlasts_confirms)] = 30.0

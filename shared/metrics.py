@@ -24,6 +24,8 @@ REQUEST_SECONDS = Histogram("hitline_request_seconds", "Time to answer a request
 REJECTED = Counter("hitline_rejected_total", "Requests or batch items not accepted", ["reason"])
 #: Pageviews answered 202: the left side of the ledger.
 ACCEPTED = Counter("hitline_accepted_pageviews_total", "Pageviews confirmed by the broker")
+#: Pageviews that were refused, by the operator's name of the API client (a bounded number, then "other") and reason.
+REFUSED = Counter("hitline_refused_pageviews_total", "Pageviews refused by client and reason", ["client", "reason"])
 #: Values that were changed so as not to cost their pageview, by column: not_utf8 (U+FFFD), rounded, out_of_range (0).
 ALTERED = Counter("hitline_altered_values_total", "Values stored differently from how they came", ["column", "change"])
 #: Requests being worked on right now.

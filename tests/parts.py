@@ -146,6 +146,8 @@ def make_env(
         "ADMIN_HOST": "127.0.0.1",
         "ADMIN_PORT": "0",
         "STATE_DIR": str(state_dir),
+        # So that nothing is in the queue but what a test posts.
+        "REFUSALS_SECONDS": "3600",
         # Where nothing listens, so that a test that forgot a part fails at once.
         "CLICKHOUSE_URL": clickhouse.url if clickhouse else "http://127.0.0.1:1",
         "AMQP_URL": broker.amqp_url if broker else "amqp://guest:guest@127.0.0.1:1/",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
-from shared import dead_letters
+from shared import dead_letters, refusals
 from shared.message import Headers, SealedMessage
-from shared.outcomes import Outcome
+from shared.refusals import Refusal
 from worker.row import Row
 
 #: Stands for "no site" in `outcomes`.
@@ -54,7 +54,8 @@ class PageviewOutcome(NamedTuple):
     minute: int  # seconds since the epoch
     site_id: bytes
     client_id: bytes
-    outcome: Outcome
+    #: An `Outcome`, or the outcome of a `shared.refusals.Refusal`, or one that a newer version knows.
+    outcome: str
 
 
 class MessageKey(NamedTuple):
@@ -88,10 +89,16 @@ class ProcessedMessage:
     #: Earliest and latest time of its pageviews, in milliseconds: where in ClickHouse to look for them.
     span: tuple[int, int] | None = None
 
+    #: What a gateway refused, in place of pageviews.
+    refused: Mapping[Refusal, int] = field(default_factory=dict)
+
     @property
     def key(self) -> MessageKey:
         """The key under which its outcomes are counted."""
-        return key_of(self.delivery, self.headers)
+        key = key_of(self.delivery, self.headers)
+        if self.refused:  # not the message's own: a version that does not know such outcomes never looks this one up
+            key = key._replace(batch_id=uuid.uuid5(key.batch_id, refusals.HEADER))
+        return key
 
     @property
     def seen_before(self) -> bool:
@@ -107,7 +114,10 @@ class ProcessedMessage:
 
     def counts(self) -> Counter[PageviewOutcome]:
         """Return how many pageviews came to which outcome."""
-        return Counter(self.outcomes.values())
+        counts = Counter(self.outcomes.values())
+        for refusal, count in self.refused.items():
+            counts[PageviewOutcome(refusal.minute, NIL, refusal.client_id, refusal.outcome)] += count
+        return counts
 
 
 def accepted_at(delivery: Delivery) -> datetime:

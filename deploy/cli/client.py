@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Final
 from uuid import UUID, uuid4
 
 import click
@@ -18,6 +20,21 @@ from shared.registry.records import EVERY_SITE
 
 #: Names of sites by id; None: every site.
 SiteNames = dict[bytes | None, str]
+#: Pageviews that were accepted and refused, by client.
+LastHour = defaultdict[bytes, tuple[int, int]]
+#: By day first, since the view `outcomes` would read all of them.
+_LAST_HOUR: Final = """
+SELECT client, sumIf(number, NOT startsWith(outcome, 'refused:')), sumIf(number, startsWith(outcome, 'refused:'))
+FROM
+(
+    SELECT minutes, clients, outcomes, counts
+    FROM hitline.outcomes_raw FINAL
+    WHERE day >= toDate(now() - INTERVAL 1 HOUR, 'UTC')
+)
+ARRAY JOIN minutes AS minute, clients AS client, outcomes AS outcome, counts AS number
+WHERE minute >= now() - INTERVAL 1 HOUR
+GROUP BY client
+"""
 
 _grant_option = click.option(
     "--grant",
@@ -100,24 +117,32 @@ def _parse_rate(rate: str) -> str:
 @client.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the clients as JSON.")
 def list_(as_json: bool) -> None:
-    """List all API clients; their tokens can't be shown again."""
-    found, sites = run(_list(load_settings().clickhouse_url))
+    """List all API clients, and how many pageviews of each were accepted and refused in the last hour.
+
+    Refused ones are counted once a minute. Tokens can't be shown again.
+    """
+    found, sites, last_hour = run(_list(load_settings().clickhouse_url))
     if as_json:
-        print_json([_as_dict(each, sites) for each in found])
+        print_json([_as_dict(each, sites, last_hour) for each in found])
     elif found:
         rows = [
-            [each.name, _site_list(each, sites), each.rate or "-", str(UUID(bytes=each.client_id))] for each in found
-        ]
-        print_table(["CLIENT", "SITES", "RATE", "ID"], rows)
+            [each.name, _site_list(each, sites), each.rate or "-", *map(str, last_hour[each.client_id]),
+             str(UUID(bytes=each.client_id))]
+            for each in found
+        ]  # fmt: skip
+        print_table(["CLIENT", "SITES", "RATE", "ACCEPTED/H", "REFUSED/H", "ID"], rows)
     else:
         click.echo("no API clients yet: add one with `hitline client add NAME --grant HOSTNAME`", err=True)
 
 
-async def _list(url: str) -> tuple[list[Client], SiteNames]:
+async def _list(url: str) -> tuple[list[Client], SiteNames, LastHour]:
     async with connected(url) as clickhouse:
         names: SiteNames = {None: EVERY_SITE}
         names |= {site.site_id: site.name for site in await store.sites(clickhouse)}
-        return await store.clients(clickhouse), names
+        result = await clickhouse.query(_LAST_HOUR)
+        last_hour: LastHour = defaultdict(lambda: (0, 0))
+        last_hour |= {client_id.bytes: (accepted, refused) for client_id, accepted, refused in result.result_rows}
+        return await store.clients(clickhouse), names, last_hour
 
 
 def _granted(client: Client, sites: SiteNames) -> list[tuple[str, str]]:
@@ -129,9 +154,17 @@ def _site_list(client: Client, sites: SiteNames) -> str:
     return " ".join(dict.fromkeys(site for site, _ in _granted(client, sites)))
 
 
-def _as_dict(client: Client, sites: SiteNames) -> dict[str, object]:
+def _as_dict(client: Client, sites: SiteNames, last_hour: LastHour) -> dict[str, object]:
     granted = [{"site": site, "permission": permission} for site, permission in _granted(client, sites)]
-    return {"client_id": UUID(bytes=client.client_id), "name": client.name, "grants": granted, "rate": client.rate}
+    accepted, refused = last_hour[client.client_id]
+    return {
+        "client_id": UUID(bytes=client.client_id),
+        "name": client.name,
+        "grants": granted,
+        "rate": client.rate,
+        "accepted_last_hour": accepted,
+        "refused_last_hour": refused,
+    }
 
 
 @client.command

@@ -29,7 +29,7 @@ SELECT sumIf(pageviews, outcome = 'stored') AS stored,
        sumIf(pageviews, outcome = 'dead_lettered') AS dead_lettered,
        sumMapIf(map(outcome, pageviews), outcome NOT IN ('stored', 'dead_lettered')) AS dropped
 FROM hitline.outcomes
-WHERE minute >= {first:DateTime('UTC')} AND minute < {last:DateTime('UTC')}
+WHERE NOT startsWith(outcome, 'refused:') AND minute >= {first:DateTime('UTC')} AND minute < {last:DateTime('UTC')}
 """
 _ROWS: Final = """
 SELECT count() AS pageviews

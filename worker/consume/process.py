@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from shared import refusals
 from shared.message import MAX_PAGEVIEWS, Headers, open_body, read_headers
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
@@ -105,7 +106,8 @@ def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
             rows[position] = result
             outcomes[position] = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
     span = (min(times), max(times)) if times else None
-    return ProcessedMessage(opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, span)
+    refused = refusals.read(opened.delivery.headers) if not opened.items else {}
+    return ProcessedMessage(opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, span, refused)
 
 
 def _parse(item: Any) -> QueuedPageview:

@@ -50,7 +50,7 @@ def dead_outcomes(message: ProcessedMessage) -> dict[int, PageviewOutcome]:
     """Return by position the outcomes of pageviews that are dead-lettered one by one, not with a whole message."""
     if message.headers is None:
         return {}
-    return {position: each for position, each in message.outcomes.items() if each.outcome is Outcome.DEAD_LETTERED}
+    return {position: each for position, each in message.outcomes.items() if each.outcome == Outcome.DEAD_LETTERED}
 
 
 class Earlier(NamedTuple):
@@ -73,7 +73,7 @@ def read_earlier(rows: Iterable[Sequence[Any]]) -> Earlier:
     earlier = Earlier(set(), {}, {})
     for batch_id, part, minutes, sites, clients, outcomes, counts, positions, entries in rows:
         counted = [
-            PageviewOutcome(int(minute.timestamp()), site.bytes, client.bytes, Outcome(outcome))
+            PageviewOutcome(int(minute.timestamp()), site.bytes, client.bytes, outcome)
             for minute, site, client, outcome in zip(minutes, sites, clients, outcomes, strict=True)
         ]
         if part == 0:

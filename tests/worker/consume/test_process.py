@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import pytest
 
+from shared import refusals
 from shared.message import MAX_PAGEVIEWS, Headers, build
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, join, pack, pack_item
+from shared.refusals import Refusal
 from shared.seal import Opener, Sealer
 from tests.worker.deliveries import FakeDelivery
 from tests.worker.factories import NOW_MS, SITE, pageview
@@ -126,3 +128,28 @@ def test_a_message_that_can_not_be_opened_counts_for_as_many_as_it_may_say(said:
     opened = open_message(FakeDelivery(headers={"pageviews": said}), Opener([KEY]))
     assert isinstance(opened, ProcessedMessage)
     assert len(opened.outcomes) == counted
+
+
+def refusal_delivery(counts: dict[Refusal, int]) -> FakeDelivery:
+    message = build(Headers(BATCH, 0, 0), join([]), Sealer([KEY]), {refusals.HEADER: refusals.write(counts)})
+    return FakeDelivery(message.body, message.headers, message.message_id, timestamp=message.timestamp)
+
+
+def test_refused_pageviews_are_counted_under_a_key_of_their_own() -> None:
+    refusal = Refusal(1_780_000_020, b"c" * 16, "invalid", "url")
+    result, _ = processed(refusal_delivery({refusal: 7}), lambda _: DNT, FakeGate(0))
+
+    assert result is not None
+    assert (result.rows, result.outcomes, result.poison) == ({}, {}, ())
+    assert result.counts() == {(refusal.minute, NIL, refusal.client_id, "refused:invalid:url"): 7}
+    assert result.key.batch_id not in (BATCH, uuid.UUID(int=0))
+
+
+def test_a_version_that_does_not_know_them_finds_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "read", lambda _: {})
+    given = refusal_delivery({Refusal(1_780_000_020, b"c" * 16, "invalid", "url"): 7})
+    result, _ = processed(given, lambda _: DNT, FakeGate(0))
+
+    assert result is not None
+    assert (result.rows, result.outcomes, result.poison, result.counts()) == ({}, {}, (), {})
+    assert result.key.batch_id == BATCH
