@@ -152,8 +152,12 @@ def parse_uuid(text: str) -> bytes | None:
 
 
 def parse_user_agent(text: str) -> str:
-    """Return the user agent, trimmed; it must not be empty, nor `-`, which is what access logs write for none."""
+    """Return the user agent, trimmed; it must not be empty.
+
+    A visitor that sent none has `-`, as in access logs: a forwarder that knows there was none says so, and one that
+    merely lost the field gets an error.
+    """
     text = text.strip(_WHITE_SPACE)
-    if not text or text == ABSENT:
-        raise ValueError("must not be empty or -")
+    if not text:
+        raise ValueError(f"must not be empty; send {ABSENT} if the visitor sent none")
     return text

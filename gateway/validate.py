@@ -104,8 +104,8 @@ UserAgent = Annotated[
         {
             "type": "string",
             "minLength": 1,
-            "not": {"pattern": r"^\s*-?\s*$"},
-            "description": "Not empty once trimmed; - counts as empty.",
+            "not": {"pattern": r"^\s*$"},
+            "description": "Not empty once trimmed; - if the visitor sent none.",
         }
     ),
 ]

@@ -37,7 +37,7 @@ WRONG = {
         "::1/128", "[::1]", "1.2.3.4%eth0", "::ffff:1.2.3.256", "unknown", "-",
         "localhost", "0x7f000001", "16909060", "1.2.3.4\x00",
     ],
-    "user_agent": [..., None, *NO_STRING, "", " \t\n", "-", " - "],
+    "user_agent": [..., None, *NO_STRING, "", " \t\n"],
     "dnt": [0, 1, "true", "1", [], {}],
     "session_id": [*NO_STRING, "x", "-", "2489e9ad2ee28e00-8ec932d5f69181c0", f"{{{UUID}", f"{UUID}}}", f" {UUID}"],
     "page_id": [*NO_STRING, "home", "2489e9ad-2ee2-8e00-8ec9-32d5f69181cg", f"urn:uuid:{{{UUID}}}", f"uuid:{UUID}"],

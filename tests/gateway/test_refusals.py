@@ -131,11 +131,14 @@ def gateway(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_an_operator_sees_what_was_refused_of_whom(system: System, gateway: Service, tmp_path: Path) -> None:
     token = services.add_client(system.env, "refused", "example.com")
-    post = {"port": gateway.port, "path": http.BATCH_ENDPOINT, "token": token}
-    services.wait_for(lambda: http.request(**{**post, "body": [pageview(dnt=True)]}).status == 202)
+
+    def post(body: Any) -> http.Answer:
+        return http.request(gateway.port, path=http.BATCH_ENDPOINT, body=body, token=token)
+
+    services.wait_for(lambda: post([pageview(dnt=True)]).status == 202)
     body = [pageview(dnt=True)] * 5 + [pageview(visitor_ip="203.0.113.99x")] * 3 + [pageview(url="https://no.example/")]
-    assert http.request(**{**post, "body": body}).json["rejected"] == 4
-    assert http.request(**{**post, "body": b"[{"}).status == 400
+    assert post(body).json["rejected"] == 4
+    assert post(b"[{").status == 400
     assert http.request(gateway.port, body=pageview(screen_width="5"), token=token).status == 400
 
     def listed() -> Any:
