@@ -12,6 +12,6 @@ How it differs from a server:
   (514), and every user sees every query in system.processes.
 - A query's id is in `log_comment` (`processes_view`): `system.processes` and KILL QUERY are rewritten to show it,
   when written with `system.`. `queryID()` and what KILL returns are the engine's own ids.
-- There are no system logs (query_log and the like), and `compress=1`, `decompress=1` are refused.
+- There are no system logs (query_log and the like).
 - A request with `readonly`, GET included, sees no temporary table of its session.
 """

@@ -27,6 +27,7 @@ from deploy.local.clickhouse.users import User, Users
 
 # Larger bodies are unpacked off the event loop.
 _SMALL_BYTES = 64 << 10
+_METHODS = "GET, HEAD, POST, OPTIONS"
 _IDLE_CHECK_S = 5.0
 _SETTLE_S = 10.0
 _LOOK_FOR_CLIENT_S = 0.2
@@ -89,8 +90,10 @@ class Server:
         return web.Response(status=404, text=text)
 
     async def _query(self, http: web.Request) -> web.StreamResponse:
-        if http.method not in ("GET", "POST"):
-            return web.Response(status=501, text="Use GET or POST\n")
+        if http.method == "OPTIONS":  # with an Origin, as a browser sends it, it has been refused
+            return web.Response(status=204, headers={"Allow": _METHODS})
+        if http.method not in _METHODS.split(", "):
+            return web.Response(status=501, headers={"Allow": _METHODS}, text="Use GET or POST\n")
         query_id = http.query.get("query_id")
         try:
             args, body, files = await self._read(http)
@@ -150,7 +153,8 @@ class Server:
                 return await self._stream(http, user, query, work)
             threads = self._urgent if work.statement.urgent else self._threads
             got = await loop.run_in_executor(threads, self._run, user, query, work)
-            return replies.result(query, work.format, self._engine.timezone, got)
+            fmt = work.format if work.statement.has_result or got.data else None
+            return replies.result(query, fmt, self._engine.timezone, got)
 
     @asynccontextmanager
     async def _ending_with_client(self, http: web.Request, wanted: bool, entry: Entry) -> AsyncIterator[None]:
@@ -193,7 +197,7 @@ class Server:
 
     async def _stream(self, http: web.Request, user: User, query: Query, work: execute.Work) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
-        pipe = Pipe(loop)
+        pipe = Pipe(loop, query.whole_s)
         threads = self._urgent if work.statement.urgent else self._threads
         job = loop.run_in_executor(threads, lambda: pipe.feed(self._blocks(user, query, work)))
         try:

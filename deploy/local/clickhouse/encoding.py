@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, Protocol
 
 import lz4.frame
 import zstandard
@@ -61,6 +61,16 @@ def chosen(accept: str) -> str | None:
     """Return the encoding of the answer for an Accept-Encoding header; None: not compressed."""
     offered = {part.split(";")[0].strip().lower() for part in accept.split(",") if "q=0" not in part.split(";")[1:]}
     return next((name for name in _PREFERENCE if name in offered), None)
+
+
+class Packer(Protocol):
+    """Compresses an answer piece by piece."""
+
+    def add(self, data: bytes) -> bytes:
+        """Return the next piece, compressed; may be empty."""
+
+    def end(self) -> bytes:
+        """Return what is left."""
 
 
 class Compressor:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from deploy.local.clickhouse import blocks
+from deploy.local.clickhouse import blocks, native_compression
 from deploy.local.clickhouse import statement as statements
 from deploy.local.clickhouse.encoding import decompress
 from deploy.local.clickhouse.engine import Connection, Engine, Result, identifier, memory_file
@@ -34,6 +34,8 @@ class Work:
 def prepare(query: Query, limit_bytes: int) -> Work:
     """Unpack the body and find statement, data and output format; raises ClickHouseError."""
     body = decompress(query.body, query.encoding, limit_bytes)
+    if query.decompress:
+        body = native_compression.decompress(body, limit_bytes)
     insert_format = query.default_format or "Values"
     if query.text.lstrip()[:6].upper() == "INSERT" or not body:
         text: bytes = query.text.encode() + (b"\n" if body else b"")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from deploy.local.clickhouse.encoding import Compressor, chosen
+from deploy.local.clickhouse.encoding import Compressor, Packer, chosen
 from deploy.local.clickhouse.engine import Result
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.native_compression import NativeCompressor
 from deploy.local.clickhouse.request import Query
 
 _CONTENT_TYPES = {
@@ -53,15 +54,15 @@ def summary(result: Result) -> str:
     return json.dumps({name: str(count) for name, count in counts.items()}, separators=(",", ":"))
 
 
-def headers(query_id: str, fmt: str, timezone: str) -> dict[str, str]:
-    """Return the headers of every answer to a successful query."""
-    return {
+def headers(query_id: str, fmt: str | None, timezone: str) -> dict[str, str]:
+    """Return the headers of every answer to a successful query; `fmt` None: the statement has no result."""
+    fields = {
         "X-ClickHouse-Server-Display-Name": _DISPLAY_NAME,
         "X-ClickHouse-Query-Id": _in_a_line(query_id),
-        "X-ClickHouse-Format": fmt,
         "X-ClickHouse-Timezone": timezone,
-        "Content-Type": _CONTENT_TYPES.get(fmt.lower(), "text/plain; charset=UTF-8"),
+        "Content-Type": _CONTENT_TYPES.get((fmt or "").lower(), "text/plain; charset=UTF-8"),
     }
+    return fields if fmt is None else {**fields, "X-ClickHouse-Format": fmt}
 
 
 def _in_a_line(text: str) -> str:
@@ -69,15 +70,11 @@ def _in_a_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", "_", text)
 
 
-def result(query: Query, fmt: str, timezone: str, got: Result) -> web.Response:
+def result(query: Query, fmt: str | None, timezone: str, got: Result) -> web.Response:
     """Return a query's whole answer, compressed if the client asked for it."""
     fields = headers(query.query_id, fmt, timezone)
     fields["X-ClickHouse-Summary"] = summary(got)
-    encoding = chosen(query.accept_encoding) if query.accept_encoding else None
-    if encoding is None:
-        return web.Response(body=got.data, headers=fields)
-    fields["Content-Encoding"] = encoding
-    packer = Compressor(encoding)
+    packer = _packer(query, fields)
     return web.Response(body=packer.add(got.data) + packer.end(), headers=fields)
 
 
@@ -86,7 +83,7 @@ class Streamed:
     """The start of a streamed answer, and the tag that marks an error in it."""
 
     response: web.StreamResponse
-    packer: Compressor
+    packer: Packer
     tag: str
 
 
@@ -96,10 +93,18 @@ def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
     fields["X-ClickHouse-Summary"] = summary(so_far)
     tag = secrets.token_hex(8)
     fields["X-ClickHouse-Exception-Tag"] = tag
+    packer = _packer(query, fields)
+    return Streamed(web.StreamResponse(headers=fields), packer, tag)
+
+
+def _packer(query: Query, fields: dict[str, str]) -> Packer:
+    """Return what compresses the answer as the client asked for, and add the header for it."""
+    if query.compress:
+        return NativeCompressor()
     encoding = chosen(query.accept_encoding) if query.accept_encoding else None
     if encoding:
         fields["Content-Encoding"] = encoding
-    return Streamed(web.StreamResponse(headers=fields), Compressor(encoding), tag)
+    return Compressor(encoding)
 
 
 def late_error(error: ClickHouseError, version: str, tag: str) -> bytes:

@@ -51,6 +51,8 @@ _OURS = frozenset(
         "http_wait_end_of_query",
     ]
 )
+# The default of http_headers_progress_interval_ms.
+_SOON_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class External:
 
 @dataclass(frozen=True)
 class Query:
-    """A request. `text` is the URL's query; `body` is still encoded as `encoding` says."""
+    """A request. `text` is the URL's query; `body` is still encoded as `encoding` and `decompress` say.
+
+    `whole_s`: a result that takes longer is not kept until it is whole: the client said that it does not wait for the
+    end, or has been sent headers with the progress by then; either way with the status 200.
+    """
 
     query_id: str
     text: str
@@ -82,6 +88,9 @@ class Query:
     session_check: bool = False
     close_session: bool = False
     roles: tuple[str, ...] = ()
+    compress: bool = False
+    decompress: bool = False
+    whole_s: float | None = None
     wait_end: bool = False
     ends_with_client: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -97,8 +106,6 @@ def read(
     files: Mapping[str, bytes] | None = None,
 ) -> Query:
     """Read a request; `files` are the file fields of a form. Raises ClickHouseError for invalid arguments."""
-    if _flag(args, "compress") or _flag(args, "decompress"):
-        raise ClickHouseError(48, "compress=1 and decompress=1 are not implemented here: use Content-Encoding")
     user, password = _credentials(args, headers)
     external = tuple(_external(name, data, args) for name, data in (files or {}).items())
     described = {f"{table.name}_{what}" for table in external for what in ("structure", "types", "format")}
@@ -122,6 +129,9 @@ def read(
         session_check=_flag(args, "session_check"),
         close_session=_flag(args, "close_session"),
         roles=tuple(args.getall("role", ())),
+        compress=_flag(args, "compress"),
+        decompress=_flag(args, "decompress"),
+        whole_s=_whole_s(args),
         wait_end=_flag(args, "wait_end_of_query"),
         ends_with_client=_flag(args, "cancel_http_readonly_queries_on_client_close"),
         settings=settings,
@@ -151,6 +161,15 @@ def _is_setting(name: str) -> bool:
 
 def _flag(args: Mapping[str, Any], name: str) -> bool:
     return args.get(name, "0").lower() in ("1", "true")
+
+
+def _whole_s(args: Mapping[str, str]) -> float | None:
+    if args.get("wait_end_of_query") == "0":
+        return _SOON_S
+    if not _flag(args, "send_progress_in_http_headers"):
+        return None
+    interval_ms = args.get("http_headers_progress_interval_ms", "")
+    return int(interval_ms) / 1000 if interval_ms.isdecimal() else _SOON_S
 
 
 def _seconds(value: str) -> float:

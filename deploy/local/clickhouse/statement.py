@@ -14,6 +14,9 @@ from deploy.local.clickhouse.refusals import refuse_client_clauses
 # Around the data of an insert: blanks after the format's name, then at most one line break.
 _BEFORE_DATA = re.compile(rb"[ \t\f]*(?:\r?\n)?")
 _SOURCES = frozenset((b"SELECT", b"WITH", b"WATCH"))
+_WITH_RESULT = frozenset(
+    ("SHOW", "DESC", "DESCRIBE", "EXISTS", "EXPLAIN", "KILL", "CHECK", "BACKUP", "RESTORE", "WATCH", "VALUES")
+)
 _BEFORE_NAME = frozenset((b"INTO", b"TABLE", b"FUNCTION", b"."))
 _AFTER_FORMAT = frozenset((b"SETTINGS", b"INTO"))
 
@@ -40,6 +43,11 @@ class Statement:
     def urgent(self) -> bool:
         """Whether it must run even when every connection is busy."""
         return self.kind == "KILL" or b"system.processes" in self.sql
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it returns rows, be they none."""
+        return self.reads or self.kind in _WITH_RESULT
 
     @property
     def reads(self) -> bool:
@@ -91,7 +99,9 @@ def _begins_an_insert(token: Token, found: list[Token]) -> bool:
         return True
     last = found[-1]
     is_operand = last.kind in ("quoted", "number", "string") or last.text in (b")", b"]", b"}") or bool(last.name)
-    return found[0].text == b"WITH" and is_operand and last.text not in (b"AS", b"WITH")
+    if found[0].text != b"WITH" or not is_operand or last.text in (b"AS", b"WITH"):
+        return False
+    return b"SELECT" not in _words(found)
 
 
 def _begins_a_select(found: list[Token]) -> bool:

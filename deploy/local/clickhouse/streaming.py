@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -17,8 +18,10 @@ _BLOCKS_AHEAD = 4
 class Pipe:
     """A bounded queue of blocks. The engine's thread calls `feed`, the event loop `next`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop):
+    def __init__(self, loop: asyncio.AbstractEventLoop, whole_s: float | None = None):
+        """`whole_s`: a result that takes longer is passed on in blocks, however small it is."""
         self._loop = loop
+        self._whole_until_s = float("inf") if whole_s is None else time.monotonic() + whole_s
         self._queue: asyncio.Queue[Result | None] = asyncio.Queue(_BLOCKS_AHEAD)
         self._gone = threading.Event()
 
@@ -28,7 +31,7 @@ class Pipe:
         try:
             for block in blocks:
                 kept = merged(kept, block)
-                if len(kept.data) > WHOLE_BYTES:
+                if len(kept.data) > WHOLE_BYTES or (kept.data and time.monotonic() > self._whole_until_s):
                     break
             else:
                 return kept

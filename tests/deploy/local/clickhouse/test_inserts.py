@@ -166,3 +166,28 @@ def test_a_body_over_the_limit_is_413(start: Any) -> None:
     assert "--max-body-bytes" in answer.text
     packed = gzip.compress(b"1\n" * 10_000)
     assert http(packed, {"Content-Encoding": "gzip"}, query="INSERT INTO t FORMAT CSV").status_code == 413
+
+
+def test_data_behind_with_are_stored_as_they_are(http: Http) -> None:
+    http("CREATE OR REPLACE TABLE texts (b String) ENGINE = Memory")
+    for sql in (
+        "WITH 1 AS y INSERT INTO texts FORMAT TSV\nvalue_1;",
+        "with x as (select 1), 2 as insert, [insert] AS z INSERT INTO texts FORMAT TSV\nvalue_2; INTO OUTFILE 'x';",
+        "INSERT INTO texts FORMAT TSV\nvalue_3;",
+        "WITH 1 AS y INSERT INTO texts VALUES ('value_4');",
+        "WITH 'value_5;' AS y INSERT INTO texts SELECT y;",
+    ):
+        assert http(sql).ok, http(sql).text
+    assert http("value_6;", query="WITH 1 AS y INSERT INTO texts FORMAT TSV").ok
+    stored = http("SELECT b FROM texts ORDER BY b").text.splitlines()
+    assert stored == ["value_1;", "value_2; INTO OUTFILE \\'x\\';", "value_3;", "value_4", "value_5;", "value_6;"]
+    assert http("WITH 1 AS insert SELECT insert").text == "1\n"
+
+
+def test_settings_say_how_external_data_are_read(http: Http) -> None:
+    query = {"query": "SELECT count() FROM ext", "ext_structure": "a UInt8", "input_format_allow_errors_num": 5}
+    for more in ({}, {"session_id": "with external data"}, {"readonly": 1}):
+        answer = requests.post(
+            http.process.url, params={**query, **more}, files={"ext": ("x", b"1\nno number\n2\n")}, timeout=20
+        )
+        assert answer.text == "2\n"

@@ -156,3 +156,25 @@ def test_a_stream_can_be_killed(http: Http) -> None:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             for _ in chunks:
                 pass
+
+
+def test_an_insert_is_ended_by_an_id_in_a_parameter(http: Http, aside: ThreadPoolExecutor) -> None:
+    """As the worker ends an insert that it has given up."""
+    sql = slow_insert(http)
+    job = aside.submit(
+        http, sql, query_id="given-up", function_sleep_max_microseconds_per_block=100_000_000, max_block_size=10
+    )
+    wait_for(lambda: count(http, "given-up") == 1)
+    killed = http("KILL QUERY WHERE query_id = {query_id:String} SYNC", param_query_id="given-up")
+    assert killed.text.startswith("finished")
+    assert count(http, "given-up") == 0
+    assert job.result().headers["X-ClickHouse-Exception-Code"] == "394"
+    assert http("SELECT count() FROM sink").text == "0\n"
+
+
+def test_queries_are_killed_by_user(http: Http, aside: ThreadPoolExecutor) -> None:
+    job = begin(http, aside, FOREVER, "mine")
+    assert http("KILL QUERY WHERE user = 'someone' AND query_id = 'mine' SYNC").text == ""
+    killed = http("KILL QUERY WHERE initial_user = 'default' AND initial_query_id = 'mine' SYNC")
+    assert killed.text.startswith("finished")
+    assert not job.result().ok

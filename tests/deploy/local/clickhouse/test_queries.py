@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
@@ -11,7 +12,9 @@ import lz4.frame
 import pytest
 import requests
 import zstandard
+from clickhouse_connect.driver.exceptions import StreamFailureError
 
+from deploy.local.clickhouse import native_compression
 from deploy.local.clickhouse.process import ClickHouseProcess
 from tests.deploy.local.clickhouse.conftest import Http
 
@@ -121,7 +124,6 @@ def test_a_query_may_come_compressed(http: Http) -> None:
         assert http(pack(b"SELECT 'packed'"), headers={"Content-Encoding": encoding}).text == "packed\n"
     assert http(b"SELECT 1", headers={"Content-Encoding": "lz4"}).headers["X-ClickHouse-Exception-Code"] == "271"
     assert http(b"SELECT 1", headers={"Content-Encoding": "xyz"}).status_code == 501
-    assert http("SELECT 1", compress=1).status_code == 501
 
 
 def test_a_large_result_is_streamed(http: Http) -> None:
@@ -199,3 +201,87 @@ async def test_the_async_client_reads(server: ClickHouseProcess) -> None:
         result = await client.query("SELECT number, toString(number) FROM numbers(200000)")
         assert len(result.result_rows) == 200_000
         assert (await client.query_df("SELECT 1 AS a"))["a"].tolist() == [1]
+
+
+def test_native_compression_both_ways(http: Http) -> None:
+    """As JDBC asks for it by default; the blocks are checked with a hash of another implementation."""
+    for rows in (1, 400_000):  # whole, and streamed
+        sql = f"SELECT number, 'text' FROM numbers({rows})"
+        packed = http(sql, compress=1)
+        assert "Content-Encoding" not in packed.headers
+        assert packed.content[16] == 0x82
+        assert bytes(native_compression.decompress(packed.content, 1 << 30)) == http(sql).content
+    assert http("SELECT 1 WHERE 0", compress=1).content == b""
+    http("CREATE OR REPLACE TABLE packed (a UInt64, b String) ENGINE = Memory")
+    body = native_compression.compress(b"1\tx\n" * 400_000)
+    assert http(body, query="INSERT INTO packed FORMAT TSV", decompress=1).ok
+    assert http("SELECT sum(a) FROM packed").text == "400000\n"
+    assert http(native_compression.compress(b"SELECT 'packed'"), decompress=1).text == "packed\n"
+
+
+def test_damaged_blocks_are_refused(http: Http) -> None:
+    block = native_compression.compress(b"SELECT 1")
+    for body, code in ((block[:-1] + b"?", "40"), (block[:20], "271"), (block[:-1], "40"), (b"SELECT 1", "271")):
+        answer = http(body, decompress=1)
+        assert answer.headers["X-ClickHouse-Exception-Code"] == code, answer.text
+
+
+def test_the_engines_own_blocks_are_read(http: Http) -> None:
+    """The blocks of a table's file are written by ClickHouse itself."""
+    http("CREATE OR REPLACE TABLE blocks (a String CODEC(LZ4)) ENGINE = StripeLog")
+    http("INSERT INTO blocks SELECT repeat('x', 1000)")
+    path = http("SELECT data_paths[1] FROM system.tables WHERE name = 'blocks'").text.strip()
+    found = next(Path(path).glob("data.bin")).read_bytes()
+    assert b"x" * 1000 in native_compression.decompress(found, 1 << 20)
+
+
+def test_methods(http: Http) -> None:
+    for path, query in (("/ping", ""), ("/", ""), ("/", "?query=SELECT+1")):
+        url = http.process.address + path + query
+        answer = requests.head(url, headers=http.process.credentials, timeout=20)
+        assert (answer.status_code, answer.content) == (200, b"")
+    options = requests.options(http.process.address, timeout=20)
+    assert (options.status_code, options.headers["Allow"]) == (204, "GET, HEAD, POST, OPTIONS")
+    assert requests.put(http.process.address, timeout=20).status_code == 501
+
+
+@pytest.mark.parametrize(
+    ("sql", "has_format"),
+    [
+        ("SET max_threads = 2", False), ("CREATE TABLE IF NOT EXISTS f (a UInt8) ENGINE = Null", False),
+        ("INSERT INTO f VALUES (1)", False), ("INSERT INTO f SELECT 1", False), ("DROP TABLE f", False),
+        ("USE system", False), ("SELECT 1 WHERE 0", True), ("SHOW TABLES", True), ("EXISTS f", True),
+        ("WITH 1 AS a SELECT a", True), ("EXPLAIN SELECT 1", True), ("KILL QUERY WHERE 0", True),
+    ],
+)  # fmt: skip
+def test_only_a_result_has_a_format(http: Http, sql: str, has_format: bool) -> None:
+    answer = http(sql)
+    assert answer.ok, answer.text
+    assert ("X-ClickHouse-Format" in answer.headers) == has_format
+
+
+def test_an_error_after_the_first_progress_is_told_in_the_stream(http: Http, client: Any) -> None:
+    sql = "SELECT sleepEachRow(0.01), throwIf(number = 50) FROM numbers(100)"
+    settings = {"max_block_size": 1, "wait_end_of_query": 0}
+    assert http(sql, max_block_size=1).status_code == 500  # the client has been told nothing yet
+    for given in (settings, {"max_block_size": 1, "send_progress_in_http_headers": 1}):
+        with requests.post(http.process.url, params=given, data=sql, stream=True, timeout=60) as answer:
+            assert answer.status_code == 200
+            assert len(answer.headers["X-ClickHouse-Exception-Tag"]) == 16
+    with pytest.raises(StreamFailureError, match="throwIf"):
+        assert client.query(sql, settings=settings).result_set
+
+
+def test_what_is_larger_than_a_servers_limits_is_refused(http: Http) -> None:
+    assert http("SELECT 1 -- " + "x" * (256 << 10)).headers["X-ClickHouse-Exception-Code"] == "62"
+    assert "Max query size exceeded" in http("SELECT 1 -- " + "x" * (256 << 10)).text
+    assert http("SELECT 1 -- " + "x" * (256 << 10), max_query_size=300_000).ok
+    assert http("SELECT length({a:String})", param_a="x" * (128 << 10)).text == "131072\n"
+    too_long = http("SELECT length({a:String})", param_a="x" * (128 << 10) + "x")
+    assert too_long.headers["X-ClickHouse-Exception-Code"] == "1000"
+    assert "Field value too long" in too_long.text
+    fields = {"param_a": (None, "x" * (129 << 10)), "query": (None, "SELECT 1")}
+    form = requests.post(http.process.url, files=fields, timeout=20)
+    assert form.headers["X-ClickHouse-Exception-Code"] == "1000"
+    many = {f"param_p{number}": "x" * 100_000 for number in range(11)}
+    assert http("SELECT 1", **many).status_code == 400

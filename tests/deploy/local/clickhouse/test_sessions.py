@@ -45,3 +45,18 @@ def test_session_check_and_close(http: Http) -> None:
     assert http("SELECT 1", session_id="s4").ok
     assert http("SELECT 1", session_id="s4", session_check=1, close_session=1).ok
     assert http("SELECT 1", session_id="s4", session_check=1).headers["X-ClickHouse-Exception-Code"] == "372"
+
+
+def test_the_database_of_the_url_holds_for_the_request_only(http: Http) -> None:
+    assert http("SELECT currentDatabase()", session_id="s5", database="system").text == "system\n"
+    assert http("SELECT currentDatabase()", session_id="s5").text == "default\n"
+    http("CREATE DATABASE IF NOT EXISTS elsewhere")
+    assert http("USE elsewhere", session_id="s5", database="system").ok
+    assert http("SELECT currentDatabase()", session_id="s5").text == "elsewhere\n"
+    assert http("SELECT currentDatabase()", session_id="s5", database="nowhere").status_code == 404
+    assert http("SELECT currentDatabase()", session_id="s5").text == "elsewhere\n"
+
+
+def test_what_is_set_stays_set_even_beside_a_setting_of_the_url(http: Http) -> None:
+    assert http("SET max_threads = 3", session_id="s6", max_threads=5).ok
+    assert http("SELECT getSetting('max_threads')", session_id="s6").text == "3\n"
