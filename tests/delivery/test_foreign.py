@@ -58,7 +58,7 @@ async def test_odd_messages_of_others_are_set_aside_and_hold_nothing_up(
     await asyncio.to_thread(services.wait_for, lambda: bare.outcomes() == expected)
     assert {each["reason"] for each in listed(bare, len(PROPERTIES) + 1)} <= {
         "message id or headers are missing or malformed",
-        "body is cut short or of an unknown seal version",
+        "body is cut short or has an unknown seal version",
     }
     assert worker.text().count("broker: connected") == 1, "the connection was lost"
     ends = dead(bare, "replay", "--all").split("\n")
