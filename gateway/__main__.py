@@ -17,9 +17,11 @@ from aiohttp import web
 from gateway.app import App, routes
 from gateway.authenticate import ClientAddress
 from gateway.broker import BrokerConnection
+from gateway.connections import ConnectionLimits
 from gateway.http import JsonServer
 from gateway.ids import Ids
 from gateway.intake import Intake
+from gateway.listen import describe, listen
 from gateway.pageviews import Pageviews
 from gateway.publish import Publisher
 from gateway.rate_limit import RateLimiter
@@ -37,7 +39,6 @@ from shared.settings import SettingsError, load
 
 log = logging.getLogger("gateway")
 
-_BACKLOG: Final = 4096
 #: How long to wait for broker and registry at startup before listening (and answering 503) without them.
 _STARTUP_WAIT_S: Final = 5.0
 #: How long a stop still serves open connections, with `Connection: close` so that clients reconnect elsewhere.
@@ -53,8 +54,9 @@ def main(publisher: type[Publisher] = Publisher) -> None:
     try:
         settings = load(GatewaySettings)
         logs.set_up(settings.log_format)
-        harden()
-        uvloop.run(Gateway(settings, publisher).run())
+        gateway = Gateway(settings, publisher)
+        harden(gateway.files)
+        uvloop.run(gateway.run())
     except BackgroundFailed:
         sys.exit(1)
     except (SettingsError, BadAddress) as error:
@@ -77,9 +79,15 @@ class Gateway:
         sealer = Sealer(settings.queue_keys)
         self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
-        intake = Intake(self._registry, self._limiter, ClientAddress(settings.trusted_proxies), Ids(settings.id_secret))
+        addresses = ClientAddress(settings.trusted_proxies)
+        intake = Intake(self._registry, self._limiter, addresses, Ids(settings.id_secret))
+        self._connections = ConnectionLimits(
+            settings.max_connections, settings.max_connections_per_address, addresses.is_trusted
+        )
         self._refusals = Refusals(self._broker, sealer, lambda: self._registry.version, settings.refusals_seconds)
         self._app = App(routes(Pageviews(intake, self._limiter, self._publisher, self._refusals)))
+        #: File descriptors that the process needs.
+        self.files = self._connections.files
         self._listening = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready, self._refresh_metrics)
 
@@ -89,28 +97,32 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        tasks = background(self._admin, stop, self._broker.run(), self._poller.run(), self._refusals.run())
-        async with tasks, self._serving():
+        server = JsonServer(self._app.handle, self._connections)
+        work = (self._broker.run(), self._poller.run(), self._refusals.run(), server.watch())
+        tasks = background(self._admin, stop, *work)
+        async with tasks, self._serving(server):
             await stop.wait()
             log.info("stopping: %d requests in flight", self._app.in_flight)
             self._app.stopping = True
+            # Balancers see /readyz turn 503 only at their next look, and send requests until then.
+            await asyncio.sleep(self._settings.stop_delay_seconds)
         await self._clickhouse.close()
         self._registry.close()
         log.info("stopped")
 
     @contextlib.asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
+    async def _serving(self, server: JsonServer) -> AsyncIterator[None]:
         settings = self._settings
-        runner = web.ServerRunner(JsonServer(self._app.handle), shutdown_timeout=settings.drain_seconds)
+        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_seconds - _STOP_GRACE_S)
         await runner.setup()
-        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=True)
         try:
             await self._wait_until_ready()
-            await _listen(site, settings)
+            sites = await listen(runner, settings.http_host, settings.http_port)
             self._listening = True
-            log.info("listening on %s:%d, admin port %d", *runner.addresses[0][:2], self._admin.port)
+            log.info("listening on %s, admin port %d", describe(settings.http_host, runner), self._admin.port)
             yield
-            await site.stop()
+            for site in sites:
+                await site.stop()
             await asyncio.sleep(_STOP_GRACE_S)
         finally:
             await runner.cleanup()
@@ -133,18 +145,9 @@ class Gateway:
 
     def _refresh_metrics(self) -> None:
         metrics.REQUESTS_IN_FLIGHT.set(self._app.in_flight)
+        metrics.CONNECTIONS.set(self._connections.open)
         metrics.REGISTRY_AGE.set(self._poller.age_s)
         metrics.REGISTRY_VERSION.set(self._registry.version)
-
-
-async def _listen(site: web.TCPSite, settings: GatewaySettings) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        where = f"{settings.http_host}:{settings.http_port}"
-        raise SettingsError(
-            f"HITLINE_HTTP_HOST, HITLINE_HTTP_PORT: cannot listen on {where}: {error.strerror}"
-        ) from None
 
 
 if __name__ == "__main__":

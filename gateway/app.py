@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from gateway import openapi
-from gateway.http import Handler
+from gateway.http import Handler, check_http
 from gateway.pageviews import Pageviews
 from gateway.replies import Reason, Rejected, error_response
 from shared import metrics
@@ -18,8 +18,8 @@ from shared import metrics
 #: path → method → handler
 Routes = Mapping[str, Mapping[str, Handler]]
 
-#: Rejected before the body was read: the next bytes on the connection are not the next request.
-_UNREAD = (Reason.TOO_LARGE, Reason.SLOW_CLIENT, Reason.EXPECTATION)
+#: Rejected for how the request is framed: what follows it on the connection can't be trusted.
+_MISFRAMED = (Reason.EXPECTATION, Reason.TRANSFER_ENCODING, Reason.MALFORMED_HTTP)
 
 
 def routes(pageviews: Pageviews) -> Routes:
@@ -55,7 +55,9 @@ class App:
         except Rejected as rejected:
             metrics.REJECTED.labels(rejected.reason.label).inc()
             response = error_response(rejected)
-            if rejected.reason in _UNREAD:
+            # A future or a stream may keep the exception; its traceback would keep the request and its body.
+            rejected.__traceback__ = rejected.__context__ = None
+            if rejected.reason in _MISFRAMED or not request.content.is_eof():  # else the body is the next request
                 response.force_close()
         finally:
             self.in_flight -= 1
@@ -67,6 +69,7 @@ class App:
         return response
 
     async def _answer(self, request: BaseRequest, path: str) -> web.StreamResponse:
+        check_http(request)
         methods = self._routes.get(path)
         if methods is None:
             raise Rejected(Reason.NOT_FOUND)

@@ -22,6 +22,9 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 #: How often to check whether the broker has blocked the connection (memory or disk alarm).
 _BLOCK_POLL_S: Final = 0.1
+#: The loop's own delays beyond this are not counted as time in which the broker was silent.
+_PUNCTUAL_S: Final = 0.05
+_LAG_POLL_S: Final = 0.1
 #: How long to wait before asking a broker without Hitline's exchange again.
 _NO_EXCHANGE_PAUSE_S: Final = 0.5
 #: Minimum interval between two replacements of a channel whose publish was refused.
@@ -58,6 +61,7 @@ class BrokerConnection:
         self._refused = False
         self._renew_at = 0.0
         self._closing: set[asyncio.Task[None]] = set()
+        self._lag_timer: asyncio.TimerHandle | None = None
         self.unavailable_reason: Reason | None = Reason.BROKER_DOWN
         #: Called whenever `unavailable_reason` changes.
         self.on_change: Callable[[], None] = lambda: None
@@ -94,6 +98,14 @@ class BrokerConnection:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
+        self._watch_lag()
+        try:
+            await self._stay_connected()
+        finally:
+            if self._lag_timer is not None:
+                self._lag_timer.cancel()
+
+    async def _stay_connected(self) -> None:
         backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
             try:
@@ -194,6 +206,21 @@ class BrokerConnection:
             log.warning("broker: blocked by a memory or disk alarm")
             self._shorten_deadlines()
         self.on_change()
+
+    def _watch_lag(self, due: float = 0.0) -> None:
+        """Extend the deadlines of publishes in flight by what our own loop was late: confirms may wait unread.
+
+        A timer rather than a task, since that runs before the deadlines that are due in the same turn of the loop.
+        """
+        loop = asyncio.get_running_loop()
+        late_s = loop.time() - due if due else 0.0
+        if late_s > _PUNCTUAL_S and self.unavailable_reason is not Reason.BROKER_BLOCKED:
+            for deadline in self._deadlines:
+                when = deadline.when()
+                if when is not None and not deadline.expired():
+                    deadline.reschedule(when + late_s)
+        due = loop.time() + _LAG_POLL_S
+        self._lag_timer = loop.call_at(due, self._watch_lag, due)
 
     def _shorten_deadlines(self) -> None:
         """A blocked broker stops reading: answer the publishes in flight soon instead of after the full timeout."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -43,19 +43,19 @@ class _Stream(Protocol):
     def decompress(self, data: memoryview, max_length: int, /) -> bytes: ...
 
 
-def decode(body: bytes | bytearray, encoding: str | None, limit: int) -> bytes | bytearray:
+def decode(body: bytes | bytearray, encodings: Sequence[str], limit: int) -> bytes | bytearray:
     """Return the decompressed body, at most `limit` bytes.
 
     Supports gzip, deflate, zstd and identity (RFC 9110, section 8.4.1).  Raises `Rejected`: unknown encoding (415),
     broken data (400), too large (413).
     """
-    new_stream = _decompressor(body, encoding)
+    new_stream = _decompressor(body, encodings)
     return body if new_stream is None else bytearray().join(_decompress(body, new_stream, limit))
 
 
-async def decode_large(body: bytes | bytearray, encoding: str | None, limit: int) -> bytes | bytearray:
+async def decode_large(body: bytes | bytearray, encodings: Sequence[str], limit: int) -> bytes | bytearray:
     """Do the same for a body that takes some time; other requests get their turn meanwhile."""
-    new_stream = _decompressor(body, encoding)
+    new_stream = _decompressor(body, encodings)
     if new_stream is None:
         return body
     decoded = bytearray()
@@ -68,11 +68,18 @@ async def decode_large(body: bytes | bytearray, encoding: str | None, limit: int
     return decoded
 
 
-def _decompressor(body: bytes | bytearray, encoding: str | None) -> Callable[[], _Stream] | None:
-    """Return what makes the decompressor of one member, None when there is nothing to decompress."""
-    name = (encoding or "identity").strip().lower()
-    if name == "identity":
+def _decompressor(body: bytes | bytearray, encodings: Sequence[str]) -> Callable[[], _Stream] | None:
+    """Return what makes the decompressor of one member, None when there is nothing to decompress.
+
+    `encodings`: the values of all `Content-Encoding` headers, which are one list.
+    """
+    names = [name.strip().lower() for name in ",".join(encodings).split(",")]
+    names = [name for name in names if name not in ("", "identity")]
+    if not names:
         return None
+    if len(names) > 1:
+        raise Rejected(Reason.UNKNOWN_ENCODING, "Content-Encoding: only one coding is supported")
+    name = names[0]
     if name in ("gzip", "x-gzip"):
         return partial(zlib.decompressobj, _WITH_HEADER)
     if name == "deflate":

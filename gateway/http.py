@@ -7,123 +7,78 @@ including those to unknown paths and wrong methods, come from one place.
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion10, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
-from gateway.replies import Reason, Rejected, error_response
-from shared import metrics
+from gateway.connection import Connection
+from gateway.connections import ConnectionLimits
+from gateway.replies import Reason, Rejected
 
-log = logging.getLogger(__name__)
-
-#: aiohttp's server logger would log raw request lines and header values, which contain addresses and tokens.
-_mute = logging.getLogger("hitline.muted")
-_mute.disabled = True
-
-#: Seconds within which the first request's head must be complete.
-HEAD_SECONDS: Final = 30.0
 #: Seconds within which a request's body must have arrived.
 BODY_SECONDS: Final = 30.0
-_LINGER_S: Final = 2.0
-_KEEPALIVE_S: Final = 75.0
+#: How often connections are searched for those whose client does not read.
+_SWEEP_S: Final = 5.0
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class JsonRequestHandler(web.RequestHandler):
-    """aiohttp's protocol with Hitline's error bodies.
-
-    Handles requests that can't be parsed and handlers that crash; the base class would log the request and quote it in
-    a plain-text response.
-    """
-
-    __slots__ = ("_sent_all", "_silence")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the timeout for the first request; aiohttp has one for later requests only."""
-        self._sent_all = False
-        super().connection_made(transport)
-        self._silence = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Cancel the timer, which would keep closed connections in memory until it fires."""
-        self._silence.cancel()
-        super().connection_lost(exc)
-
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep a half-closed connection (`shutdown`, as `nc -N` does) open until its requests are answered.
-
-        Returns whether the connection stays open for writing.
-        """
-        self._sent_all = True
-        if self._messages:
-            return True
-        # aiohttp's loop has a `_waiter` only while it waits for a request; it has none while it handles one, even
-        # before the handler has started.
-        idle = self._waiter is not None or self._request_count == 0
-        request = self._current_request
-        if idle or (request is not None and not request.content.is_eof()):  # the rest of its body can't arrive any more
-            return False
-        self._close = True
-        return True
-
-    async def finish_response(
-        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send a response; close a half-closed connection after the last one."""
-        if self._sent_all and not self._messages:
-            self._close = True
-        return await super().finish_response(request, resp, start_time)
-
-    def _close_if_silent(self) -> None:
-        if self._request_count == 0:
-            self.force_close()
-
-    def handle_error(
-        self,
-        request: BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - quotes the request
-    ) -> web.StreamResponse:
-        """Return the response to a request that never reached a handler, or whose handler crashed."""
-        malformed = status < 500 or isinstance(exc, HttpProcessingError)
-        if not malformed:
-            log.error("a request handler failed", exc_info=exc)
-        reason = Reason.MALFORMED_HTTP if malformed else Reason.INTERNAL
-        metrics.REJECTED.labels(reason.label).inc()
-        if request.writer.output_size > 0:
-            raise ConnectionError("part of the response was already sent")
-        response = error_response(Rejected(reason))
-        response.force_close()
-        metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
-        return response
-
-
 class JsonServer(web.Server):
-    """aiohttp's low-level server with the protocol above."""
+    """aiohttp's low-level server with Hitline's connections."""
 
-    def __init__(self, handler: Handler) -> None:
-        self._options = {
-            "logger": _mute,
-            "access_log": None,
-            "auto_decompress": False,
-            "lingering_time": _LINGER_S,
-            "keepalive_timeout": _KEEPALIVE_S,
-        }
+    def __init__(self, handler: Handler, limits: ConnectionLimits | None = None) -> None:
+        self._limits = limits or ConnectionLimits()
         super().__init__(handler)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
-        return JsonRequestHandler(self, loop=self._loop, **self._options)  # type: ignore[arg-type]
+        return Connection(self, self._loop, self._limits)
+
+    async def watch(self) -> None:
+        """End connections of clients that do not read, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self._abort_unread()
+
+    def _abort_unread(self) -> None:
+        now = self._loop.time()
+        for connection, transport in list(self._connections.items()):
+            if isinstance(connection, Connection):
+                connection.abort_if_unread(transport, now)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Let requests in flight finish for `timeout` seconds, then end all connections, whatever clients do."""
+        transports = list(self._connections.values())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await super().shutdown(timeout)
+        for transport in transports:
+            transport.abort()
+
+
+def check_http(request: BaseRequest) -> None:
+    """Raise `Rejected` for what the parser lets pass and no client means.
+
+    Transfer codings other than chunked (501; RFC 9112, section 6.1), any of them in HTTP/1.0, which proxies may frame
+    differently, and repeated `Authorization` headers (400).
+    """
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is not None:
+        if request.version == HttpVersion10:
+            raise Rejected(Reason.MALFORMED_HTTP, "Transfer-Encoding: is not part of HTTP/1.0")
+        if coding.strip().lower() != "chunked":
+            raise Rejected(Reason.TRANSFER_ENCODING)
+    for name in ("Authorization", "X-API-Key"):
+        if len(request.headers.getall(name, ())) > 1:
+            raise Rejected(Reason.MALFORMED_HTTP, f"{name}: is there more than once")
 
 
 def _unlimited(_: int) -> None:
-    """Single pageviews are not counted: they are bounded by the number of connections."""
+    """For bodies that need not be counted."""
 
 
 async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], None] = _unlimited) -> bytes | bytearray:
@@ -138,19 +93,48 @@ async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], N
         await _answer_expectation(request, expectation)
     if not request.body_exists:
         return b""
+    if request.content.is_eof():  # it has arrived already, as small bodies have
+        whole = _within(limit, request.content.read_nowait())
+        reserve(len(whole))
+        return whole
+    body = bytearray()  # grows in place, where joining parts would need twice the memory
+    failure = await _read_all(request.content, body, limit, reserve)
+    if failure is None:
+        return body
+    body.clear()
     try:
-        if request.content.is_eof():  # it has arrived already, as small bodies have
-            body = _within(limit, request.content.read_nowait())
-            reserve(len(body))
-            return body
+        raise failure
+    finally:
+        del failure  # its traceback holds this frame
+
+
+async def _read_all(
+    content: StreamReader, body: bytearray, limit: int, reserve: Callable[[int], None]
+) -> Rejected | None:
+    """Read a body as it arrives; returns why it could not be read, or None.
+
+    A stream keeps the exception that ended it, and that its traceback, whose frames hold the stream: nothing that is
+    large may hang on such a cycle, so the traceback is dropped.
+    """
+    try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read_all(request.content, limit, reserve)
+            while not content.at_eof():
+                part = await content.readany()
+                if len(body) + len(part) > limit:
+                    return too_large(limit)
+                reserve(len(part))
+                body += part
     except TimeoutError:
-        raise Rejected(Reason.SLOW_CLIENT) from None
-    except (web.RequestPayloadError, HttpProcessingError):
-        raise Rejected(Reason.MALFORMED_HTTP) from None
-    except ConnectionError:  # nobody reads this response
-        raise Rejected(Reason.CLIENT_GONE) from None
+        return Rejected(Reason.SLOW_CLIENT)
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        error.__traceback__ = None
+        return Rejected(Reason.MALFORMED_HTTP)
+    except ConnectionError as error:  # nobody reads this response
+        error.__traceback__ = None
+        return Rejected(Reason.CLIENT_GONE)
+    except Rejected as rejected:
+        return rejected
+    return None
 
 
 def check_declared_length(request: BaseRequest, limit: int) -> None:
@@ -167,17 +151,6 @@ def too_large(limit: int) -> Rejected:
 def _within(limit: int, body: bytes) -> bytes:
     if len(body) > limit:
         raise too_large(limit)
-    return body
-
-
-async def _read_all(content: StreamReader, limit: int, reserve: Callable[[int], None]) -> bytearray:
-    body = bytearray()  # grows in place, where joining parts would need twice the memory
-    while not content.at_eof():
-        part = await content.readany()
-        if len(body) + len(part) > limit:
-            raise too_large(limit)
-        reserve(len(part))
-        body += part
     return body
 
 

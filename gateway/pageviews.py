@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
@@ -19,21 +18,27 @@ from gateway.batch import Batch
 from gateway.encoding import decode, decode_large
 from gateway.http import check_declared_length, read_body
 from gateway.intake import Intake
-from gateway.items import MAX_BATCH_BYTES, split
+from gateway.items import MAX_BATCH_BYTES, Items, split
 from gateway.memory_budget import MemoryBudget
 from gateway.publish import Publisher
 from gateway.rate_limit import Budget, RateLimiter
 from gateway.refusals import Refusals
 from gateway.replies import Reason, Rejected
 from gateway.results import Results
+from gateway.turns import Turns
 from gateway.validate import MAX_BODY_BYTES, parse_json
 from shared import metrics
+from shared.process import memory_limit
 from shared.registry import Client
 
-#: Bytes of all batches that were received, in part or whole, and are not answered yet.
+#: Bytes of all bodies that were received, in part or whole, and are not answered yet.
 _BODIES_BYTES: Final = 128 * 1024 * 1024
-#: Batches that are decompressed and published at the same time; each may take `MAX_BATCH_BYTES` more for that.
+#: But no more than this part of the memory that the process may use.
+_PART_OF_MEMORY: Final = 4
+#: Batches that are decompressed and published at the same time, in all and of one client; each may take
+#: `MAX_BATCH_BYTES` more for that.
 _MAX_BATCHES: Final = 4
+_MAX_BATCHES_OF_CLIENT: Final = 3
 #: How long a batch waits to be one of them.  Clients commonly wait 30 seconds or more for an answer.
 _TURN_SECONDS: Final = 20.0
 
@@ -46,19 +51,18 @@ class Pageviews:
         self._limiter = limiter
         self._publisher = publisher
         self._refusals = refusals
-        self._bodies = MemoryBudget(_BODIES_BYTES)
-        self._turns = asyncio.Semaphore(_MAX_BATCHES)
+        self._bodies = MemoryBudget(min(_BODIES_BYTES, memory_limit() // _PART_OF_MEMORY))
+        self._turns = Turns(_MAX_BATCHES, _MAX_BATCHES_OF_CLIENT, _TURN_SECONDS)
 
     async def post_one(self, request: BaseRequest) -> web.Response:
         """Accept one pageview: 202 once the broker has it on disk."""
-        body = await read_body(request, MAX_BODY_BYTES)
+        check_declared_length(request, MAX_BODY_BYTES)
         client = await self._intake.client_of(request)
         with self._refusals.counting(client):
-            budget = await self._limiter.charge(client)
+            budget = await self._limiter.charge(client)  # before the body: slow ones and wrong ones cost the same
             with with_rate_limit_headers(budget):
-                packed = self._pack_one(request, body, client)
-                del body  # this may now wait for seconds, together with thousands of others
-                await self._publisher.submit([packed])
+                packed = self._pack_one(request, await self._read_one(request, client), client)
+                await self._publisher.submit([packed])  # may wait for seconds, together with thousands of others
         metrics.ACCEPTED.inc()
         return web.Response(status=202, headers=budget.headers())
 
@@ -67,42 +71,47 @@ class Pageviews:
         check_declared_length(request, MAX_BATCH_BYTES)
         client = await self._intake.client_of(request)
         with self._refusals.counting(client):
-            budget = await self._limiter.peek(client)  # an empty budget is rejected before the body is read
-            with self._bodies.reservation() as reserve, with_rate_limit_headers(budget):
+            budget = await self._limiter.charge_first(client)  # an empty budget is rejected before the body is read
+            with self._bodies.reservation(client.client_id) as reserve, with_rate_limit_headers(budget):
                 body = await read_body(request, MAX_BATCH_BYTES, reserve)
-                async with self._turn():
+                async with self._turns.turn(client.client_id):
                     results, budget = await self._publish(request, body, client)
         metrics.ACCEPTED.inc(results.accepted)
         for (reason, text), number in results.count().items():
             self._refusals.count(client, reason, text, number)
         return results.response(budget.headers(), every_error=request.rel_url.query.get("errors") == "all")
 
+    async def _read_one(self, request: BaseRequest, client: Client) -> bytes | bytearray:
+        if request.content.is_eof():  # it came with its head, and is counted with it
+            return await read_body(request, MAX_BODY_BYTES)
+        with self._bodies.reservation(client.client_id) as reserve:
+            return await read_body(request, MAX_BODY_BYTES, reserve)
+
     def _pack_one(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> bytes:
-        parsed = parse_json(decode(body, request.headers.get("Content-Encoding"), MAX_BODY_BYTES))
+        parsed = parse_json(decode(body, request.headers.getall("Content-Encoding", ()), MAX_BODY_BYTES))
         key = self._intake.idempotency_key(request)
         return self._intake.pack(parsed, client, time.time_ns() // 1_000_000, key)
 
     async def _publish(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> tuple[Results, Budget]:
         """Publish a batch's good items; returns what became of each item, and the client's budget."""
-        items = await split(await decode_large(body, request.headers.get("Content-Encoding"), MAX_BATCH_BYTES))
+        items, size = await self._items(request, body, client)
         key = self._intake.idempotency_key(request)
         with costing(len(items)):
-            budget = await self._limiter.charge(client, len(items))  # whole or not at all
+            budget = await self._limiter.charge_rest(client, len(items), size)  # whole or not at all
         results = await Batch(self._intake, self._publisher, client, key).publish(items)
         return results, budget
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait until few enough batches are worked on; raises `Rejected` (503) when that takes too long."""
+    async def _items(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> tuple[Items, int]:
+        """Return a batch's items and its bytes; one that has to be refused whole is charged by its bytes."""
+        size = len(body)
         try:
-            async with asyncio.timeout(_TURN_SECONDS):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise Rejected(Reason.BUFFER_FULL) from None
-        try:
-            yield
-        finally:
-            self._turns.release()
+            decoded = await decode_large(body, request.headers.getall("Content-Encoding", ()), MAX_BATCH_BYTES)
+            size = len(decoded)
+            return await split(decoded), size
+        except Rejected as rejected:
+            size = MAX_BATCH_BYTES if rejected.reason is Reason.TOO_LARGE else size
+            rejected.headers |= (await self._limiter.charge_refused(client, size)).headers()
+            raise
 
 
 @contextmanager

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 MIN_BURST: Final = 1_000
 _FAST_BURST: Final = MAX_ITEMS
 _FAST_PER_SECOND: Final = 500
+#: Bytes of a refused batch that are charged like a pageview.
+_REFUSED_BYTES: Final = 1024
 #: Requests without a valid token that one address may send.
 _FAILURES: Final = limits.parse("100/minute")
 #: How long shared storage may take to reply (including pauses of our own event loop, which are long while thousands of
@@ -214,19 +216,63 @@ class RateLimiter:
         self._failures = LocalCounter()
 
     async def charge(self, client: Client, cost: int = 1) -> Budget:
-        """Charge `cost` pageviews to the client and return what is left.
+        """Charge `cost` pageviews to the client and return what is left; raises `Rejected` (429)."""
+        item = self._limit_of(client)
+        taken, window, budget = await self._hit(item, client, cost)
+        if not taken:
+            raise self._refusal(item, window, cost, budget)
+        return budget
 
-        Raises `Rejected`: 429, or 413 for more than the client may ever send at once.
+    async def charge_first(self, client: Client) -> Budget:
+        """Charge a batch's first pageview, before anything of the batch is read; raises `Rejected` (429).
+
+        So whatever becomes of the batch, it has cost something.  How many more there are is not known yet: Retry-After
+        is the time after which a batch of usual size fits.
         """
-        item = with_burst(client.rate or self._default_rate)
-        if cost > item.amount:
+        item = self._limit_of(client)
+        taken, window, budget = await self._hit(item, client, 1)
+        if not taken:
+            raise self._refusal(item, window, MIN_BURST, budget)
+        return budget
+
+    async def charge_rest(self, client: Client, pageviews: int, size: int) -> Budget:
+        """Charge what a batch of so many pageviews and bytes costs beyond its first; return what is left.
+
+        Raises `Rejected`: 429, or 413 for more than the client may ever send at once; then it is charged by its bytes.
+        """
+        item = self._limit_of(client)
+        if pageviews > item.amount:
+            budget = await self.charge_refused(client, size)
             raise Rejected(
                 Reason.TOO_LARGE,
-                f"body: {cost} pageviews are more than the {item.amount} that this API client may send at once; "
+                f"body: {pageviews} pageviews are more than the {item.amount} that this API client may send at once; "
                 "send smaller batches",
+                budget.headers(),
             )
+        taken, window, budget = await self._hit(item, client, max(0, pageviews - 1))
+        if not taken:
+            budget = await self.charge_refused(client, size)
+            window = await self._counter.window(item, client.client_id.hex())
+            raise self._refusal(item, window, pageviews, budget)
+        return budget
+
+    async def charge_refused(self, client: Client, size: int) -> Budget:
+        """Charge a batch that was refused for the work it made: a pageview per KiB, or what is left of the budget."""
+        item = self._limit_of(client)
         key = client.client_id.hex()
-        taken = await self._counter.hit(item, key, cost)
+        budget = budget_of(item, await self._counter.window(item, key))
+        cost = min(size // _REFUSED_BYTES, budget.remaining)
+        if cost > 0 and await self._counter.hit(item, key, cost):
+            budget = budget_of(item, await self._counter.window(item, key))
+        return budget
+
+    def _limit_of(self, client: Client) -> limits.RateLimitItem:
+        return with_burst(client.rate or self._default_rate)
+
+    async def _hit(self, item: limits.RateLimitItem, client: Client, cost: int) -> tuple[bool, Window, Budget]:
+        """Charge `cost`, whole or not at all; returns whether it was charged, and what is left."""
+        key = client.client_id.hex()
+        taken = not cost or await self._counter.hit(item, key, cost)
         window = await self._counter.window(item, key)
         budget = budget_of(item, window)
         if not taken and cost <= budget.remaining:  # it fits by now: see `SharedCounter.window`
@@ -234,21 +280,7 @@ class RateLimiter:
             taken = await self._counter.hit(item, key, cost)
             window = await self._counter.window(item, key)
             budget = budget_of(item, window)
-        if not taken:
-            raise self._refusal(item, window, cost, budget)
-        return budget
-
-    async def peek(self, client: Client) -> Budget:
-        """Return the client's budget without charging it; raises `Rejected` (429) when it is empty.
-
-        The cost is not known yet: Retry-After is the time after which a batch of usual size fits.
-        """
-        item = with_burst(client.rate or self._default_rate)
-        window = await self._counter.window(item, client.client_id.hex())
-        budget = budget_of(item, window)
-        if budget.remaining < 1:
-            raise self._refusal(item, window, MIN_BURST, budget)
-        return budget
+        return taken, window, budget
 
     @staticmethod
     def _refusal(item: limits.RateLimitItem, window: Window, cost: int, budget: Budget) -> Rejected:

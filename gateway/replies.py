@@ -69,6 +69,13 @@ class Reason(Enum):
         415,
         "Content-Encoding: only gzip, deflate, zstd and identity are supported",
     )
+    TOO_MANY_CONNECTIONS = ("too_many_connections", 503, "not taken: too many connections are open; repeat later")
+    URI_TOO_LONG = ("uri_too_long", 414, "request line: is over the limit of 8190 bytes")
+    HEADERS_TOO_LARGE = (
+        "headers_too_large", 431, "headers: are over the limit of 100, of 8190 bytes each or of 32 KiB together",
+    )  # fmt: skip
+    HTTP_VERSION = ("http_version", 505, "only HTTP/1.1 and HTTP/1.0 are supported")
+    TRANSFER_ENCODING = ("transfer_encoding", 501, "Transfer-Encoding: only chunked is supported")
     MALFORMED_HTTP = ("malformed_http", 400, "request is not well-formed HTTP")
     NOT_FOUND = ("not_found", 404, "no such endpoint; see /api/openapi.json")
     WRONG_METHOD = ("wrong_method", 405, "method not allowed; see the Allow header")
@@ -125,3 +132,12 @@ def error_response(rejected: Rejected) -> web.Response:
     elif rejected.reason.retryable:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return web.Response(status=status, body=orjson.dumps({"message": rejected.text}), headers=headers)
+
+
+def as_bytes(rejected: Rejected) -> bytes:
+    """Return the same response as the bytes of a whole HTTP/1.1 message, after which the connection is closed."""
+    response = error_response(rejected)
+    body = response.body if isinstance(response.body, bytes) else b""
+    headers = {**response.headers, "Content-Length": str(len(body)), "Connection": "close", "Server": "hitline"}
+    head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
+    return (head + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + body

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import limits
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
-from shared.settings import Port, QueueKeys, Secret, Settings, split_words
+from shared.settings import Port, QueueKeys, Secret, Settings, Words, split_words
 
 #: Well within Redis' 64-bit counters.
 _LARGEST_AMOUNT = 1_000_000_000
@@ -60,13 +60,17 @@ class GatewaySettings(Settings):
     queue_keys: QueueKeys
     #: Key for ids that the gateway derives; must be the same in all gateways of an instance.
     id_secret: Secret
-    http_host: str = "127.0.0.1"
+    #: Addresses to listen on: `::` is all of IPv4 and IPv6, `unix:/path` a Unix socket.
+    http_host: Words = ("127.0.0.1",)
     http_port: Port = 8080
     #: Serves `/healthz`, `/readyz` and `/metrics`; not for clients.
     admin_host: str = "127.0.0.1"
     admin_port: Port = 9080
-    #: Networks of proxies whose `X-Forwarded-For` is trusted; none by default.
+    #: Networks of proxies whose `Forwarded` and `X-Forwarded-For` are trusted; none by default.
     trusted_proxies: Annotated[tuple[Network, ...], PlainValidator(lambda text: _networks(split_words(text)))] = ()
+    #: Open connections, in all and from one address (but a trusted proxy's); 0 picks what memory bears.
+    max_connections: Annotated[int, Field(ge=0)] = 0
+    max_connections_per_address: Annotated[int, Field(ge=0)] = 0
     #: The rate limit of API clients that have none of their own.
     rate_limit: Annotated[str, AfterValidator(parse_rate)] = "5000/second"
     #: `redis://…` to share limits between gateways; empty: each process counts for itself.
@@ -75,5 +79,7 @@ class GatewaySettings(Settings):
     confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
     #: How often refused pageviews are logged and counted in `outcomes`.
     refusals_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    #: How long a stopping gateway waits for requests in flight.
+    #: How long a stopping gateway still accepts connections after `/readyz` has turned 503, for balancers to see it.
+    stop_delay_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
+    #: How long a gateway then waits for requests in flight.
     drain_seconds: Annotated[float, Field(gt=0, validate_default=True), AfterValidator(_outlasts_confirms)] = 30.0

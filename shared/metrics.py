@@ -30,6 +30,12 @@ REFUSED = Counter("hitline_refused_pageviews_total", "Pageviews refused by clien
 ALTERED = Counter("hitline_altered_values_total", "Values stored differently from how they came", ["column", "change"])
 #: Requests being worked on right now.
 REQUESTS_IN_FLIGHT = Gauge("hitline_requests_in_flight", "Requests not yet answered")
+#: Open connections of clients, which HITLINE_MAX_CONNECTIONS bounds.
+CONNECTIONS = Gauge("hitline_connections", "Open connections of clients")
+#: Connections turned away with 503, by the bound that was reached: of all, or of one address.
+CONNECTIONS_REFUSED = Counter("hitline_connections_refused_total", "Connections turned away", ["bound"])
+#: Connections ended since their client did not read its answers.
+CONNECTIONS_UNREAD = Counter("hitline_connections_unread_total", "Connections of clients that did not read")
 #: Pageviews per message: how well group commit works.
 GROUP_PAGEVIEWS = Histogram("hitline_group_pageviews", "Pageviews per published message", buckets=_SIZES)
 #: From publish to confirm: the broker's own latency (its disk).

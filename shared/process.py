@@ -5,17 +5,36 @@ from __future__ import annotations
 import gc
 import os
 import resource
+from pathlib import Path
+from typing import Final
+
+#: Where a container's limit is: cgroup v2 and v1 (kernel documentation, "Control Group v2", memory.max).
+_MEMORY_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_FILES: Final = 4096
 
 
-def harden() -> None:
-    """Keep memory off the disk and files private, and allow as many connections as the system permits.
+def harden(files: int = _FILES) -> None:
+    """Keep memory off the disk and files private, and allow as many open files as the process needs.
 
     A core dump would hold visitors' addresses and queue keys unencrypted.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files if most == resource.RLIM_INFINITY else min(files, most)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def memory_limit(limits: tuple[Path, ...] = _MEMORY_LIMITS) -> int:
+    """Return the bytes of memory that this process may use: its container's limit, else the machine's memory."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in limits:
+        try:
+            return min(machine, int(path.read_text()))
+        except (OSError, ValueError):  # no such file; or "max"
+            continue
+    return machine
 
 
 def settle_garbage_collector() -> None:

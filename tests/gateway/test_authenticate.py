@@ -35,6 +35,33 @@ def test_the_nearest_address_that_is_no_trusted_proxy_counts(remote: str, forwar
     assert ClientAddress(TRUSTED).of(request) == address
 
 
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({"X-Forwarded-For": "198.51.100.9:4711"}, "198.51.100.9"),
+        ({"X-Forwarded-For": "[2001:db8::1:2:3:4]:4711"}, "2001:db8::/64"),
+        ({"X-Forwarded-For": "[2001:db8::1]"}, "2001:db8::/64"),
+        ({"X-Forwarded-For": "198.51.100.9, "}, "198.51.100.9"),
+        ({"X-Forwarded-For": "198.51.100.9,,10.1.1.1"}, "10.1.1.1"),
+        ({"Forwarded": 'for=192.0.2.7, For="[2001:db8::1]:80";proto=https'}, "2001:db8::/64"),
+        ({"Forwarded": "proto=https;for=198.51.100.9:4711;by=10.0.0.1"}, "198.51.100.9"),
+        ({"Forwarded": "for=_hidden"}, "10.0.0.1"),
+        ({"Forwarded": "for=198.51.100.9", "X-Forwarded-For": "198.51.100.9"}, "198.51.100.9"),
+        ({"Forwarded": "for=203.0.113.6", "X-Forwarded-For": "198.51.100.9"}, "10.0.0.1"),  # one is made up
+    ],
+)
+def test_addresses_are_found_in_every_form_that_proxies_write(headers: dict[str, str], address: str) -> None:
+    request = make_mocked_request("POST", "/", headers=CIMultiDict(headers)).clone(remote="10.0.0.1")
+
+    assert ClientAddress(TRUSTED).of(request) == address
+
+
+def test_what_comes_through_a_unix_socket_comes_from_a_proxy() -> None:
+    request = make_mocked_request("POST", "/", headers=CIMultiDict({"X-Forwarded-For": "198.51.100.9"}))
+
+    assert ClientAddress(()).of(request.clone(remote="")) == "198.51.100.9"
+
+
 def test_no_proxy_is_trusted_by_default() -> None:
     headers = CIMultiDict({"X-Forwarded-For": "198.51.100.9"})
     request = make_mocked_request("POST", "/", headers=headers).clone(remote="10.0.0.1")

@@ -270,7 +270,8 @@ def test_a_batch_is_charged_whole_or_not_at_all(system: System) -> None:
 
     assert (first.status, first.headers["ratelimit-limit"]) == (202, "1000")
     assert second.status == 429
-    assert int(second.headers["ratelimit-remaining"]) >= 390
+    # Refused, it costs a pageview per KiB and not 600.
+    assert 390 - len(body) // 1024 <= int(second.headers["ratelimit-remaining"]) < 390
     assert system.post(dnt=True, token=token).status == 202
 
 

@@ -8,7 +8,8 @@ import gc
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from gateway.http import JsonRequestHandler, JsonServer
+from gateway.connection import Connection
+from gateway.http import JsonServer
 
 
 async def answer(_: BaseRequest) -> web.StreamResponse:
@@ -17,7 +18,7 @@ async def answer(_: BaseRequest) -> web.StreamResponse:
 
 def connections() -> int:
     gc.collect()
-    return sum(isinstance(each, JsonRequestHandler) for each in gc.get_objects())
+    return sum(isinstance(each, Connection) for each in gc.get_objects())
 
 
 async def test_a_closed_connection_leaves_nothing_in_memory() -> None:

@@ -67,7 +67,7 @@ async def test_what_is_over_the_limit_is_refused_whole_and_costs_nothing(clock: 
     assert refused.value.headers["RateLimit-Remaining"] == "300"
     assert (await limiter.charge(client(""), 300)).remaining == 0
     with pytest.raises(Rejected):
-        await limiter.peek(client(""))
+        await limiter.charge_first(client(""))
 
 
 async def test_clients_do_not_share_a_budget_and_their_own_rate_counts(clock: Clock) -> None:

@@ -1,0 +1,279 @@
+"""One client's connection: aiohttp's protocol with Hitline's error bodies, and bounds on what its client may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_server import Server
+
+from gateway.authenticate import network_of
+from gateway.connections import ConnectionLimits
+from gateway.replies import Reason, Rejected, as_bytes, error_response
+from shared import metrics
+
+log = logging.getLogger(__name__)
+
+#: aiohttp's server logger would log raw request lines and header values, which contain addresses and tokens.
+_mute = logging.getLogger("hitline.muted")
+_mute.disabled = True
+
+#: Seconds within which the first request's head must be complete.
+HEAD_SECONDS: Final = 30.0
+#: Seconds within which a client must have read what was sent to it.
+WRITE_SECONDS: Final = 30.0
+#: Bytes of the request line, of one header, and of a whole head (nginx: large_client_header_buffers 4 8k).
+MAX_LINE_BYTES: Final = 8190
+MAX_HEADER_BYTES: Final = 8191  # unlike the line's, so that the parser's error tells which it was
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+#: Parsed requests that wait behind the one that is handled; nothing more is read meanwhile.
+MAX_PIPELINED: Final = 2
+#: Unhandled bytes that every connection may have; more are taken from the budget of all connections.
+_FREE_BYTES: Final = 8 * 1024
+_BUFFER_BYTES: Final = 64 * 1024
+#: HTTP/0.9 and 2.0 are in no request line that means something (RFC 9113, section 3).
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+_LINGER_S: Final = 2.0
+_KEEPALIVE_S: Final = 75.0
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's protocol, stricter.
+
+    Handles requests that can't be parsed and handlers that crash; the base class would log the request and quote it in
+    a plain-text response.
+    """
+
+    __slots__ = (
+        "_address", "_arriving", "_ended", "_finished", "_head", "_limits", "_refused", "_sent_all", "_silence",
+        "_taken", "_unhandled", "_unread_finished", "_unread_since",
+    )  # fmt: skip
+
+    def __init__(self, manager: Server, loop: asyncio.AbstractEventLoop, limits: ConnectionLimits) -> None:
+        super().__init__(
+            manager, loop=loop, logger=_mute, access_log=None, auto_decompress=False, lingering_time=_LINGER_S,  # type: ignore[arg-type]
+            keepalive_timeout=_KEEPALIVE_S, read_bufsize=_BUFFER_BYTES,
+        )  # fmt: skip
+        # One request at a time: those before a malformed one are answered, and the rest of a segment stays unparsed.
+        self._parser = HttpRequestParser(
+            self, loop, _BUFFER_BYTES, max_line_size=MAX_LINE_BYTES, max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS, payload_exception=RequestPayloadError, auto_decompress=False, max_msg_queue_size=1,
+        )  # fmt: skip
+        self._max_msg_queue_size = MAX_PIPELINED
+        self._msg_queue_resume_size = 0
+        self._limits = limits
+        self._address: str | None = None
+        #: The body that is arriving, or has arrived last.
+        self._arriving: StreamReader = EMPTY_PAYLOAD
+        self._head = 0  # bytes of an incomplete head
+        self._unhandled = 0  # bytes of requests that are not handled yet
+        self._taken = 0  # of those, taken from the budget of all connections
+        self._refused = False  # nothing more is read
+        self._sent_all = False
+        self._finished = 0
+        self._unread_since: float | None = None
+        self._unread_finished = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the timeout for the first request; aiohttp has one for later requests only."""
+        peer = transport.get_extra_info("peername")
+        address = network_of(str(peer[0])) if isinstance(peer, tuple) else ""
+        if not self._limits.admit(address):
+            self._turn_away(transport)
+            return
+        self._address = address
+        super().connection_made(transport)
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._silence = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
+
+    def _turn_away(self, transport: asyncio.BaseTransport) -> None:
+        self._refused = True
+        self._manager = self._parser = None
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.write(as_bytes(Rejected(Reason.TOO_MANY_CONNECTIONS)))
+        transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Cancel the timer, which would keep closed connections in memory until it fires, and give back all bytes."""
+        if self._address is None:
+            return
+        self._limits.leave(self._address)
+        self._limits.unhandled.give_back(self._address, self._taken)
+        self._taken = 0
+        self._silence.cancel()
+        self._end()
+        # The base class would end it with an exception, whose traceback's frame holds this future: a cycle.
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
+        super().connection_lost(exc)
+        if self._request_in_progress:  # what waits behind it would live as long as its handler
+            self._messages.clear()
+        self._arriving = EMPTY_PAYLOAD
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived; answer 431 or 503 to more than a client may have unhandled."""
+        if self._refused:
+            return
+        in_body = not self._arriving.is_eof()
+        waiting = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > waiting:
+            self._note_request(len(data))
+        elif waiting or not in_body:
+            self._unhandled += len(data)
+            self._head += 0 if in_body else len(data)
+            if self._head > MAX_HEAD_BYTES:
+                self._refuse(Rejected(Reason.HEADERS_TOO_LARGE))
+        self._take_unhandled()
+
+    def _note_request(self, size: int) -> None:
+        """Note what the newest request, the last that `size` bytes were parsed for, takes."""
+        message, self._arriving = self._messages[-1]
+        if isinstance(message, _ErrInfo):
+            # The traceback's frame holds the error's message, which holds the error: a cycle that keeps all of it.
+            message.exc.__traceback__ = None
+            self._refused = True
+            return
+        if message.version not in _VERSIONS:  # the answer would have the same
+            self._messages.pop()
+            self._refuse(Rejected(Reason.HTTP_VERSION))
+            return
+        earlier, self._head = self._head, 0
+        complete = self._arriving.is_eof()
+        if complete and earlier + size <= MAX_HEAD_BYTES:  # as nearly all are
+            self._unhandled += size
+            return
+        head = len(message.path) + sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+        self._unhandled += size if complete else max(0, head - earlier)  # its handler counts the body
+        if head > MAX_HEAD_BYTES:
+            self._messages.pop()
+            self._refuse(Rejected(Reason.HEADERS_TOO_LARGE))
+
+    def _take_unhandled(self) -> None:
+        more = self._unhandled - _FREE_BYTES - self._taken
+        if more <= 0 or self._address is None or self._refused:
+            return
+        if self._limits.unhandled.take(self._address, more):
+            self._taken += more
+        else:
+            self._refuse(Rejected(Reason.BUFFER_FULL))
+
+    def _give_back_handled(self) -> None:
+        """Release what a handled request has taken, unless others wait behind it."""
+        if self._messages or self._address is None:
+            return
+        self._unhandled = self._head
+        left = max(0, self._unhandled - _FREE_BYTES)
+        if self._taken > left:
+            self._limits.unhandled.give_back(self._address, self._taken - left)
+            self._taken = left
+
+    def _refuse(self, rejected: Rejected) -> None:
+        """Answer an error behind the requests that wait, and read nothing more."""
+        self._refused = True
+        self._request_count += 1
+        self._messages.append((_ErrInfo(rejected.reason.status, rejected, ""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a half-closed connection (`shutdown`, as `nc -N` does) open until its requests are answered.
+
+        Returns whether the connection stays open for writing.
+        """
+        self._sent_all = True
+        if self._address is None:
+            return False
+        self._end()
+        self.data_received(b"")  # what waits behind a request that is handled
+        if self._messages:
+            return True
+        # aiohttp's loop has a `_waiter` only while it waits for a request; it has none while it handles one, even
+        # before the handler has started.
+        idle = self._waiter is not None or self._request_count == 0
+        if idle or not self._arriving.is_eof():  # the rest of its body can't arrive any more
+            return False
+        self._close = True
+        return True
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a response, and parse what waits behind its request; close a half-closed connection after the last."""
+        resp.headers["Server"] = "hitline"  # aiohttp would name its version and Python's
+        self.data_received(b"")
+        finished = await super().finish_response(request, resp, start_time)
+        self._finished += 1
+        self._give_back_handled()
+        if self._sent_all and not self._messages:
+            self._close = True
+        if self._refused and not self._messages:
+            await self._linger()
+        return finished
+
+    async def _linger(self) -> None:
+        """Read, and ignore, until the client has seen the answer: an early close would reset the connection."""
+        with contextlib.suppress(TimeoutError, OSError, RuntimeError):
+            async with asyncio.timeout(_LINGER_S):
+                if self.transport is not None:
+                    self.transport.write_eof()
+                await self._ended
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _close_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
+
+    def abort_if_unread(self, transport: asyncio.Transport, now: float) -> None:
+        """End a connection whose client has not read for `WRITE_SECONDS`; called now and then."""
+        if not transport.get_write_buffer_size():
+            self._unread_since = None
+        elif self._unread_since is None or self._finished != self._unread_finished:
+            self._unread_since, self._unread_finished = now, self._finished
+        elif now - self._unread_since > WRITE_SECONDS:
+            metrics.CONNECTIONS_UNREAD.inc()
+            transport.abort()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - quotes the request
+    ) -> web.StreamResponse:
+        """Return the response to a request that never reached a handler, or whose handler crashed."""
+        rejected = _rejection(status, exc)
+        if rejected.reason is Reason.INTERNAL:
+            log.error("a request handler failed", exc_info=exc)
+        metrics.REJECTED.labels(rejected.reason.label).inc()
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of the response was already sent")
+        response = error_response(rejected)
+        response.force_close()
+        metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
+        return response
+
+
+def _rejection(status: int, error: BaseException | None) -> Rejected:
+    """Return what to answer to a request that could not be parsed or handled, by aiohttp's status and error."""
+    if isinstance(error, Rejected):
+        return error
+    if isinstance(error, LineTooLong):
+        line = MAX_LINE_BYTES in error.args
+        return Rejected(Reason.URI_TOO_LONG if line else Reason.HEADERS_TOO_LARGE)
+    if status < 500 or isinstance(error, HttpProcessingError):
+        many = isinstance(error, HttpProcessingError) and error.message.startswith("Too many headers")
+        return Rejected(Reason.HEADERS_TOO_LARGE if many else Reason.MALFORMED_HTTP)
+    return Rejected(Reason.INTERNAL)
