@@ -7,7 +7,7 @@ import contextlib
 import gc
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from gateway import connection as connections
-from gateway.app import App
+from gateway.app import App, Routes
 from gateway.connection import Connection
 from gateway.connections import ConnectionLimits, default_most
 from gateway.http import JsonServer, read_body
@@ -60,7 +60,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def serve(limits: ConnectionLimits | None = None) -> AsyncIterator[Server]:
     limits = limits or ConnectionLimits()
-    routes = {"/large": {"GET": large}, "/post": {"POST": post}}
+    routes: Routes = {"/large": {"GET": large}, "/post": {"POST": post}}
     server = JsonServer(App(routes).handle, limits)
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
@@ -71,14 +71,14 @@ async def serve(limits: ConnectionLimits | None = None) -> AsyncIterator[Server]
         await runner.cleanup()
 
 
-async def until(look: object, timeout_s: float = 20.0) -> None:
+async def until(look: Callable[[], object], timeout_s: float = 20.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not look():  # type: ignore[operator]  # noqa: ASYNC110 - the server has no event for it
+        while not look():  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.01)
 
 
 @contextlib.contextmanager
-def no_collections() -> AsyncIterator[None]:  # type: ignore[misc]
+def no_collections() -> Iterator[None]:
     gc.collect()
     gc.disable()
     try:
