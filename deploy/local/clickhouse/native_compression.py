@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-import lz4.block  # type: ignore[import-untyped]
+import lz4.block
 import zstandard
 from clickhouse_cityhash.cityhash import CityHash128
 

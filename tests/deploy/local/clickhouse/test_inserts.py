@@ -185,8 +185,8 @@ def test_data_behind_with_are_stored_as_they_are(http: Http) -> None:
 
 
 def test_settings_say_how_external_data_are_read(http: Http) -> None:
-    query = {"query": "SELECT count() FROM ext", "ext_structure": "a UInt8", "input_format_allow_errors_num": 5}
-    for more in ({}, {"session_id": "with external data"}, {"readonly": 1}):
+    query = {"query": "SELECT count() FROM ext", "ext_structure": "a UInt8", "input_format_allow_errors_num": "5"}
+    for more in ({}, {"session_id": "with external data"}, {"readonly": "1"}):
         answer = requests.post(
             http.process.url, params={**query, **more}, files={"ext": ("x", b"1\nno number\n2\n")}, timeout=20
         )
