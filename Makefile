@@ -26,7 +26,7 @@ test: venv
 	.venv/bin/pytest $(PARALLEL) -m "not full"
 
 test-quick: venv
-	.venv/bin/pytest -q -m "not full and not processes"
+	.venv/bin/pytest $(PARALLEL) -q -m "not full and not processes"
 
 test-full: venv
 	@.venv/bin/python -m tests.programs

@@ -48,10 +48,10 @@ async def test_a_site_added_a_second_ago_is_known_to_a_worker_with_an_older_copy
         await asyncio.to_thread(services.hitline, bare.env, "site", "add", "new.example")
         token = await asyncio.to_thread(services.add_client, bare.env, "new", "new.example")
         answer = lambda: bare.post(token=token, url="https://new.example/a", **services.ids()).status  # noqa: E731
-        await asyncio.to_thread(services.wait_for, lambda: answer() == 202, 10)
+        await asyncio.to_thread(services.wait_for, lambda: answer() == 202)
         await asyncio.sleep(1)
         gate.open()
-        await asyncio.to_thread(services.wait_for, lambda: services.count(bare.clickhouse) >= 1)
+        await asyncio.to_thread(bare.wait_for_outcomes, 1)
     assert set(bare.outcomes()) == {"stored"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 
@@ -66,8 +67,8 @@ async def test_two_gateways_keep_one_limit(pair: tuple[list[Service], RedisProce
 
 
 def fallen_back(gateway: Service) -> int:
-    """How often a gateway has begun to count for itself."""
-    return gateway.text().count("counting per process")
+    """How often a gateway has begun to count for itself, but for a machine so busy that Redis answered too late."""
+    return len(re.findall(r"out of reach \((?!TimeoutError)", gateway.text()))
 
 
 async def test_more_requests_at_once_than_connections_to_redis_are_no_reason_to_count_alone(

@@ -21,6 +21,7 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.environment import read_env
 from deploy.local.failure import SetupError
 from deploy.local.run import refuse_foreign
+from tests.services import START_S
 
 pytestmark = pytest.mark.processes
 
@@ -52,7 +53,7 @@ class Launcher:
     def output(self) -> str:
         return Path(self._log.name).read_text()
 
-    def wait_for(self, text: str, timeout_s: float = 90) -> str:
+    def wait_for(self, text: str, timeout_s: float = START_S) -> str:
         deadline = time.monotonic() + timeout_s
         while text not in self.output():
             assert self.process.poll() is None, self.output()
@@ -128,17 +129,17 @@ def test_what_it_prints_works_and_a_signal_stops_all_of_it(launcher: Launcher, d
     assert ask(env["HITLINE_CLICKHOUSE_PORT"], "POST", "/", "SELECT 1", {})[0] == 403
 
     second = Launcher(directory)
-    assert second.process.wait(30) == 2
+    assert second.process.wait(START_S) == 2
     assert "make run is already running here" in second.output()
     second.end()
 
     launcher.process.send_signal(signal.SIGINT)
-    assert launcher.process.wait(90) == 0
+    assert launcher.process.wait(START_S) == 0
     assert launcher.leftovers() == []
 
     again = Launcher(directory)
     try:
-        again.wait_for("Ctrl-C stops everything", timeout_s=20)
+        again.wait_for("Ctrl-C stops everything")
         kept = read_env(directory / "env")
         assert {name: kept[name] for name in kept if "PORT" not in name and "URL" not in name} == {
             name: env[name] for name in env if "PORT" not in name and "URL" not in name
@@ -154,7 +155,7 @@ def test_a_part_that_dies_is_told_and_ends_the_rest(launcher: Launcher, director
 
     os.kill(worker[0], signal.SIGKILL)
 
-    assert launcher.process.wait(90) == 1
+    assert launcher.process.wait(START_S) == 1
     assert "worker died unexpectedly" in launcher.output()
     assert launcher.leftovers() == []
 
@@ -165,8 +166,8 @@ def test_a_part_that_can_not_start_says_only_why(directory: Path) -> None:
     log.write_text("a line of an earlier start\n")
     launcher = Launcher(directory, HITLINE_RATE_LIMIT="x")
 
-    assert launcher.process.wait(90) == 1
-    assert "HITLINE_RATE_LIMIT: is not a rate" in launcher.output()
+    assert launcher.process.wait(START_S) == 1
+    assert "HITLINE_RATE_LIMIT: must be a rate" in launcher.output()
     assert "earlier start" not in launcher.output()
     launcher.end()
 
