@@ -103,7 +103,7 @@ class Service:
 
     def taken(self) -> int:
         """Return how many messages a worker was given in all its lives that it drained at the end of."""
-        return sum(map(int, re.findall(r"drained in \S+ s, (\d+) messages received", self.text())))
+        return sum(map(int, re.findall(r"drained in \S+ s; (\d+) messages received", self.text())))
 
     def end(self) -> None:
         if self.running:
@@ -140,7 +140,7 @@ def wait_for(look: Any, timeout_s: float = 30.0) -> Any:
         if found := look():
             return found
         time.sleep(0.05)
-    raise TimeoutError(f"nothing came of it in {timeout_s} s")
+    raise TimeoutError(f"the condition did not hold within {timeout_s:.0f} s")
 
 
 def pageview(**fields: Any) -> dict[str, Any]:
