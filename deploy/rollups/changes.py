@@ -23,50 +23,108 @@ _VALUES: Final = (*DAILY.values(), *HOURLY.values())
 #: By which the pages of a session are told: each pageview has one path.
 _PATH: Final = _DIMENSIONS.index("path") + 1
 
+#: Pageviews of a session on a day that are handled as arrays; a client that gives all visitors one id has more.
+MOST_IN_ARRAY: Final = 10_000
+_LENGTH: Final = "toUInt32(bitShiftRight(max(place), 128) - bitShiftRight(min(place), 128)) AS length_ms"
+_LOCAL_DAY: Final = "toDate(timestamp, {zone:String})"
+
 _UNIT: Final = "site_id, day, session_id, is_bot"
 _CONTENT: Final = "pageviews, milliseconds, entry_page, exit_page, dimensions, `values`, hours, counts, fingerprint"
 _INTO: Final = f"INSERT INTO hitline_control.rollup_changes (run, sign, {_UNIT}, {_CONTENT})"
 _CHANGES: Final = "hitline_control.rollup_changes WHERE run = {run:UInt64}"
+_LARGE: Final = f"SELECT {_UNIT} FROM {_CHANGES} AND sign = 2"  # noqa: S608
 _TOUCHED: Final = "hitline_control.rollup_touched WHERE run = {run:UInt64}"
 
 
+def _rows(more: str = "") -> str:
+    """Return the query for the pageviews of the touched sessions of one time zone, each once.
+
+    `more`: a further condition.
+    """
+    touched = f"{_TOUCHED} AND zone = {{zone:String}}"
+    return f"""
+        SELECT site_id, {_LOCAL_DAY} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}
+        FROM hitline.pageviews_raw
+        PREWHERE session_id IN (SELECT session_id FROM {touched})
+        WHERE (site_id, {_LOCAL_DAY}) IN (SELECT site_id, day FROM {touched})
+          AND (site_id, {_LOCAL_DAY}, session_id) IN (SELECT site_id, day, session_id FROM {touched}) {more}
+        ORDER BY {_LAST_INSERTED_FIRST}
+        LIMIT 1 BY site_id, timestamp, session_id, page_id"""  # noqa: S608 - constants
+
+
 def _now() -> str:
+    """Return the statement for sessions that fit into arrays; of others it writes a row of sign 2.
+
+    In an array of all values, the last of each counts: its number is how often it has been there until then.
+    """
+    arrays, values, numbers, hours, names = [], [], [], [], []
+    for name, value in DAILY.items():
+        arrays.append(f"groupArray({MOST_IN_ARRAY + 1})(toString({value})) AS all_{name}")
+        values.append(f"arrayFilter((x, left) -> left = 1, all_{name}, {_left(f'all_{name}')})")
+        numbers.append(f"arrayFilter((x, left) -> left = 1, arrayEnumerateUniq(all_{name}), {_left(f'all_{name}')})")
+        hours.append(f"arrayWithConstant(length({values[-1]}), toDateTime(0, 'UTC'))")
+        names.append(f"arrayWithConstant(length({values[-1]}), {quoted(name)})")
+    for name in HOURLY:
+        every = f"all_{name}" if name else "arrayWithConstant(length(all_hours), '')"
+        left = _left("all_hours", every)
+        values.append(f"arrayFilter((x, left) -> left = 1, {every}, {left})")
+        numbers.append(f"arrayFilter((x, left) -> left = 1, arrayEnumerateUniq(all_hours, {every}), {left})")
+        hours.append(f"arrayFilter((x, left) -> left = 1, all_hours, {left})")
+        names.append(f"arrayWithConstant(length({values[-1]}), {quoted(name)})")
+    columns = [f"arrayConcat({', '.join(parts)})" for parts in (names, values, hours, numbers)]
+    return f"""
+    {_INTO}
+    SELECT {{run:UInt64}}, if(number > {MOST_IN_ARRAY}, 2, 1), {_UNIT}, number, length_ms, entry, exit,
+           dimensions, `values`, hours, counts,
+           arraySum(arrayMap((d, v, h, n) -> cityHash64(d, v, h, n), dimensions, `values`, hours, counts))
+           + cityHash64(length_ms, entry, exit)
+    FROM
+    (
+        SELECT {_UNIT}, number, length_ms, entry, exit, {columns[0]} AS dimensions, {columns[1]} AS `values`,
+               {columns[2]} AS hours, arrayMap(n -> toUInt32(n), {columns[3]}) AS counts
+        FROM
+        (
+            SELECT {_UNIT}, toUInt32(count()) AS number, {_LENGTH}, argMin(path, place) AS entry,
+                   argMax(path, place) AS exit, groupArray({MOST_IN_ARRAY + 1})(hour) AS all_hours, {", ".join(arrays)}
+            FROM ({_rows()})
+            GROUP BY {_UNIT}
+        )
+    )"""  # noqa: S608 - constants
+
+
+def _left(*arrays: str) -> str:
+    """Return, for each element, how many equal ones there are from it on; of several arrays, of tuples of theirs."""
+    return f"arrayReverse(arrayEnumerateUniq({', '.join(f'arrayReverse({array})' for array in arrays)}))"
+
+
+def _now_large() -> str:
+    """Return the statement for the sessions that were left out: it goes on on disk, and takes several times as long."""
     names = ", ".join(map(quoted, _DIMENSIONS))
     values = ", ".join(f"toString({value})" for value in _VALUES)
     hours = ", ".join(["toDateTime(0, 'UTC')"] * len(DAILY) + ["hour"] * len(HOURLY))
-    touched = f"{_TOUCHED} AND zone = {{zone:String}}"
-    local_day = "toDate(timestamp, {zone:String})"
     return f"""
     {_INTO}
     WITH [{names}] AS names
     SELECT {{run:UInt64}}, 1, {_UNIT}, sumIf(number, kind = {_PATH}) AS pageviews,
-           toUInt32(bitShiftRight(max(latest), 128) - bitShiftRight(min(earliest), 128)) AS milliseconds,
-           argMinIf(value, earliest, kind = {_PATH}) AS entry_page,
-           argMaxIf(value, latest, kind = {_PATH}) AS exit_page,
+           toUInt32(bitShiftRight(max(latest), 128) - bitShiftRight(min(earliest), 128)) AS length_ms,
+           argMinIf(value, earliest, kind = {_PATH}) AS entry, argMaxIf(value, latest, kind = {_PATH}) AS exit,
            groupArray(names[kind]), groupArray(value), groupArray(hour), groupArray(number),
-           sum(cityHash64(kind, value, hour, number)) + cityHash64(milliseconds, entry_page, exit_page)
+           sum(cityHash64(names[kind], value, hour, number)) + cityHash64(length_ms, entry, exit)
     FROM
     (
         SELECT {_UNIT}, kind, value, at AS hour, toUInt32(count()) AS number,
                min(place) AS earliest, max(place) AS latest
-        FROM
-        (
-            SELECT site_id, {local_day} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}
-            FROM hitline.pageviews_raw
-            PREWHERE session_id IN (SELECT session_id FROM {touched})
-            WHERE (site_id, {local_day}) IN (SELECT site_id, day FROM {touched})
-              AND (site_id, {local_day}, session_id) IN (SELECT site_id, day, session_id FROM {touched})
-            ORDER BY {_LAST_INSERTED_FIRST}
-            LIMIT 1 BY site_id, timestamp, session_id, page_id
-        )
+        FROM ({_rows(f"AND (site_id, {_LOCAL_DAY}, session_id, is_bot) IN ({_LARGE})")})
         ARRAY JOIN range(1, {len(_DIMENSIONS) + 1}) AS kind, [{values}] AS value, [{hours}] AS at
         GROUP BY {_UNIT}, kind, value, at
     )
     GROUP BY {_UNIT}"""  # noqa: S608 - constants
 
 
-#: The touched sessions of one time zone, computed from their pageviews.
+#: The touched sessions of one time zone, computed from their pageviews; the second only where `LARGE` finds any.
 NOW: Final = _now()
+NOW_LARGE: Final = _now_large()
+LARGE: Final = f"SELECT count() FROM ({_LARGE})"  # noqa: S608
 BEFORE: Final = f"""
     {_INTO}
     SELECT {{run:UInt64}}, -1, {_UNIT}, {_CONTENT}
@@ -75,16 +133,16 @@ BEFORE: Final = f"""
 
 #: Which are the same before and after.
 _UNCHANGED: Final = f"""
-    (SELECT {_UNIT} FROM {_CHANGES} AND sign != 0
+    (SELECT {_UNIT} FROM {_CHANGES} AND abs(sign) = 1
      GROUP BY {_UNIT}, fingerprint HAVING count() = 2)"""  # noqa: S608
 
 #: Sessions on days that change, and those days.
 COUNT: Final = f"""
     SELECT uniqExact({_UNIT}), uniqExact(site_id, day) FROM {_CHANGES}
-    AND sign != 0 AND ({_UNIT}) NOT IN {_UNCHANGED}"""  # noqa: S608
+    AND abs(sign) = 1 AND ({_UNIT}) NOT IN {_UNCHANGED}"""  # noqa: S608
 #: Of the sessions that change, those that got no pageview since `counted_to`.
 DRIFTED: Final = f"""
-    SELECT uniqExact({_UNIT}) FROM {_CHANGES} AND sign != 0 AND ({_UNIT}) NOT IN {_UNCHANGED}
+    SELECT uniqExact({_UNIT}) FROM {_CHANGES} AND abs(sign) = 1 AND ({_UNIT}) NOT IN {_UNCHANGED}
     AND (site_id, session_id) NOT IN
     (SELECT site_id, session_id FROM hitline.pageviews_raw WHERE stored_at >= {{counted_to:DateTime64(3, 'UTC')}})"""  # noqa: S608
 COMPLETE: Final = "INSERT INTO hitline_control.rollup_changes (run, sign) SELECT {run:UInt64}, 0"
@@ -111,7 +169,7 @@ HOURLY_KEY: Final = "site_id, dimension, is_bot, day, hour, value"
 #: that was cut off here can simply do this again.
 TO_DAILY: Final = f"""
     INSERT INTO hitline.daily_counts_raw ({DAILY_KEY}, run, pageviews, sessions, bounces, milliseconds)
-    WITH source AS (SELECT * FROM {_CHANGES} AND sign != 0),
+    WITH source AS (SELECT * FROM {_CHANGES} AND abs(sign) = 1),
     differences AS
     (
         SELECT {DAILY_KEY}, sum(p) AS p, sum(s) AS s, sum(b) AS b, sum(t) AS t FROM ({DAILY_ENTRIES})
@@ -128,7 +186,7 @@ TO_DAILY: Final = f"""
     GROUP BY {DAILY_KEY} HAVING max(run) < {{run:UInt64}}"""  # noqa: S608
 TO_HOURLY: Final = f"""
     INSERT INTO hitline.hourly_counts_raw ({HOURLY_KEY}, run, pageviews, sessions)
-    WITH source AS (SELECT * FROM {_CHANGES} AND sign != 0),
+    WITH source AS (SELECT * FROM {_CHANGES} AND abs(sign) = 1),
     differences AS
     (
         SELECT {HOURLY_KEY}, sum(p) AS p, sum(s) AS s FROM ({HOURLY_ENTRIES})

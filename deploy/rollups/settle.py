@@ -101,6 +101,8 @@ async def _settle_touched(
     if touched:
         index = {"use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
         await clickhouse.command(changes.NOW, {"run": run, "zone": zone}, {**SETTINGS, **index})
+        if await _number(clickhouse, changes.LARGE, run):
+            await clickhouse.command(changes.NOW_LARGE, {"run": run, "zone": zone}, {**SETTINGS, **index})
         await clickhouse.command(changes.BEFORE, {"run": run}, SETTINGS)
         counts = await clickhouse.query(changes.COUNT, {"run": run})
         settled = Settled(*counts.result_rows[0])

@@ -10,7 +10,7 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.bench import freshness, gateway_speed, sites, steps, worker_speed
+from tests.bench import freshness, gateway_speed, scale, sites, steps, worker_speed
 from tests.bench.table import Table
 
 SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
@@ -24,6 +24,9 @@ def main() -> None:
         ensure_rabbitmq()
         with tempfile.TemporaryDirectory() as directory:
             on_real_parts([name for name in chosen if name in SECTIONS], Path(directory), table)
+    if "scale" in chosen:
+        table.section("scale")
+        scale.main(scale.PAGEVIEWS, scale.SITES, scale.NEW, table)
     if "steps" in chosen:
         table.section("steps")
         steps.main()

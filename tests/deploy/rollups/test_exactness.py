@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import uuid
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups import changes
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
@@ -170,6 +171,30 @@ def test_all_of_it_also_finds_days_whose_pageviews_were_taken_away_by_hand(
     parts.execute(tables, "ALTER TABLE hitline.pageviews_raw DROP PARTITION 202603")
     erase(stored, [key for key, row in stored.items() if row["timestamp"] < "2026-04"])
     hitline("rollup", "--all")
+    check(tables, stored)
+
+
+def test_a_session_too_large_for_an_array(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    """A client gives all its visitors one session id: such a session is computed in another way, beside all others."""
+    visits.register(tables)
+    stored: Stored = {}
+    rows = visits.make(40, seed=41, sites=visits.FEW)
+    chance = random.Random(41)
+    start = visits.at(rows[0]).replace(hour=0)
+    large = [
+        {**rows[0], "page_id": str(uuid.UUID(int=chance.getrandbits(128))), "path": f"/{chance.randrange(50)}",
+         "timestamp": visits.stamp(start + timedelta(milliseconds=chance.randrange(86_400_000)))}
+        for _ in range(2 * changes.MOST_IN_ARRAY)
+    ]  # fmt: skip
+    for some in (rows, large, [{**row, "country": "FR"} for row in large[:500]]):
+        visits.insert(tables, some)
+        visits.store(stored, some)
+    hitline("rollup")
+    check(tables, stored)
+    assert any(n > changes.MOST_IN_ARRAY for n in visits.longest_parts(stored))
+    visits.insert(tables, more := [{**row, "page_id": row["session_id"]} for row in large[:3]])
+    visits.store(stored, more)
+    hitline("rollup")
     check(tables, stored)
 
 

@@ -118,6 +118,12 @@ def values(row: Row) -> dict[str, str]:
     return found
 
 
+def longest_parts(stored: Stored, zones: dict[uuid.UUID, str] = SITES) -> list[int]:
+    """Return the numbers of pageviews of sessions on a day, the largest first."""
+    parts = Counter((row["session_id"], local_day(row, zones), row["is_bot"]) for row in stored.values())
+    return sorted(parts.values(), reverse=True)
+
+
 #: Key of a rollup's row → pageviews, sessions, bounces, milliseconds.
 Rollup = dict[tuple[Any, ...], tuple[int, ...]]
 
