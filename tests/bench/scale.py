@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,10 @@ SITES: Final = 100_000
 NEW: Final = 100_000
 MOVED_SHARE: Final = 10
 LARGE, EMPTY = "00000000-0000-0000-0000-00000000b16a", "00000000-0000-0000-0000-000000000000"
+#: SQL for the id of the site with a number.
+SITE: Final = "reinterpretAsUUID(sipHash128(number, 9))"
 DAY: Final = "2026-03-10"
+END: Final = datetime(2026, 3, 12, tzinfo=UTC)
 ZONES: Final = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "America/St_Johns")
 #: As far back as each run looks.
 MARGIN_S: Final = 61.0
@@ -41,7 +45,8 @@ WITH intDiv(number, 3) AS s, cityHash64(s) AS h,
      toDateTime64('{day} 00:00:00', 3, 'UTC') + toIntervalMillisecond(h % 80000000 + (number % 3) * 60000) AS t
 SELECT {site}, 'a.example', t, t, reinterpretAsUUID(sipHash128(s)), reinterpretAsUUID(sipHash128(number, {seed})),
     concat('/p/', toString(toUInt32(pow(10000, (cityHash64(number, 1) % 1000) / 1000)))),
-    if(h % 3 = 0, 'google.com', ''), if(h % 7 = 0, 'news', ''), ['DE', 'IN', 'FR', 'US'][h % 4 + 1], 'Region', concat('City ', toString(h % 500)),
+    if(h % 3 = 0, 'google.com', ''), if(h % 7 = 0, 'news', ''), ['DE', 'IN', 'FR', 'US'][h % 4 + 1], 'Region',
+    concat('City ', toString(h % 500)),
     ['Chrome', 'Firefox', 'Safari'][h % 3 + 1], 'Windows', ['desktop', 'mobile'][h % 2 + 1], 'en',
     concat('Net ', toString(h % 100)), generateUUIDv4(), {stored_at}
 FROM numbers({first}, {count})"""
@@ -114,6 +119,16 @@ def run(process: ClickHouseProcess, sql: str) -> str:
         return str(answer.read().decode())
 
 
+def registration(sites: int, zone: str) -> str:
+    """Return the statement that registers sites; the expression `zone` is the number of one of `ZONES`."""
+    zones = ", ".join(f"'{name}'" for name in ZONES)
+    return (
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, timezone, created_at)"
+        f" SELECT {SITE}, concat('s', toString(number), '.example') AS name, [name], [{zones}][{zone}], now64(6)"
+        f" FROM numbers({sites})"
+    )
+
+
 def a_large_day(process: ClickHouseProcess, table: Table, pageviews: int, new: int, margin_s: float) -> None:
     """New pageviews in a day of millions, and the same in an empty one."""
     large, empty = f"toUUID('{LARGE}')", f"toUUID('{EMPTY}')"
@@ -144,17 +159,10 @@ def a_large_day(process: ClickHouseProcess, table: Table, pageviews: int, new: i
 
 def many_sites(process: ClickHouseProcess, table: Table, sites: int) -> None:
     """A pageview on each of many sites in five time zones, and a change of zone of a tenth."""
-    zones = ", ".join(f"'{zone}'" for zone in ZONES)
-    site = "reinterpretAsUUID(sipHash128(number, 9))"
-    registered = (
-        "INSERT INTO hitline_control.sites (site_id, name, hostnames, timezone, created_at)"
-        f" SELECT {site}, concat('s', toString(number), '.example') AS name, [name], [{zones}][{{zone}}], now64(6)"
-        " FROM numbers({sites})"
-    )
-    run(process, registered.format(zone=f"1 + number % {len(ZONES)}", sites=sites))
-    insert(process, site, 0, sites, seed=3)
+    run(process, registration(sites, f"1 + number % {len(ZONES)}"))
+    insert(process, SITE, 0, sites, seed=3)
     all_sites = rolled_up(process)
-    run(process, registered.format(zone=f"1 + (number + 1) % {len(ZONES)}", sites=sites // MOVED_SHARE))
+    run(process, registration(sites // MOVED_SHARE, f"1 + (number + 1) % {len(ZONES)}"))
     moved = rolled_up(process)
     for what, cost, number in (
         ("a pageview each", all_sites, sites),
