@@ -13,6 +13,8 @@ from deploy.replay.ids import Ids
 
 #: What a URL must not hold as it is; the gateway refuses control characters.
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f]")
+#: Stands for the user agent of a request or a log without one; the gateway takes neither an empty one nor `-`.
+NO_AGENT: Final = "none"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,13 +59,13 @@ def url_of(entry: Entry, site: Site) -> str:
 
 
 def to_pageview(entry: Entry, url: str, ids: Ids) -> dict[str, Any]:
-    """Return the item for `POST /api/ingest/server/pageviews`; a user agent that the log does not have is `-`."""
+    """Return the item for `POST /api/ingest/server/pageviews`; one is required to have a user agent."""
     moment = _EPOCH + timedelta(milliseconds=entry.time_ms)
     pageview: dict[str, Any] = {
         "url": url,
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "visitor_ip": entry.address,
-        "user_agent": entry.user_agent.strip() or "-",
+        "user_agent": entry.user_agent.strip() or NO_AGENT,
         "session_id": ids.session_id,
         "page_id": ids.page_id,
     }

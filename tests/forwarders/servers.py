@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests import parts, programs
+from tests import http, parts, programs, services
 from tests.forwarders import tools
 from tests.services import System
 
@@ -132,11 +132,16 @@ def varnish(system: System, directory: Path) -> Iterator[int]:
         "none",
     )
     form = tools.recipe("varnish/hitline.format", {}).strip()
-    # -d: requests may be made here before it has found its place.
-    written = ("-d", "-n", name, "-a", "-w", log, "-q", "not VCL_Log:hitline", "-F", form)
+    written = ("-n", name, "-a", "-w", log, "-q", "not VCL_Log:hitline", "-F", form)
     with ExitStack() as stack:
         stack.enter_context(tools.running(programs.VARNISH, *started, log=directory / "varnish.log", port=port))
         stack.enter_context(tools.running("varnishncsa", *written, log=directory / "varnishncsa.log"))
+
+        def is_writing() -> bool:  # it begins with what comes after it has found its place
+            http.request(port, "GET", "/", headers={"Host": "none.example"})
+            return log.exists() and log.stat().st_size > 0
+
+        services.wait_for(is_writing)
         stack.enter_context(tools.follower(system, log, "--forwarded-for", directory=directory))
         yield port
 

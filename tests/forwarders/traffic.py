@@ -71,21 +71,25 @@ def _left_out() -> Iterable[Visit]:
     yield Visit(b"/excluded", "198.51.100.23", agent, b"", kept=False)
     yield Visit(b"/dnt-0", address, agent, b"", (b"DNT: 0",))
     yield Visit(b"/no-agent", address, b"", b"")
+    yield Visit(b"/no-agent", address, b"-", b"")
     yield Visit(b'/quote"d', address, b'a "quoted" \\ agent', b"https://ref.example/?q=%22")
 
 
 def pages(of: Iterable[Visit]) -> Counter[tuple[str, str]]:
     """Count the rows that must be there by path and user agent."""
     return Counter(
-        (visit.target.split(b"?")[0].split(b"#")[0].decode(), visit.user_agent.decode("utf-8", "replace") or "-")
-        for visit in of
-        if visit.is_page
+        (visit.target.split(b"?")[0].split(b"#")[0].decode(), agent(visit.user_agent)) for visit in of if visit.is_page
     )
+
+
+def agent(raw: bytes) -> str:
+    """Return a user agent as it is stored."""
+    return "none" if raw in (b"", b"-") else raw.decode("utf-8", "replace")
 
 
 def visitors(of: Iterable[Visit]) -> int:
     """Count the visitors of those rows, by address and user agent."""
-    return len({(visit.address, visit.user_agent) for visit in of if visit.is_page})
+    return len({(visit.address, agent(visit.user_agent)) for visit in of if visit.is_page})
 
 
 def drive(port: int, host: str, of: Sequence[Visit], connections: int = 8) -> None:

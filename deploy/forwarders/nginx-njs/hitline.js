@@ -20,9 +20,15 @@ function page(r) {
     return seen && !STATIC.test(r.uri) && !/prefetch|preview/i.test(purpose) ? '1' : '';
 }
 
+// A user agent is required, and "-" is none: requests without one get a name.  Hitline flags them as bots.
+function agent(r) {
+    const given = (r.headersIn['User-Agent'] || '').trim();
+    return given === '' || given === '-' ? 'none' : given;
+}
+
 // A visitor's half hour, keyed: without a key, an address could be found by trying all of IPv4.
 function session(r, now) {
-    const visitor = [r.remoteAddress, r.headersIn['User-Agent'], Math.floor(now / HALF_HOUR_MS)].join('\n');
+    const visitor = [r.remoteAddress, agent(r), Math.floor(now / HALF_HOUR_MS)].join('\n');
     return asUuid(crypto.createHmac('sha256', r.variables.hitline_secret).update(visitor).digest('hex'));
 }
 
@@ -33,7 +39,7 @@ function pageview(r) {
         url: `${r.variables.scheme}://${r.variables.host}${r.variables.request_uri}`,
         timestamp: new Date(now).toISOString(),
         visitor_ip: r.remoteAddress,
-        user_agent: headers['User-Agent'] || '-',
+        user_agent: agent(r),
         referrer: headers['Referer'],
         language: headers['Accept-Language'],
         dnt: headers['DNT'] === '1' || headers['Sec-GPC'] === '1',
