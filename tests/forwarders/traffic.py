@@ -13,10 +13,11 @@ from tests import access_log
 
 #: Visitors of this network are excluded on the site: a recipe that takes the proxy for the visitor is found out.
 EXCLUDED = "198.51.100.0/24"
-_STATIC = re.compile(
-    r"\.(js|mjs|css|map|json|xml|txt|png|jpe?g|gif|webp|avif|ico|svg|woff2?|ttf|otf|eot|mp[34]|webm|pdf|zip|gz|jar)$",
-    re.I,
+#: The recipes' files that are no pages.
+STATIC = (
+    "js,mjs,css,map,json,xml,txt,png,jpg,jpeg,gif,webp,avif,ico,svg,woff,woff2,ttf,otf,eot,mp3,mp4,webm,pdf,zip,gz,jar"
 )
+_STATIC = re.compile(rf"\.({STATIC.replace(',', '|')})$", re.IGNORECASE)
 _PLAIN = re.compile(rb"[!-~]+")
 
 

@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from tests import access_log
 
-_STATIC = (".png", ".css", ".js", ".ico", ".jpg", ".gif", ".txt", ".xml", ".pdf", ".zip", ".gz", ".jar", ".svg")
+_STATIC = (
+    *(".png", ".css", ".js", ".ico", ".jpg", ".jpeg", ".gif", ".svg", ".ttf", ".woff", ".xsl", ".swf"),
+    *(".txt", ".xml", ".pdf", ".zip", ".gz", ".jar", ".exe", ".deb", ".doc"),
+)
 
 
 def lines(number: int, seed: int = 7, host: str = "") -> list[str]:
