@@ -13,8 +13,8 @@ from deploy.replay.ids import Ids
 
 #: What a URL must not hold as it is; the gateway refuses control characters.
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f]")
-#: Stands for the user agent of a request or a log without one; the gateway takes neither an empty one nor `-`.
-NO_AGENT: Final = "none"
+#: The user agent of a visitor without one, and of logs that have none (docs/api.md).
+NO_AGENT: Final = "-"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,7 +59,7 @@ def url_of(entry: Entry, site: Site) -> str:
 
 
 def to_pageview(entry: Entry, url: str, ids: Ids) -> dict[str, Any]:
-    """Return the item for `POST /api/ingest/server/pageviews`; one is required to have a user agent."""
+    """Return the item for `POST /api/ingest/server/pageviews`; an absent user agent is `-`."""
     moment = _EPOCH + timedelta(milliseconds=entry.time_ms)
     pageview: dict[str, Any] = {
         "url": url,

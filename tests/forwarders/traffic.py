@@ -85,7 +85,7 @@ def pages(of: Iterable[Visit]) -> Counter[tuple[str, str]]:
 
 def agent(raw: bytes) -> str:
     """Return a user agent as it is stored."""
-    return "none" if raw in (b"", b"-") else raw.decode("utf-8", "replace")
+    return "-" if raw in (b"", b"-") else raw.decode("utf-8", "replace")
 
 
 def visitors(of: Iterable[Visit]) -> int:

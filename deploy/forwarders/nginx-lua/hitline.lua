@@ -28,8 +28,7 @@ function _M.log()
     local purpose = table.concat({var.http_sec_purpose or "", var.http_purpose or "", var.http_x_moz or ""}, " ")
     if ngx.re.find(purpose, "prefetch|preview", "ijo") then return end
     local agent = var.http_user_agent or ""
-    -- A user agent is required, and "-" is none: requests without one get a name.  Hitline flags them as bots.
-    if ngx.re.find(agent, [[^\s*-?\s*$]], "jo") then agent = "none" end
+    if not agent:find("%S") then agent = "-" end  -- a visitor without one; Hitline flags it as a bot
     local now = ngx.now()
     local visitor = table.concat({var.remote_addr, agent, math.floor(now / HALF_HOUR_S)}, "\n")
     local item = cjson.encode({

@@ -20,10 +20,9 @@ function page(r) {
     return seen && !STATIC.test(r.uri) && !/prefetch|preview/i.test(purpose) ? '1' : '';
 }
 
-// A user agent is required, and "-" is none: requests without one get a name.  Hitline flags them as bots.
+// A visitor without a user agent has "-", which Hitline flags as a bot.
 function agent(r) {
-    const given = (r.headersIn['User-Agent'] || '').trim();
-    return given === '' || given === '-' ? 'none' : given;
+    return (r.headersIn['User-Agent'] || '').trim() || '-';
 }
 
 // A visitor's half hour, keyed: without a key, an address could be found by trying all of IPv4.

@@ -57,9 +57,7 @@ export class Hitline {
         const now = new Date();
         const forwarded = this.behindProxy ? headers['x-forwarded-for'] : undefined;
         const address = forwarded ? forwarded.split(',').pop().trim() : socket.remoteAddress;
-        // A user agent is required, and "-" is none: requests without one get a name.  Hitline flags them as bots.
-        const given = text(headers['user-agent']).trim();
-        const agent = ['', '-'].includes(given) ? 'none' : given;
+        const agent = text(headers['user-agent']).trim() || '-'; // a visitor without one; Hitline flags it as a bot
         return {
             url: `${socket.encrypted ? 'https' : 'http'}://${headers.host}${target}`,
             timestamp: now.toISOString(),

@@ -81,9 +81,8 @@ final class Hitline
     {
         $forwarded = explode(',', self::header('X_FORWARDED_FOR'));
         $address = $this->behindProxy && end($forwarded) !== '' ? trim(end($forwarded)) : $_SERVER['REMOTE_ADDR'];
-        // A user agent is required, and "-" is none: requests without one get a name.  Hitline flags them as bots.
         $agent = trim(self::header('USER_AGENT'));
-        $agent = in_array($agent, ['', '-'], true) ? 'none' : $agent;
+        $agent = $agent === '' ? '-' : $agent; // a visitor without one; Hitline flags it as a bot
         $scheme = empty($_SERVER['HTTPS']) || $_SERVER['HTTPS'] === 'off' ? 'http' : 'https';
         return [
             'url' => "$scheme://$_SERVER[HTTP_HOST]$_SERVER[REQUEST_URI]",

@@ -84,9 +84,7 @@ class Hitline:
         address = environ["REMOTE_ADDR"]
         if self.behind_proxy:
             address = environ.get("HTTP_X_FORWARDED_FOR", address).split(",")[-1].strip()
-        agent = environ.get("HTTP_USER_AGENT", "").strip()
-        if agent in ("", "-"):  # a user agent is required, and "-" is none; Hitline flags these as bots
-            agent = "none"
+        agent = environ.get("HTTP_USER_AGENT", "").strip() or "-"  # a visitor without one; Hitline flags it as a bot
         return {
             "url": _url(environ),
             "timestamp": datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds"),

@@ -100,6 +100,6 @@ def test_the_item() -> None:
     entry = dataclasses.replace(ENTRY, user_agent=" ", referrer="https://x.example/", do_not_track=True, language="de")
     assert to_pageview(entry, "https://shop.example/", Ids("s", "p")) == {
         "url": "https://shop.example/", "timestamp": "2026-03-05T10:20:30.120Z", "visitor_ip": "198.51.100.7",
-        "user_agent": "none", "session_id": "s", "page_id": "p", "referrer": "https://x.example/", "language": "de",
+        "user_agent": "-", "session_id": "s", "page_id": "p", "referrer": "https://x.example/", "language": "de",
         "dnt": True,
     }  # fmt: skip
