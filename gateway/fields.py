@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 import socket
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final
 
-from shared.hostnames import BadHostname, normalise
+from gateway.trim import trim
 
 EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 #: How far ahead of our clock a pageview may be: clocks and time zones are often wrong by up to a day.
@@ -25,13 +23,6 @@ _RFC3339: Final = re.compile(
     r"([Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)",
     re.ASCII,
 )
-#: Unicode's White_Space, as HitKeep trims; Python's `strip` also removes four control characters.
-_WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" + (
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-#: An IPv6 literal as the host (RFC 3986, section 3.2.2), followed by nothing but a port.
-_BRACKETED: Final = re.compile(r"(?:[^@]*@)*\[[0-9A-Fa-f:.]+\](?::\d*)?")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _HEX: Final = "[0-9a-fA-F]"
 _HYPHENS: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
 #: RFC 9562's text form, its URN, Microsoft's form in braces, and 32 digits (nginx's `$request_id`).
@@ -46,60 +37,11 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 _LAST_MINUTE: Final = 24 * 60 - 1
-#: Longer URLs seldom repeat, and would only fill the cache.
-_CACHED_URL: Final = 512
-
-
-class Url(NamedTuple):
-    """A page's URL as sent (trimmed), and its hostname in normal form."""
-
-    text: str
-    hostname: str
-
-
-def parse_url(text: str) -> Url:
-    """Parse an absolute http(s) URL (RFC 3986); well-formed user info and port are ignored."""
-    text = text.strip(_WHITE_SPACE)
-    return _parse_cached(text) if len(text) <= _CACHED_URL else _parse_url(text)
-
-
-def _parse_url(text: str) -> Url:
-    if _CONTROL.search(text):
-        raise ValueError("must not contain control characters")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("must be an absolute http or https URL with a valid host and port") from None
-    if parts.scheme not in ("http", "https") or not text[len(parts.scheme) :].startswith("://"):
-        raise ValueError("must be an absolute http or https URL")
-    if not host:
-        raise ValueError("must have a hostname")
-    if "\\" in parts.netloc or ("[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc)):
-        raise ValueError("must have a valid hostname")
-    if port == 0:
-        raise ValueError("must have a port from 1 to 65535, or none")
-    return Url(text, _hostname(host))
-
-
-_parse_cached = lru_cache(maxsize=20_000)(_parse_url)
-
-
-def _hostname(host: str) -> str:
-    if ":" in host:
-        try:
-            return f"[{socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))}]"
-        except (OSError, ValueError):
-            raise ValueError("must have a valid hostname") from None
-    try:
-        return normalise(host)
-    except BadHostname:
-        raise ValueError("must have a valid hostname") from None
 
 
 def parse_timestamp(text: str) -> int:
     """Return an RFC 3339 time as milliseconds since the epoch, truncated to the millisecond."""
-    match = _RFC3339.fullmatch(text.strip(_WHITE_SPACE))
+    match = _RFC3339.fullmatch(trim(text))
     if match is None:
         raise ValueError("must be an RFC 3339 time with a zone, such as 2026-01-31T12:00:00.000Z")
     day, minutes, seconds, fraction, zone = match.groups()
@@ -129,7 +71,7 @@ def parse_address(text: str) -> str:
 
     The zone of an IPv6 address (RFC 4007, section 11) means something on its own host only, and is cut off.
     """
-    text = text.strip(_WHITE_SPACE)
+    text = trim(text)
     try:
         if ":" not in text:
             return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
@@ -157,7 +99,7 @@ def parse_user_agent(text: str) -> str:
     A visitor that sent none has `-`, as in access logs: a forwarder that knows there was none says so, and one that
     merely lost the field gets an error.
     """
-    text = text.strip(_WHITE_SPACE)
+    text = trim(text)
     if not text:
         raise ValueError(f"must not be empty; send {ABSENT} if the visitor sent none")
     return text

@@ -19,7 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway import fields, json_text
+from gateway import fields, json_text, url
 from gateway.json_text import REPLACEMENT
 from gateway.replies import Reason, Rejected
 from shared import metrics
@@ -61,8 +61,8 @@ def _pixels(value: object, info: ValidationInfo) -> int:
 
 
 Url = Annotated[
-    fields.Url,
-    _text(fields.parse_url),
+    url.Url,
+    _text(url.parse_url),
     WithJsonSchema(
         {
             "type": "string",

@@ -13,7 +13,7 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.file_server import DROP, DROP6, HOSTS, FileServer
+from tests.file_server import DROP, DROP6, HOSTS, SOURCES, FileServer
 
 pytest_plugins = ["tests.quick", "tests.session"]
 
@@ -81,7 +81,8 @@ def system(
 def file_server() -> Iterator[FileServer]:
     """A web server with one sound list for each spam feed."""
     server = FileServer()
-    for file, body in (("drop_v4.json", DROP), ("drop_v6.json", DROP6), ("referrer_spam.txt", HOSTS)):
+    lists = {"drop_v4.json": DROP, "drop_v6.json": DROP6, "referrer_spam.txt": HOSTS, **SOURCES}
+    for file, body in lists.items():
         server.put(file, body)
     yield server
     server.close()

@@ -11,6 +11,11 @@ from worker.lookups.updates.feeds import FEEDS, Feed
 
 DROP = b'{"cidr":"192.0.2.0/24","sblid":"SBL1"}\n{"cidr":"198.51.100.0/24"}\n{"type":"metadata","records":2}\n'
 DROP6 = b'{"cidr":"2001:db8::/32","sblid":"SBL1"}\n{"type":"metadata","records":1}\n'
+SOURCES = {
+    "sources/AIAssistants.yml": b"Claude:\n  - claude.ai\n",
+    "sources/SearchEngines.yml": b"Bing:\n  -\n    urls:\n      - bing.com\n      - '{}.bing.com'\n    params: [q]\n",
+    "sources/Socials.yml": b"Mastodon:\n  - mastodon.social\n  - mas.to\n",
+}
 HOSTS = b"spam.example\nother.example\nthird.example\nfourth.example\n"
 
 

@@ -13,6 +13,7 @@ from worker.drop import Drop
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import Location
 from worker.lookups.lookups import Lookups
+from worker.lookups.sources import Source
 from worker.row import Row
 from worker.steps.drop_dnt import drop_dnt
 from worker.steps.drop_excluded import drop_excluded
@@ -25,6 +26,7 @@ from worker.steps.put_location import put_location
 from worker.steps.put_page import Page, put_page
 from worker.steps.put_referrer import Referrer, put_referrer
 from worker.steps.put_site import put_site
+from worker.steps.put_source import OwnHosts, put_source
 
 __all__ = ["Drop", "Row", "Steps", "build_steps", "process", "traced"]
 
@@ -41,6 +43,7 @@ class Steps(NamedTuple):
     drop_spam_network: Callable[[QueuedPageview, Site], Drop | None]
     put_referrer: Callable[[QueuedPageview], Referrer]
     drop_spam_referrer: Callable[[Referrer, Site], Drop | None]
+    put_source: Callable[[QueuedPageview, Site, Referrer, Page], Source]
     put_agent: Callable[[QueuedPageview], Agent]
     put_language: Callable[[QueuedPageview], str]
 
@@ -62,9 +65,10 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     referrer = steps.put_referrer(pageview)  # its host may be a spammer's
     if drop := steps.drop_spam_referrer(referrer, site):
         return drop
+    source = steps.put_source(pageview, site, referrer, page)
     agent = steps.put_agent(pageview)  # slowest on a cache miss, so it runs after every drop
     language = steps.put_language(pageview)
-    return Row(pageview, site, location, agent, referrer, page, language)
+    return Row(pageview, site, location, agent, referrer, source, page, language)
 
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
@@ -79,6 +83,7 @@ def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_
         drop_spam_network=partial(drop_spam_network, lookups.spam),
         put_referrer=put_referrer,
         drop_spam_referrer=partial(drop_spam_referrer, lookups.spam),
+        put_source=partial(put_source, lookups.sources, OwnHosts()),
         put_agent=partial(put_agent, lookups.agents),
         put_language=put_language,
     )

@@ -13,6 +13,7 @@ from shared.pageview import QueuedPageview
 from shared.registry import Site
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import Location
+from worker.lookups.sources import Source
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
 
@@ -25,6 +26,7 @@ class Row(NamedTuple):
     location: Location
     agent: Agent
     referrer: Referrer
+    source: Source
     page: Page
     language: str
 
@@ -36,9 +38,11 @@ _TIME: Final = "DateTime64(3, 'UTC')"
 _COLUMNS: Final = {
     "site_id": "UUID", "hostname": _LOW, "timestamp": _TIME, "received_at": _TIME, "session_id": "UUID",
     "page_id": "UUID", "path": "String", "query": "String", "referrer": "String", "referrer_host": _LOW,
+    "source": _LOW, "channel": _LOW,
     "utm_source": _LOW, "utm_medium": _LOW, "utm_campaign": _LOW, "utm_term": _LOW, "utm_content": _LOW,
     "qr_id": "Nullable(UUID)", "user_agent": _LOW, "browser": _LOW, "browser_version": _LOW, "os": _LOW,
-    "os_version": _LOW, "device": _LOW, "is_bot": "Bool", "language": _LOW, "country": _LOW, "region": _LOW,
+    "os_version": _LOW, "device": _LOW, "is_bot": "Bool", "bot_kind": _LOW, "language": _LOW, "country": _LOW,
+    "region": _LOW,
     "city": _LOW, "provider": _LOW, "asn": "UInt32", "asn_org": _LOW, "screen_width": "UInt16",
     "screen_height": "UInt16", "viewport_width": "UInt16", "viewport_height": "UInt16", "client_id": "UUID",
     "batch_id": "UUID", "position": "UInt16",
@@ -72,6 +76,7 @@ def to_columns(rows: Sequence[tuple[Row, bytes, int]]) -> list[Column]:
     columns = {
         **_transpose(row["page"]),
         **_transpose(row["referrer"]),
+        **_transpose(row["source"]),
         **_transpose(row["agent"]),
         **_transpose(row["location"]),
         "language": row["language"],

@@ -1,6 +1,8 @@
-"""`hitline feeds`: public spam lists for the workers, which pick up new ones without a restart."""
+"""`hitline feeds`: public lists of spammers and of sources; workers pick up new ones without a restart."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -10,7 +12,7 @@ from worker.lookups.updates.feeds import FEEDS, BusyError, update_feeds
 
 @click.group
 def feeds() -> None:
-    """Download spam lists."""
+    """Download lists of spammers, search engines, social networks and AI assistants."""
 
 
 @feeds.command
@@ -18,12 +20,15 @@ def feeds() -> None:
 @click.option("--drop-v4-url", default=FEEDS[0].url, hidden=True)
 @click.option("--drop-v6-url", default=FEEDS[1].url, hidden=True)
 @click.option("--referrers-url", default=FEEDS[2].url, hidden=True)
-def update(force: bool, drop_v4_url: str, drop_v6_url: str, referrers_url: str) -> None:
-    """Download Spamhaus DROP (v4, v6) and Matomo's referrer list; running workers pick them up within seconds.
+@click.option("--sources-url", default=FEEDS[3].url.rpartition("/")[0], hidden=True)
+def update(force: bool, drop_v4_url: str, drop_v6_url: str, referrers_url: str, sources_url: str) -> None:
+    """Download Spamhaus DROP (v4, v6) and Matomo's lists of spam referrers and of sources.
+
+    Running workers pick them up within seconds.
 
     If a list can't be downloaded or is invalid, the old one stays and the exit code is 1.
     """
-    urls = (drop_v4_url, drop_v6_url, referrers_url)
+    urls = (drop_v4_url, drop_v6_url, referrers_url, *(f"{sources_url}/{Path(feed.file).name}" for feed in FEEDS[3:]))
     wanted = [feed._replace(url=url) for feed, url in zip(FEEDS, urls, strict=True)]
     directory = load_settings().state_dir / "feeds"
     try:

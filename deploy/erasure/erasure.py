@@ -17,6 +17,8 @@ from deploy.rollups.lease import Lease
 from deploy.rollups.run import nothing_before
 from deploy.rollups.settle import finish_begun, settle
 from shared.clickhouse import ClickHouse
+from worker.lookups.escapes import decoded
+from worker.lookups.paths import canonical
 
 #: How often deleting is repeated for rows that arrived meanwhile.
 _ROUNDS: Final = 5
@@ -31,8 +33,9 @@ class NotErased(Exception):
 class Erasure:
     """What to erase: pageviews that match all conditions given; at least one must be.
 
-    `path` may end with `*` to match a prefix.  `time_from` is inclusive, `time_to` exclusive.  A condition that is None
-    is not given; an empty one is refused, since it would erase more than intended.
+    `path` may end with `*` to match a prefix; it is looked up in its canonical form and as given, since rows from
+    before paths were canonical have theirs as sent.  `time_from` is inclusive, `time_to` exclusive.  A condition that
+    is None is not given; an empty one is refused, since it would erase more than intended.
     """
 
     sites: tuple[UUID, ...] | None = None
@@ -50,8 +53,11 @@ class Erasure:
         parts = {
             "site_id IN {sites:Array(UUID)}": ("sites", self.sites and [str(site) for site in self.sites]),
             "session_id = {session:UUID}": ("session", self.session_id and str(self.session_id)),
-            "startsWith(path, {prefix:String})": ("prefix", self.path[:-1] if self.path and begins else None),
-            "path = {path:String}": ("path", None if begins else self.path),
+            "arrayExists(p -> startsWith(path, p), {prefixes:Array(String)})": (
+                "prefixes",
+                _spellings(self.path[:-1], is_prefix=True) if self.path and begins else None,
+            ),
+            "path IN {paths:Array(String)}": ("paths", _spellings(self.path) if self.path and not begins else None),
             "timestamp >= {from:DateTime64(3, 'UTC')}": ("from", self.time_from),
             "timestamp < {to:DateTime64(3, 'UTC')}": ("to", self.time_to),
         }
@@ -59,6 +65,14 @@ class Erasure:
         if not given:
             raise ValueError("an erasure needs a condition: a site, a session, a path or a time")
         return " AND ".join(given), dict(given.values())
+
+
+def _spellings(path: str, *, is_prefix: bool = False) -> list[str]:
+    """Return a path as given, canonical and decoded; a prefix with dot segments as given: without, it is wider."""
+    if is_prefix and "/." in path:
+        return [path]
+    form = canonical(path)
+    return sorted({path, form, decoded(form)})
 
 
 class Extent(NamedTuple):

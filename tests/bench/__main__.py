@@ -10,14 +10,14 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.bench import freshness, gateway_speed, scale, sites, steps, worker_speed
+from tests.bench import freshness, gateway_speed, hostile, scale, sites, steps, worker_speed
 from tests.bench.table import Table
 
 SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or [*SECTIONS, "steps"]
+    chosen = sys.argv[1:] or [*SECTIONS, "steps", "hostile"]
     table = Table()
     table.machine()
     if any(name in SECTIONS for name in chosen):
@@ -30,6 +30,9 @@ def main() -> None:
     if "steps" in chosen:
         table.section("steps")
         steps.main()
+    if "hostile" in chosen:
+        table.section("hostile")
+        hostile.run(table)
     print(f"\nfalls short: {', '.join(table.short)}" if table.short else "\nall ratios reached")
 
 

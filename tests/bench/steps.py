@@ -76,7 +76,7 @@ def make_up() -> Iterator[QueuedPageview]:
         )
 
 
-def know(directory: Path, rules: int) -> Lookups:
+def prepare_lookups(directory: Path, rules: int) -> Lookups:
     """Build lookups with `rules` of each kind of exclusion and spam, none of which matches the stream."""
     (directory / "geo").mkdir(parents=True)
     (directory / "feeds").mkdir()
@@ -135,6 +135,7 @@ def measure(steps: Steps, pageviews: Sequence[QueuedPageview]) -> dict[str, floa
         "drop_excluded": lambda row: (row.pageview, row.site, row.location, row.page),
         "drop_spam_network": lambda row: (row.pageview, row.site),
         "drop_spam_referrer": lambda row: (row.referrer, row.site),
+        "put_source": lambda row: (row.pageview, row.site, row.referrer, row.page),
     }
     for name, step in steps._asdict().items():
         given = [arguments.get(name, lambda row: (row.pageview,))(row) for row in rows]
@@ -167,7 +168,7 @@ def main() -> None:
     for rules in RULES:
         with tempfile.TemporaryDirectory() as directory:
             began = time.process_time()
-            lookups = know(Path(directory) / "state", rules)
+            lookups = prepare_lookups(Path(directory) / "state", rules)
             loaded_s = time.process_time() - began
             gc.collect()
             gc.freeze()  # as the worker does once it has started

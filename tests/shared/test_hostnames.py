@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import hostnames
 from shared.hostnames import BadHostname, normalise, parents
 
 
@@ -24,6 +27,7 @@ from shared.hostnames import BadHostname, normalise, parents
         ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
         ("bücher。ｅｘａｍｐｌｅ．", "xn--bcher-kva.example"),
         ("ｗｗｗ.bücher.example", "xn--bcher-kva.example"),
+        ("e\u0301\u0327.example", "xn--fma64b.example"),
         ("i❤.ws", "xn--i-7iq.ws"),
         ("www.😀.example", "xn--e28h.example"),
         ("my_host.bücher.example", "my_host.xn--bcher-kva.example"),
@@ -68,6 +72,31 @@ def test_any_text_has_a_normal_form_or_is_refused(text: str) -> None:
 @given(st.from_regex(r"[a-z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?){0,4}", fullmatch=True))
 def test_case_and_a_trailing_dot_make_no_difference(text: str) -> None:
     assert normalise(text) == normalise(text.upper()) == normalise(text + ".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["中" * 254, "中." * 126, "ü." * 127, "ﷺ" * 250, "".join(chr(0x4E00 + n) for n in range(250)), "a\u0301" * 120,
+     "中" * 60_000, "a." * 30_000, "🙂" * 250],
+    ids=lambda text: f"{text[:2]} {len(text)}",
+)  # fmt: skip
+def test_converting_hostile_text_takes_no_longer_than_a_pageview(text: str) -> None:
+    def costs_us(name: str) -> float:
+        began = time.process_time_ns()
+        with pytest.raises(BadHostname):
+            normalise(name)
+        return (time.process_time_ns() - began) / 1e3
+
+    # Each is new to the cache; the slowest takes a tenth of this.
+    assert min(costs_us(text[:-2] + suffix) for suffix in ("xy", "xz", "yx", "yz", "zx")) < 1_500
+
+
+def test_a_failure_is_remembered() -> None:
+    before = hostnames._normalised.cache_info().hits
+    for _ in range(2):
+        with pytest.raises(BadHostname):
+            normalise("中" * 200)
+    assert hostnames._normalised.cache_info().hits > before
 
 
 def test_parents_come_longest_first() -> None:

@@ -14,6 +14,7 @@ import deploy.schema
 from tests.worker.factories import ANY, NOW_MS, SITE, pageview
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import NOWHERE, Location
+from worker.lookups.sources import Source
 from worker.pipeline import Row, process
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 from worker.steps.put_page import Page
@@ -31,12 +32,16 @@ def test_columns_are_those_of_the_table_in_its_order():
     sql = (Path(deploy.schema.__path__[0]) / "0001_pageviews.sql").read_text()
     table = sql[sql.index("hitline.pageviews_raw\n(") : sql.index("INDEX batch_id")]
     declared = re.findall(r"^    (\w+) +(\w+(?:\([^)]*\))?)", table, re.MULTILINE)
+    for later in sorted(Path(deploy.schema.__path__[0]).glob("*.sql")):
+        for alter in re.findall(r"ALTER TABLE hitline\.pageviews_raw\b([^;]*);", later.read_text()):
+            for name, kind, before in re.findall(r"ADD COLUMN IF NOT EXISTS (\w+) (\S+) AFTER (\w+)", alter):
+                declared.insert([column for column, _ in declared].index(before) + 1, (name, kind))
     assert declared[-1][0] == "stored_at"
     assert list(zip(COLUMNS, COLUMN_TYPES, strict=True)) == declared[:-1]
 
 
 def test_no_two_parts_of_a_row_fill_the_same_column():
-    fields = [name for part in (Page, Referrer, Agent, Location) for name in part._fields]
+    fields = [name for part in (Page, Referrer, Source, Agent, Location) for name in part._fields]
     assert len(fields) == len(set(fields))
 
 
@@ -100,9 +105,11 @@ def test_clickhouse_has_what_was_inserted(client, steps):
         "timestamp": at - timedelta(milliseconds=1),
         "received_at": at, "session_id": uuid.UUID(bytes=b"s" * 16), "page_id": uuid.UUID(bytes=given_pageview.page_id),
         "path": "/a%20b", "query": url.partition("?")[2], "referrer": "https://www.google.com/x",
-        "referrer_host": "google.com", "utm_source": "nächste", "utm_medium": "m", "utm_campaign": "", "utm_term": "",
+        "referrer_host": "google.com", "source": "nächste", "channel": "campaign",
+        "utm_source": "nächste", "utm_medium": "m", "utm_campaign": "", "utm_term": "",
         "utm_content": "", "qr_id": uuid.UUID(QR), "user_agent": given_pageview.user_agent, "browser": "Firefox",
         "browser_version": "140.0", "os": "Linux", "os_version": "", "device": "desktop", "is_bot": False,
+        "bot_kind": "",
         "language": "de-AT", "country": "GB", "region": "England", "city": "London", "provider": "Andrews & Arnold Ltd",
         "asn": 20712, "asn_org": "Andrews & Arnold Ltd", "screen_width": 1920, "screen_height": 1080,
         "viewport_width": 1900, "viewport_height": 900, "client_id": uuid.UUID(bytes=b"c" * 16), "batch_id": BATCH,

@@ -104,7 +104,9 @@ class Consumer:
         """Move messages from the inbox to the batch until the batch is full."""
         while self._inbox and not self._lost and not self._full():
             message = self._inbox[0]
-            processed = self._processor.process(message, self._wake.set)
+            processed = await self._processor.process(message, self._wake.set)
+            if self._lost:
+                return
             if processed is None:
                 self._give_up_waiting()
                 return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: Failures of this machine rather than of a pageview: a full disk, a registry file that can't be read.
 _LOCAL_FAILURES: Final = (sqlite3.Error, OSError, MemoryError)
+
+#: How long pageviews of one message are processed before others get their turn.
+_LONGEST_SLICE_S: Final = 0.01
 
 
 class CannotProcessNow(Exception):
@@ -50,7 +55,7 @@ class Processor:
         self._steps = steps
         self._gate = gate
 
-    def process(self, delivery: Delivery, when_ready: Callable[[], None]) -> ProcessedMessage | None:
+    async def process(self, delivery: Delivery, when_ready: Callable[[], None]) -> ProcessedMessage | None:
         """Return the results of a message, or None when it can't be processed yet.
 
         In that case `when_ready` is called once it is worth trying again.  A message that can't be opened needs no
@@ -61,7 +66,7 @@ class Processor:
             return opened
         if self._gate.allows(opened.headers.registry_version):
             try:
-                processed = process_message(opened, self._steps)
+                processed = await process_message(opened, self._steps)
             except CannotProcessNow as error:
                 log.debug("cannot process a message now: %s", error)
             else:
@@ -84,13 +89,21 @@ def open_message(delivery: Delivery, opener: Opener) -> OpenedMessage | Processe
     return OpenedMessage(delivery, headers, items, len(body))
 
 
-def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
-    """Take each pageview through the pipeline; one that fails becomes poison.  Raises `CannotProcessNow`."""
+async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
+    """Take each pageview through the pipeline; one that fails becomes poison.  Raises `CannotProcessNow`.
+
+    Yields to the loop now and then, so that heartbeats and acknowledgements never wait for a message of expensive
+    pageviews.
+    """
     rows: dict[int, Row] = {}
     outcomes: dict[int, PageviewOutcome] = {}
     poison: list[Poison] = []
     times = []
+    yield_at = time.monotonic() + _LONGEST_SLICE_S
     for position, item in enumerate(opened.items, opened.headers.first_position):
+        if time.monotonic() >= yield_at:
+            await asyncio.sleep(0)
+            yield_at = time.monotonic() + _LONGEST_SLICE_S
         try:
             pageview = _parse(item)
             times.append(pageview.timestamp_ms)

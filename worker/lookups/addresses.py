@@ -11,7 +11,7 @@ _LONGEST: Final = 45
 
 
 class Address(NamedTuple):
-    """An address: `bits` is 32 or 128; `is_public` tells whether it can be anywhere in particular."""
+    """An address: `bits` is 32 or 128; `is_public` is false for private, reserved and multicast ones."""
 
     text: str
     bits: int

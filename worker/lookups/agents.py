@@ -1,7 +1,8 @@
 """What a user agent tells: browser, system, device class, and whether it is a person's at all.
 
 Browser and system come from ua-parser's regular expressions (https://github.com/ua-parser/uap-core), matched by its
-Rust engine; bots from `bots.py`.  All answers are cached, bounded in number and in length.
+Rust engine, with what `systems.py` knows better; bots from `bots.py`, device classes from `devices.py`.  All answers
+are cached, bounded in number and in length.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from ua_parser.regex import Resolver
 from ua_parser_builtins.matchers import MATCHERS
 
 from worker.lengths import USER_AGENT
-from worker.lookups.bots import Bots, names_nothing
-from worker.lookups.devices import device_class
+from worker.lookups.bot_kinds import OTHER
+from worker.lookups.bots import Bots, is_written_as_a_program, may_be_a_spider
+from worker.lookups.devices import DeviceClasses
+from worker.lookups.systems import Named, Systems
 
 _CACHED_AGENTS: Final = 16_384
 
 
 class Agent(NamedTuple):
-    """A user agent and what it tells; versions are `major.minor`, `device` is a class of `devices.py`."""
+    """A user agent and what it tells; versions are `major.minor`, `device` is a class of `devices.py`.
+
+    `bot_kind` is one of `bot_kinds.KINDS`, empty for people.
+    """
 
     user_agent: str
     browser: str
@@ -31,6 +37,7 @@ class Agent(NamedTuple):
     os_version: str
     device: str
     is_bot: bool
+    bot_kind: str
 
 
 class Agents:
@@ -38,6 +45,8 @@ class Agents:
 
     def __init__(self) -> None:
         self.bots = Bots()
+        self._devices = DeviceClasses()
+        self._systems = Systems()
         self._resolve = Resolver(MATCHERS)  # type: ignore[arg-type]  # a list of a subtype
         self.find: Callable[[str], Agent] = lru_cache(maxsize=_CACHED_AGENTS)(self.parse)
 
@@ -46,20 +55,21 @@ class Agents:
         user_agent = user_agent[:USER_AGENT]
         found = self._resolve(user_agent, Domain.ALL)
         family = found.device.family if found.device else ""
-        os = found.os.family if found.os else ""
-        is_bot = family == "Spider" or names_nothing(user_agent, os, family) or self.bots.find(user_agent) is not None
-        return Agent(
-            user_agent,
-            found.user_agent.family if found.user_agent else "",
-            _version(found.user_agent),
-            os,
-            _version(found.os),
-            "bot" if is_bot else device_class(user_agent, os, family),
-            is_bot,
-        )
+        system = self._systems.system(user_agent, _named(found.os))
+        browser = self._systems.browser(user_agent, _named(found.user_agent))
+        kind = self._bot_kind(user_agent, system.name, family)
+        device = "bot" if kind else self._devices.find(user_agent, system.name, family)
+        return Agent(user_agent, *browser, *system, device, bool(kind), kind)
+
+    def _bot_kind(self, user_agent: str, os: str, family: str) -> str:
+        """Return the kind of program, empty for a person's browser."""
+        if bot := self.bots.find(user_agent):
+            return bot.kind
+        is_bot = (family == "Spider" and may_be_a_spider(user_agent)) or is_written_as_a_program(user_agent, os, family)
+        return OTHER if is_bot else ""
 
 
-def _version(found: UserAgent | OS | None) -> str:
-    if found is None or not found.major:
-        return ""
-    return f"{found.major}.{found.minor}" if found.minor else found.major
+def _named(found: UserAgent | OS | None) -> Named:
+    if found is None:
+        return Named("", "")
+    return Named(found.family, f"{found.major}.{found.minor}" if found.major and found.minor else found.major or "")

@@ -1,4 +1,4 @@
-"""The rules that keep pageviews out, as an operator writes them and as the registry keeps them."""
+"""The rules that exclude pageviews, as an operator writes them and as the registry keeps them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from worker.lengths import USER_AGENT
 from worker.lookups.countries import COUNTRIES
 from worker.lookups.networks import parse_network
-from worker.lookups.paths import comparable, escaped
+from worker.lookups.paths import canonical, comparable, escaped
 
 _LONGEST_PATH: Final = 1_024
 
@@ -21,7 +21,7 @@ def parse_rule(kind: str, value: str) -> str:
     """
     parse = _PARSERS.get(kind)
     if parse is None:
-        raise ValueError(f"{kind!r} is no kind of exclusion; there are: {', '.join(KINDS)}")
+        raise ValueError(f"unknown rule kind {kind!r}; use one of {', '.join(KINDS)}")
     value = value.strip()
     if not value:
         raise ValueError("is empty")
@@ -36,8 +36,8 @@ def _parse_country(value: str) -> str:
     code = value.upper()
     if value.isascii() and code in COUNTRIES:  # of `ß` the upper case is SS, South Sudan
         return code
-    hint = "; the United Kingdom is GB" if code == "UK" else "; it wants two letters, such as DE"
-    raise ValueError(f"is no ISO 3166-1 country code{hint}")
+    hint = "; the United Kingdom is GB" if code == "UK" else "; use two letters, such as DE"
+    raise ValueError(f"is not an ISO 3166-1 country code{hint}")
 
 
 def _parse_user_agent(value: str) -> str:
@@ -49,10 +49,10 @@ def _parse_user_agent(value: str) -> str:
 
 def _parse_path(value: str) -> str:
     if not value.startswith("/"):
-        raise ValueError("is no path: it must start with /")
+        raise ValueError("is not a path: it must start with /")
     if "?" in value or "#" in value:
         raise ValueError("has a query or a fragment; exclusions by path look at neither")
-    path = escaped(comparable(value))
+    path = escaped(comparable(canonical(value)))
     if len(path) > _LONGEST_PATH:
         raise ValueError(f"is longer than {_LONGEST_PATH} characters")
     return path

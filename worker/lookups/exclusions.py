@@ -1,4 +1,4 @@
-"""The exclusion rules in force, compiled so that a pageview costs the same at one rule and at 100,000."""
+"""The exclusion rules that apply, compiled so that a pageview costs the same at one rule and at 100,000."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 
 
 class RuleSet:
-    """The rules of one site, or those of the instance; by themselves they remember nothing, see `Remembered`."""
+    """The rules of one site, or those of the instance; look-ups are not cached here, see `Remembered`."""
 
     def __init__(self, rules: Rules, owner: str = "") -> None:
         """Compile `rules` (kind → values); raises `ValueError` for a value that can't be.
@@ -53,7 +53,8 @@ class RuleSet:
         `owner` is what verdicts call it; a site's rules are called by the site's name.
         """
         if not rules.keys() <= set(KINDS):
-            raise ValueError("there are kinds of rules that this version does not know")
+            unknown = next(iter(rules.keys() - set(KINDS)))
+            raise ValueError(f"unknown rule kind {unknown!r}; use one of {', '.join(KINDS)}")
         self._owner = owner
         self.countries = frozenset(parse_rule("country", value) for value in rules.get("country", ()))
         self.networks = Networks((parse_network(value), value) for value in rules.get("cidr", ()))
@@ -137,7 +138,7 @@ class Exclusions:
             return
         rules = _grouped(self._registry.exclusions())
         if rules != self._rules:
-            # What is the same as before is kept as it is, but for rules that were refused: they are told of again.
+            # Unchanged rule sets are kept; after problems all are compiled again, so that they are reported again.
             before = {} if self.problems else self._in_force.sets
             self.problems = {}
             unchanged = {owner for owner in rules if owner in before and rules[owner] == self._rules.get(owner)}
@@ -153,20 +154,20 @@ class Exclusions:
         try:
             return RuleSet(rules, name)
         except ValueError:  # some were written by another version, or by hand: the others must hold
-            return RuleSet(self._sound(rules), name)
+            return RuleSet(self._valid(rules), name)
 
-    def _sound(self, rules: Rules) -> Rules:
-        sound: dict[str, list[str]] = {}
+    def _valid(self, rules: Rules) -> Rules:
+        valid: dict[str, list[str]] = {}
         for kind, values in rules.items():
             for value in values:
                 try:
                     kept = parse_rule(kind, value)
                 except ValueError as error:
-                    self.problems["exclusions"] = f"{kind} {value!r} is not in force: {error}"
+                    self.problems["exclusions"] = f"{kind} {value!r} is ignored: {error}"
                     log.warning("exclusion by %s", self.problems["exclusions"])
                 else:
-                    sound.setdefault(kind, []).append(kept)
-        return sound
+                    valid.setdefault(kind, []).append(kept)
+        return valid
 
 
 def _grouped(exclusions: Iterable[Exclusion]) -> Mapping[bytes | None, Rules]:

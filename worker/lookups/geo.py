@@ -1,4 +1,4 @@
-"""Where an address is and whose, told by databases in MaxMind DB format with GeoIP2 field names, of any vendor."""
+"""Where an address is and whose network it is in, from databases in MaxMind DB format with GeoIP2 field names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CACHED_PLACES: Final = 65_536
 
 
 class Geo:
-    """The databases in use; `find` answers from them, `refresh` takes up new files.
+    """The databases in use; `find` answers from them, `refresh` picks up new files.
 
     A file that is missing, damaged or of another kind is reported in `problems` (name of the database → what is
     wrong), and what was in use before stays so.
@@ -51,7 +51,7 @@ class Geo:
                 continue
             self._seen[kind] = now
             changed = self._take(kind, path, now) or changed
-        if changed:  # at one stroke: databases, and an empty cache of what they say
+        if changed:  # replaced together: the databases and an empty cache of their answers
             self.find = _finder(dict(self._databases))
 
     def describe(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Opening a database in MaxMind DB format, and telling a sound one from any other file.
+"""Opening a database in MaxMind DB format, and checking that it is valid.
 
-The format (https://maxmind.github.io/MaxMind-DB/) has no checksum.  What can be told cheaply is told: the metadata at
+The format (https://maxmind.github.io/MaxMind-DB/) has no checksum.  What is cheap is checked: the metadata at
 the file's end (gone from a truncated file), the search tree's size against the file's, that sampled addresses from all
 over the address space can be read, and that their records hold what the database is there for.
 """
@@ -69,7 +69,7 @@ class Database(Reader):
 
 
 class BadDatabase(Exception):
-    """The file is no sound database of the kind wanted; the text tells what is wrong."""
+    """The file is not a valid database of the wanted kind; the text says what is wrong."""
 
 
 def open_database(path: Path, kind: str, scratch: Path) -> Database:
@@ -93,7 +93,7 @@ def open_database(path: Path, kind: str, scratch: Path) -> Database:
 def _open_copy(path: Path, scratch: Path) -> Database:
     scratch.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
-        raise BadDatabase("is no regular file")  # opening a pipe would wait for ever
+        raise BadDatabase("is not a regular file")  # opening a pipe would wait for ever
     before = signature(path)
     with path.open("rb") as original, tempfile.TemporaryFile(dir=scratch) as copy:
         shutil.copyfileobj(original, copy, 1 << 20)
@@ -117,7 +117,7 @@ def _check_records(database: Database, kind: str) -> None:
     tells = False
     for record in _sample(database):
         if not isinstance(record, dict):
-            raise BadDatabase("holds records that are no maps")
+            raise BadDatabase("holds records that are not maps")
         tells = tells or bool(_TELLS[kind](record))
     if not tells:
         what = database.metadata().database_type

@@ -8,6 +8,7 @@ from worker.lookups.agents import Agents
 from worker.lookups.exclusions import Exclusions
 from worker.lookups.geo import Geo
 from worker.lookups.registry import Registry
+from worker.lookups.sources import Sources
 from worker.lookups.spam import Spam
 from worker.lookups.updates.feed_timer import FeedTimer
 from worker.settings import WorkerSettings
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 class Lookups:
     """The registry, geo databases, spam lists and exclusions that the steps ask.
 
-    Building it loads every file (a second or so); `refresh` takes up what changed since.
+    Building it loads every file (a second or so); `refresh` picks up what changed since.
     """
 
     def __init__(self, settings: WorkerSettings, registry: Registry) -> None:
@@ -29,6 +30,7 @@ class Lookups:
         self.geo = Geo(paths, settings.state_dir / "scratch", optional)
         directories = [settings.feeds_path, *([settings.spam_dir] if settings.spam_dir else [])]
         self.spam = Spam(directories, named=settings.spam_dir)
+        self.sources = Sources(settings.feeds_path / "sources")
         self.exclusions = Exclusions(registry)
         self.feed_timer = FeedTimer(settings.feeds_path, settings.feeds_hours)
         self.agents = Agents()
@@ -37,9 +39,15 @@ class Lookups:
         """Take up changed files and rules; about once a second, on whatever thread, while the steps go on.
 
         Costs some 20 µs when nothing changed.  Raises nothing: what is refused is logged, counted in
-        `hitline_lookup_stale` and told by `problems`, and the old stays in use.
+        `hitline_lookup_stale` and reported in `problems`, and the old stays in use.
         """
-        for part in (self.feed_timer.tick, self.geo.refresh, self.spam.refresh, self.exclusions.refresh):
+        for part in (
+            self.feed_timer.tick,
+            self.geo.refresh,
+            self.spam.refresh,
+            self.sources.refresh,
+            self.exclusions.refresh,
+        ):
             try:
                 part()
             except Exception:  # a full disk, a registry that is being closed: the next time will tell
@@ -51,5 +59,6 @@ class Lookups:
         return {
             **{f"geo_{name}": problem for name, problem in self.geo.problems.items()},
             **{f"spam {name}": problem for name, problem in self.spam.problems.items()},
+            **{f"sources {name}": problem for name, problem in self.sources.problems.items()},
             **self.exclusions.problems,
         }

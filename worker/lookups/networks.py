@@ -39,7 +39,7 @@ def _what_is_wrong(text: str) -> str:
     try:
         network = ip_network(text, strict=False)
     except ValueError:
-        return "is no IPv4 or IPv6 network in CIDR notation"
+        return "is not an IPv4 or IPv6 network in CIDR notation"
     return f"has host bits set; the network is {network}"
 
 

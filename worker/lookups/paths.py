@@ -1,37 +1,76 @@
-"""Paths as exclusions compare them: `/a` covers `/a` and `/a/b`, not `/ab`."""
+"""One page, one path: the canonical form that is stored, erased by, and compared by exclusions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
+from worker.lengths import PATH
+from worker.lookups.escapes import decoded
+
+#: RFC 3986 section 2.3.
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+#: What a path may hold unescaped beside unreserved characters (section 3.3), and the percent sign of its escapes.
+_SAFE: Final = "/%!$&'()*+,;=:@"
+#: A path with none of these is in canonical form already.
+_NOT_CANONICAL: Final = re.compile(r"[^A-Za-z0-9._~/!$&'()*+,;=:@-]|/\.")
+_NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._~/%!$&'()*+,;=:@-]")
+_ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
+#: Every spelling of every escape, and what it is in canonical form.
+_CANONICAL: Final = {
+    f"%{high}{low}": chr(byte) if (byte := int(high + low, 16)) in _UNRESERVED else f"%{byte:02X}"
+    for high in "0123456789ABCDEFabcdef"
+    for low in "0123456789ABCDEFabcdef"
+}
 #: Characters that a rule keeps escaped, so that reading it once more gives the same path.
 _ESCAPED: Final = re.compile(r"[%?#\s]")
 
 
-def comparable(path: str) -> str:
-    """Return `path` percent-decoded once, its dot segments removed (RFC 3986 section 5.2.4), without trailing `/`.
+def canonical(path: str) -> str:
+    """Return the path in the canonical form of RFC 3986 section 6.2.2.
 
-    Decoding comes first, as servers do it: `/%61/%2e%2e/b` and `/b/` are both `/b`, and `%2F` separates like `/`.
-    Case counts, empty segments inside too (`//a` is not `/a`).  The root is an empty string.
+    Escapes in upper case, and only where they are needed; whatever a path can't hold as it is (`é`, a space) escaped;
+    dot segments removed.  `/café`, `/caf%c3%a9` and `/x/../%63afé` are all `/caf%C3%A9`.  Escapes that mean something
+    else than their character (`%2F`, `%21`) stay, and so does a percent sign that begins no escape.
     """
+    if not _NOT_CANONICAL.search(path):
+        return path
     if "%" in path:
-        path = unquote(path)
+        path = _ESCAPE.sub(lambda found: _CANONICAL[found[0]], path)
+    if _NOT_ALLOWED.search(path):
+        path = quote(path[: PATH + 1], safe=_SAFE, errors="replace")  # which only grows: no column holds more
     if "/." in path:
-        path = _without_dots(path)
-    return path.rstrip("/")
+        path = _without_dot_segments(path)
+    return path
 
 
-def _without_dots(path: str) -> str:
+def _without_dot_segments(path: str) -> str:
+    """RFC 3986 section 5.2.4; a path that ends in a dot segment ends in `/`."""
     kept: list[str] = []
-    for segment in path.split("/")[1:]:
+    segments = path.split("/")[1:]
+    for segment in segments:
         if segment == "..":
             del kept[-1:]
         elif segment != ".":
             kept.append(segment)
-    return "".join(f"/{segment}" for segment in kept)
+    if segments and segments[-1] in (".", ".."):
+        kept.append("")
+    return "".join(f"/{segment}" for segment in kept) or "/"
+
+
+def comparable(path: str) -> str:
+    """Return a canonical path as exclusions compare it: decoded, without trailing `/`.
+
+    Decoded once, as servers do it, so that `%2F` separates like `/`, and dot segments that this uncovers count.  Case
+    counts, empty segments too (`//a` is not `/a`).  The root is an empty string.
+    """
+    if "%" in path:
+        path = decoded(path)
+        if "/." in path:
+            path = _without_dot_segments(path)
+    return path.rstrip("/")
 
 
 def escaped(path: str) -> str:
@@ -43,7 +82,7 @@ class Prefixes:
     """A set of paths that each cover what is below them; a look-up costs a step a segment, however many there are."""
 
     def __init__(self, rules: Iterable[str]) -> None:
-        self._rules: Mapping[str, str] = {comparable(rule): rule for rule in rules}
+        self._rules: Mapping[str, str] = {comparable(canonical(rule)): rule for rule in rules}
         self._depth = max((path.count("/") for path in self._rules), default=0)
 
     def __bool__(self) -> bool:

@@ -15,4 +15,4 @@ class Registry(Protocol):
     find_site: Callable[[str], Site | None]
 
     def exclusions(self) -> list[Exclusion]:
-        """Return all rules in force."""
+        """Return all rules that apply."""

@@ -1,4 +1,4 @@
-"""Networks and referrer hosts of spammers, from the downloaded feeds and from lists of one's own."""
+"""Networks and referrer hosts of spammers, from the downloaded feeds and from operators' own lists."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 from shared.hostnames import parents
 from shared.metrics import LOOKUP_STALE
 from worker.lookups.addresses import parse_address
+from worker.lookups.domains import is_public_suffix
 from worker.lookups.networks import Network, Networks
 from worker.lookups.spam_files import BadList, SpamList, parse_list, read_list
 from worker.lookups.watched import Signature, signature
@@ -30,10 +31,10 @@ Find = Callable[[str], str | None]
 
 
 class Spam:
-    """The lists in use; `find_network` and `find_host` answer from them, `refresh` takes up changed files.
+    """The lists in use; `find_network` and `find_host` answer from them, `refresh` picks up changed files.
 
     Every file of the directories counts but hidden ones.  One that is damaged is reported in `problems` (file →
-    what is wrong), and what it listed before stays in force; one that is removed lists nothing any more.  One that is
+    what is wrong), and what it listed before stays in use; one that is removed lists nothing any more.  One that is
     no list, neither by its name nor by what is in it, is passed over.  A directory may be missing unless it is `named`.
     """
 
@@ -91,16 +92,16 @@ class Spam:
             self._lists[path] = read_list(path)
         except BadList as error:
             if path not in self._lists and not _is_named_as_list(path):
-                log.warning("%s is no spam list (%s) and is passed over", path, error)
+                log.warning("%s is not a spam list (%s) and is ignored", path, error)
                 return
             self.problems[str(path)] = str(error)
-            log.warning("spam list %s %s; what it listed before stays in force", path, error)
+            log.warning("spam list %s %s; what it listed before stays in use", path, error)
         else:
             self.problems.pop(str(path), None)
             log.info("spam list %s is in use", path)
 
     def _use(self) -> None:
-        """Build both look-ups anew from all lists, with empty caches, and put them in use at one stroke each."""
+        """Build both look-ups from all lists, with empty caches, and swap each in at once."""
         networks = [
             (network, f"{name} of {path.name}")
             for path, found in self._lists.items()
@@ -129,10 +130,13 @@ def _network_finder(networks: Sequence[tuple[Network, str]]) -> Find:
 
 
 def _host_finder(hosts: Mapping[str, str]) -> Find:
+    """Look a host and its parents up; a listed public suffix (`kharkov.ua`) lists itself, not everybody below it."""
+    shared_by_many = {host for host in hosts if is_public_suffix(host)}
+
     @lru_cache(maxsize=_CACHED_HOSTS)
     def find(host: str) -> str | None:
         for name in (host, *parents(host)):
-            if name in hosts:
+            if name in hosts and (name == host or name not in shared_by_many):
                 return f"referrer {name} of {hosts[name]}"
         return None
 

@@ -5,7 +5,7 @@
   `CIDR ; SBLid` lines and comments behind `;`.
 - Matomo (https://github.com/matomo-org/referrer-spam-list): a host a line.
 
-One's own files may mix the lines of the two plain formats; `#` starts a comment, at
+Operators' own files may mix the lines of the two plain formats; `#` starts a comment, at
 the start of a line or after a space; a host lists what is below it, so that `*.host` is the same.
 """
 
@@ -32,7 +32,7 @@ class SpamList(NamedTuple):
 
 
 class BadList(Exception):
-    """The file is no complete and sound spam list; the text tells which line is not."""
+    """The file is not a complete, valid spam list; the text says which line is wrong."""
 
 
 def read_list(path: Path) -> SpamList:
@@ -46,7 +46,7 @@ def read_list(path: Path) -> SpamList:
 
 
 def parse_list(content: bytes) -> SpamList:
-    """Parse a list of either format; raises `BadList` for one that holds nothing, or anything else."""
+    """Parse a list of either format; raises `BadList` for one that is empty or holds anything else."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -56,7 +56,7 @@ def parse_list(content: bytes) -> SpamList:
     if not lines:
         raise BadList("lists nothing")
     if lines[0][1].startswith("<"):
-        raise BadList("is a web page, no list")
+        raise BadList("is a web page, not a list")
     return _parse_records(lines) if lines[0][1].startswith("{") else _parse_plain(lines)
 
 
@@ -65,7 +65,7 @@ def _parse_records(lines: list[tuple[int, str]]) -> SpamList:
     if closing.get("type") != "metadata":
         raise BadList("ends without the closing metadata record; it is cut short")
     if closing.get("records", len(records)) != len(records):
-        raise BadList(f"holds {len(records)} records where its metadata record tells of {closing['records']}")
+        raise BadList(f"holds {len(records)} records where its metadata record says {closing['records']}")
     if not records:
         raise BadList("lists nothing")
     networks = []
@@ -81,7 +81,7 @@ def _record(number: int, line: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise BadList(f"line {number} is not JSON") from None
     if not isinstance(record, dict):
-        raise BadList(f"line {number} is no JSON object")
+        raise BadList(f"line {number} is not a JSON object")
     return record
 
 

@@ -16,7 +16,7 @@ class Signature(NamedTuple):
 
 
 def signature(path: Path) -> Signature | None:
-    """Return the file's state, none when there is no (readable) file."""
+    """Return the file's state, None if it does not exist or can't be read."""
     try:
         found = path.stat()
     except OSError:

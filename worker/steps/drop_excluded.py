@@ -14,7 +14,7 @@ from worker.steps.put_page import Page
 def drop_excluded(
     exclusions: Exclusions, pageview: QueuedPageview, site: Site, location: Location, page: Page
 ) -> Drop | None:
-    """Drop what a rule of the instance, or of the site, keeps out."""
+    """Drop what a rule of the instance, or of the site, excludes."""
     if exclusions.none_for(site):
         return None
     user_agent = pageview.user_agent[:USER_AGENT]

@@ -1,4 +1,4 @@
-"""Visits that are made up so that their referrer shows in reports, by lists in Matomo's format."""
+"""Referrer spam: fake visits whose referrer is meant to show up in reports, by lists in Matomo's format."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Language(NamedTuple):
 
 
 def put_language(pageview: QueuedPageview) -> str:
-    """Return the pageview's language tag, empty where none can be made out."""
+    """Return the pageview's language tag, empty if there is none."""
     text = pageview.language
     if not text:
         return ""
@@ -37,7 +37,7 @@ def parse_language(text: str) -> Language:
     """Normalise a tag, the first of an Accept-Language list, or a POSIX locale (`en_US.UTF-8`).
 
     Case by RFC 5646 section 2.1.1 (`zh-hant-tw` → `zh-Hant-TW`), cut by its section 4.4.2 (whole subtags, from the
-    right).  Text that is no tag gives an empty one.
+    right).  Text that is not a tag gives an empty one.
     """
     first = _TAG_END.split(text, maxsplit=1)[0].strip().replace("_", "-")
     if not _TAG.fullmatch(first):

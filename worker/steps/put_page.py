@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import unquote_plus
 from uuid import UUID
 
+from shared.metrics import TRUNCATED
 from shared.pageview import QueuedPageview
 from worker.lengths import CACHED_LENGTH, PATH, QUERY, UTM, cut, cut_encoded
-from worker.lookups.paths import comparable
+from worker.lookups.campaigns import CLICK_IDS, QR_NAME, UTM_NAMES, campaign_parameters, whole_query
+from worker.lookups.paths import canonical, comparable
 
 
 class Page(NamedTuple):
-    """The parts of a URL; `path` and `query` as sent, the parameters decoded, `qr_id` as an integer.
+    """The parts of a URL: `path` canonical, `query` as sent, the parameters decoded, `qr_id` as an integer.
 
-    `rule_path` is the path in the form that exclusions compare; it is no column.
+    Not columns: `rule_path`, the path as exclusions compare it; whether there is any utm parameter; and the name of the
+    first click id, such as `gclid`.
     """
 
     path: str
@@ -28,13 +30,13 @@ class Page(NamedTuple):
     utm_content: str
     qr_id: int | None
     rule_path: str
+    has_campaign: bool
+    click_id: str
 
 
-_UTM_NAMES: Final = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-_QR_NAME: Final = "hk_qr"
-_WANTED: Final = frozenset((*_UTM_NAMES, _QR_NAME))
-#: A query without any of these has no parameter to read (`%` may hide a letter of a name).
-_MAY_HAVE: Final = re.compile(r"utm_|hk_qr|%")
+#: Characters of a path that are made canonical.  An escape of three may become one character: no path that is shorter
+#: than its column is cut by this, unless dot segments take most of it away.
+_PATH_READ: Final = 3 * PATH
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}")
 
 
@@ -46,11 +48,12 @@ def put_page(pageview: QueuedPageview) -> Page:
 
 def parse_page(url: str) -> Page:
     """Take a URL apart: everything behind the authority up to `?` is path (at least `/`), up to `#` the query."""
-    base, _, query = url.partition("#")[0].partition("?")
+    rest, _, fragment = url.partition("#")
+    base, _, query = rest.partition("?")
     start = base.find("/", base.find("://") + 3)
-    path = base[start:] if start >= 0 else "/"
-    values = _parameters(query) if _MAY_HAVE.search(query) else {}
-    source, medium, campaign, term, content = (cut(values.get(name, ""), UTM, name) for name in _UTM_NAMES)
+    path = _path(base[start:] if start >= 0 else "/")
+    values = campaign_parameters(whole_query(query, fragment), UTM)
+    source, medium, campaign, term, content = (cut(values.get(name, ""), UTM, name) for name in UTM_NAMES)
     return Page(
         cut_encoded(path, PATH, "path"),
         cut_encoded(query, QUERY, "query"),
@@ -59,26 +62,24 @@ def parse_page(url: str) -> Page:
         campaign,
         term,
         content,
-        _uuid(values.get(_QR_NAME, "")),
+        _uuid(values.get(QR_NAME, "")),
         comparable(path),
+        any(values.get(name) for name in UTM_NAMES),
+        next((name for name in CLICK_IDS if values.get(name)), ""),
     )
+
+
+def _path(sent: str) -> str:
+    path = canonical(sent[:_PATH_READ])
+    if len(sent) > _PATH_READ and len(path) <= PATH:
+        TRUNCATED.labels("path").inc()
+    return path
 
 
 _cached = lru_cache(maxsize=16_384)(parse_page)
 
 
-def _parameters(query: str) -> dict[str, str]:
-    """Return the first value of each parameter that has a column, decoded (invalid UTF-8 replaced) and trimmed."""
-    values: dict[str, str] = {}
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        if "%" in name:
-            name = unquote_plus(name)
-        if name in _WANTED and name not in values:
-            values[name] = unquote_plus(value).strip()
-    return values
-
-
 def _uuid(text: str) -> int | None:
-    """Return a UUID's value; none when it is malformed or nil."""
+    """Return a UUID's value, none when it is malformed or nil; a slash behind it comes from links made by hand."""
+    text = text.rstrip("/")
     return UUID(text).int or None if _UUID.fullmatch(text) else None

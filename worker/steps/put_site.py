@@ -10,7 +10,7 @@ from shared.registry import Site
 from worker.drop import Drop
 from worker.lookups.registry import Registry
 
-#: RFC 1035 section 2.3.4; a longer text is no hostname, and looking for its parents would take long.
+#: RFC 1035 section 2.3.4; longer text is not a hostname, and looking up its parents would take long.
 _LONGEST_HOSTNAME: Final = 253
 
 

@@ -41,6 +41,17 @@ def test_times_may_lie_far_away(hitline: Hitline, rows: list[visits.Row]) -> Non
     assert f"{len(rows)} pageviews" in hitline("erase", *ends, "--dry-run").stdout
 
 
+def test_a_path_is_meant_in_each_of_its_spellings(
+    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
+) -> None:
+    spellings = ["/caf%C3%A9", "/café", "/caf%c3%a9"]  # the last two are from before paths were canonical
+    visits.insert(tables, [{**rows[0], "page_id": str(uuid.uuid4()), "path": path} for path in spellings])
+    for given, found in (("/café", 2), ("/%63afé", 2), ("/x/../caf%c3%a9", 2), ("/caf%c3%a9", 3), ("/caf%C3*", 1)):
+        told = hitline("erase", "--path", given, "--dry-run").stdout
+        assert f"{found} pageview" in told, given
+    assert "0 pageviews" in hitline("erase", "--path", "/none/..*", "--dry-run").stdout
+
+
 def test_a_dry_run_and_a_no_change_nothing(
     hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row], tmp_path: Path
 ) -> None:

@@ -8,7 +8,8 @@ from tests.file_server import DROP
 
 def run(file_server, tmp_path):
     names = {"--drop-v4-url": "drop_v4.json", "--drop-v6-url": "drop_v6.json", "--referrers-url": "referrer_spam.txt"}
-    options = [part for name, file in names.items() for part in (name, f"{file_server.url}/{file}")]
+    options = ["--sources-url", f"{file_server.url}/sources"]
+    options += [part for name, file in names.items() for part in (name, f"{file_server.url}/{file}")]
     return CliRunner().invoke(feeds, ["update", *options], env={"HITLINE_STATE_DIR": str(tmp_path)})
 
 
@@ -16,7 +17,9 @@ def test_fetches_the_lists_and_tells_of_each(file_server, tmp_path):
     result = run(file_server, tmp_path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "feeds" / "drop_v4.json").read_bytes() == DROP
-    assert [line.partition(": ")[2] for line in result.output.splitlines()] == ["2 networks", "1 networks", "4 hosts"]
+    assert [line.partition(": ")[2] for line in result.output.splitlines()] == [
+        "2 networks", "1 networks", "4 hosts", "1 sources", "1 sources", "2 sources",
+    ]  # fmt: skip
 
 
 def test_a_feed_that_fails_is_told_and_is_exit_code_1(file_server, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, cast
@@ -62,7 +64,7 @@ def processed(
 ) -> tuple[ProcessedMessage | None, list[str]]:
     ready: list[str] = []
     processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", gate))
-    return processor.process(given, lambda: ready.append("ready")), ready
+    return asyncio.run(processor.process(given, lambda: ready.append("ready"))), ready
 
 
 def test_each_pageview_has_an_outcome_by_its_position() -> None:
@@ -89,6 +91,24 @@ def test_a_defect_of_a_step_costs_one_pageview_and_quotes_nothing_of_it() -> Non
     assert (poison.position, poison.item, poison.reason) == (1, tuple(bad), "pipeline failed: ZeroDivisionError")
     assert result.outcomes[1].client_id == bad.client_id
     assert result.span == (NOW_MS - 9, NOW_MS), "an earlier delivery may have stored it, so it is looked for"
+
+
+def test_a_message_of_expensive_pageviews_yields_to_the_loop() -> None:
+    def put_site(_: QueuedPageview) -> Drop:
+        time.sleep(0.004)
+        return DNT
+
+    async def turns_meanwhile() -> int:
+        processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", FakeGate(0)))
+        processing = asyncio.create_task(processor.process(delivery(*[pageview()] * 20), lambda: None))
+        turns = 0
+        while not processing.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert len((await processing).outcomes) == 20
+        return turns
+
+    assert asyncio.run(turns_meanwhile()) > 4  # 80 ms in slices of 10
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError(), OSError(), MemoryError()])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from worker.lookups.agents import Agents
+from worker.lookups.bot_kinds import KINDS, kind_of_tags
+from worker.lookups.distrusted_patterns import DISTRUSTED
 
 AGENTS = Agents()
 
@@ -76,6 +82,89 @@ MobileSafari/9537.53 CFNetwork/672.0.8 Darwin/14.0.0
 Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36
 Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0 Mobile Safari/537.36
 """
+
+
+#: Programs by kind.
+KINDS_OF = {
+    "search": """
+Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)
+Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)
+mediapartners-google
+googlebot/2.1 (+http://www.google.com/bot.html)
+Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)
+""",
+    "ai-training": """
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)
+Mozilla/5.0 (compatible; Bytespider; https://zhanzhang.toutiao.com/)
+CCBot/2.0 (https://commoncrawl.org/faq/)
+""",
+    "ai-assistant": """
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; ChatGPT-User/1.0; +https://openai.com/bot)
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; Claude-User/1.0; +Claude-User@anthropic.com)
+Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36; Devin/1.0; +devin.ai
+""",
+    "ai-search": """
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; OAI-SearchBot/1.0; +https://openai.com/searchbot)
+Mozilla/5.0 (compatible; PerplexityBot/1.0; +https://perplexity.ai/perplexitybot)
+""",
+    "social-preview": """
+facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)
+Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)
+WhatsApp/2.23.20.0
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; Bluesky Cardyb/1.1; +mailto:support@bsky.app) Chrome/W.X
+Mozilla/5.0 (Linux; Android 7.0; SM-G930V) AppleWebKit/537.36 Chrome/59.0.3071.125 Mobile Safari/537.36 GoogleMessages
+""",
+    "monitor": """
+Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)
+Mozilla/5.0 (Linux; Android 11; Moto G) AppleWebKit/537.36 Chrome/109.0 Mobile Safari/537.36 CloudflareObservatory/1.0
+""",
+    "feed": "Feedly/1.0 (+http://www.feedly.com/fetcher.html; like FeedFetcher-Google)",
+    "archive": "Mozilla/5.0 (compatible; archive.org_bot +http://www.archive.org/details/archive.org_bot)",
+    "seo": "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
+    "library": """
+curl/8.10.1
+python-requests/2.32.0
+Go-http-client/2.0
+Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0.0.0 Safari/537.36
+""",
+    "other": """
+Mozilla/5.0 (compatible; X/1.0)
+Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; X/1.0) Chrome/120.0.0.0 Safari/537.36
+Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/27.0 Safari/537.36 (compatible; X/1.0)
+Mozilla/5.0 Keydrop
+Mozilla/5.0 SeznamEmailProxy/2.0.174
+Mozilla/5.0 (en-US) AppleWebKit/537.36 (KHTML, like Gecko; Google-Assess) Chrome/34.0.1847.116 Safari/537.36
+Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/109.0 Safari/537.36 Google-Ads-Qualify
+Mozilla/5.0 (Linux; Android 11; Pixel 2; DuplexWeb-Google/1.0) AppleWebKit/537.36 Chrome/86.0 Mobile Safari/537.36
+Mozilla/5.0 (Linux; Android 4.2.1; Nexus 5) AppleWebKit/535.19 (KHTML, like Gecko; googleweblight) Chrome/38.0 Safari
+Mozilla/5.0 (X11; Ubuntu; rv:80.0) Gecko/20100101 Firefox/80.0 Measurement/2023 (someone@university.example)
+""",
+}
+#: Of real visitors, and of browsers that crawler lists take for programs.
+BROWSERS = Path(__file__).with_name("browsers.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "user_agent"), [(kind, agent) for kind, text in KINDS_OF.items() for agent in text.strip().splitlines()]
+)
+def test_tells_the_kind_of_a_program(kind, user_agent):
+    agent = AGENTS.find(user_agent)
+    assert (agent.is_bot, agent.bot_kind) == (True, kind)
+
+
+@pytest.mark.parametrize("user_agent", BROWSERS)
+def test_flags_no_browser_of_real_visitors(user_agent):
+    agent = AGENTS.find(user_agent)
+    assert (agent.is_bot, agent.bot_kind) == (False, ""), AGENTS.bots.find(user_agent)
+
+
+def test_a_new_version_of_the_crawler_list_flags_no_browser():
+    """Whoever updates the package finds here which patterns to distrust, or which of those are gone."""
+    patterns = {str(entry["pattern"]) for entry in CRAWLER_USER_AGENTS_DATA}
+    flagging = {pattern for pattern in patterns - DISTRUSTED.keys() if any(re.search(pattern, one) for one in BROWSERS)}
+    assert flagging == set()
+    assert DISTRUSTED.keys() <= patterns
+    assert {kind_of_tags(entry["tags"]) for entry in CRAWLER_USER_AGENTS_DATA} <= set(KINDS)
 
 
 @pytest.mark.parametrize("user_agent", BOTS.strip().splitlines())

@@ -36,9 +36,9 @@ def test_returns_the_form_that_the_registry_keeps(kind, value, kept):
 @pytest.mark.parametrize(
     ("kind", "value", "wrong"),
     [
-        ("colour", "red", "there are: cidr, country, user_agent, path"),
+        ("colour", "red", "use one of cidr, country, user_agent, path"),
         ("cidr", "", "empty"),
-        ("cidr", "203.0.113.0/33", "no IPv4 or IPv6 network"),
+        ("cidr", "203.0.113.0/33", "not an IPv4 or IPv6 network"),
         ("cidr", "203.0.113.7/24", "host bits"),
         ("country", "UK", "United Kingdom is GB"),
         ("country", "ZZ", "ISO 3166-1"),

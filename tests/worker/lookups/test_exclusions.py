@@ -65,7 +65,7 @@ def test_follows_the_registry_and_reports_rules_that_can_not_be():
     assert exclusions.find(SITE, SUBJECT) is None
     exclusions.refresh()
     assert exclusions.find(SITE, SUBJECT).reason == Outcome.EXCLUDED_COUNTRY
-    assert "not in force" in exclusions.problems["exclusions"]
+    assert "is ignored" in exclusions.problems["exclusions"]
     registry.rules.clear()
     registry.generation += 1
     exclusions.refresh()

@@ -135,7 +135,7 @@ def test_refuses_what_is_no_regular_file(geo, paths, make):
     refreshing.start()
     refreshing.join(10)
     assert not refreshing.is_alive()  # it would wait for a pipe's writer
-    assert "is no regular file" in geo.problems["city"]
+    assert "is not a regular file" in geo.problems["city"]
     assert geo.find(HOME).country == "GB"
 
 

@@ -58,18 +58,18 @@ def test_the_narrowest_of_overlapping_networks_is_named():
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", "no IPv4"),
-        ("nonsense", "no IPv4"),
-        ("203.0.113.0/33", "no IPv4"),
-        ("2001:db8::/129", "no IPv4"),
+        ("", "not an IPv4"),
+        ("nonsense", "not an IPv4"),
+        ("203.0.113.0/33", "not an IPv4"),
+        ("2001:db8::/129", "not an IPv4"),
         ("203.0.113.0/", "prefix length"),
         ("203.0.113.0/255.255.255.0", "prefix length"),
         ("203.0.113.0/-1", "prefix length"),
         ("203.0.113.0/٣", "prefix length"),
         ("203.0.113.7/24", "the network is 203.0.113.0/24"),
         ("fe80::1%eth0", "interface"),
-        ("203.0.113", "no IPv4"),
-        ("0203.0.113.1", "no IPv4"),
+        ("203.0.113", "not an IPv4"),
+        ("0203.0.113.1", "not an IPv4"),
     ],
 )
 def test_says_what_is_wrong_with_a_network(text, wrong):

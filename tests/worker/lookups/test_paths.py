@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.lookups.paths import Prefixes, comparable, escaped
+from worker.lookups.paths import Prefixes, canonical, comparable, escaped
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,56 @@ from worker.lookups.paths import Prefixes, comparable, escaped
     ],
 )
 def test_a_rule_covers_its_path_and_what_is_below(rule, path, covered):
-    assert Prefixes([rule, "/other/rule"]).find(comparable(path)) == (rule if covered else None)
+    assert Prefixes([rule, "/other/rule"]).find(comparable(canonical(path))) == (rule if covered else None)
 
 
 def test_the_longest_rule_is_named():
     rules = Prefixes(["/", "/a", "/a/b"])
-    assert [rules.find(comparable(path)) for path in ("/a/b/c", "/a/c", "/c")] == ["/a/b", "/a", "/"]
+    assert [rules.find(comparable(canonical(path))) for path in ("/a/b/c", "/a/c", "/c")] == ["/a/b", "/a", "/"]
 
 
 @given(st.text(st.sampled_from("/.a%2FeE5?#ü"), max_size=20))
 def test_the_form_of_a_rule_is_stable(text):
-    path = comparable("/" + text)
-    assert comparable(escaped(path)) == path
-    assert escaped(comparable(escaped(path))) == escaped(path)
+    path = comparable(canonical("/" + text))
+    assert comparable(canonical(escaped(path))) == path
+    assert escaped(comparable(canonical(escaped(path)))) == escaped(path)
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        ("/", "/"),
+        ("/a-b_c.d~e/!$&'()*+,;=:@", "/a-b_c.d~e/!$&'()*+,;=:@"),
+        ("/café", "/caf%C3%A9"),
+        ("/caf%C3%A9", "/caf%C3%A9"),
+        ("/caf%c3%a9", "/caf%C3%A9"),
+        ("/%63af%C3%A9", "/caf%C3%A9"),
+        ("/foo/../ton", "/ton"),
+        ("/foo/%2e%2E/ton", "/ton"),
+        ("/./ton/.", "/ton/"),
+        ("/ton/..", "/"),
+        ("/../../ton", "/ton"),
+        ("/a//b/", "/a//b/"),
+        ("/.well-known/x", "/.well-known/x"),
+        ("/a/...", "/a/..."),
+        ("/%7Euser", "/~user"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/a%21", "/a%21"),
+        ('/a b"<>^`{|}\\[]', "/a%20b%22%3C%3E%5E%60%7B%7C%7D%5C%5B%5D"),
+        ("/100%", "/100%"),
+        ("/%zz%4", "/%zz%4"),
+        ("/%2541", "/%2541"),
+        ("/%ff", "/%FF"),
+        ("/\ud83d", "/%3F"),
+    ],
+)
+def test_one_page_has_one_path(sent, path):
+    assert canonical(sent) == path
+    assert canonical(path) == path
+
+
+@given(st.text(st.sampled_from("/.a%2fFeE5é []"), max_size=24))
+def test_the_canonical_form_is_stable(text):
+    path = canonical("/" + text)
+    assert canonical(path) == path
+    assert path.startswith("/")

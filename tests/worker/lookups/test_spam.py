@@ -51,6 +51,14 @@ def test_a_host_and_what_is_below_it_is_listed(feeds, host, listed):
     assert (Spam([feeds]).find_host(host) is not None) is listed
 
 
+def test_a_listed_public_suffix_lists_itself_alone(feeds):
+    (feeds / "list.txt").write_text("kharkov.ua\nblogspot.com\nspam.kiev.ua\n")
+    spam = Spam([feeds])
+    listed = ["kharkov.ua", "blogspot.com", "spam.kiev.ua", "a.spam.kiev.ua"]
+    not_listed = ["university.kharkov.ua", "someone.blogspot.com", "kiev.ua"]
+    assert [host for host in (*listed, *not_listed) if spam.find_host(host)] == listed
+
+
 def test_takes_up_lists_of_both_directories_as_they_change(feeds, own):
     spam = Spam([feeds, own])
     (feeds / "drop_v4.json").write_text('{"cidr":"192.0.2.0/24","sblid":"SBL1"}\n{"type":"metadata","records":1}\n')
@@ -75,7 +83,7 @@ def test_a_damaged_list_keeps_what_it_listed_and_is_reported(feeds, own):
     (own / "mine.txt").write_text("<html>")
     spam.refresh()
     assert spam.find_host("spam.example")
-    assert spam.problems == {str(own / "mine.txt"): "is a web page, no list"}
+    assert spam.problems == {str(own / "mine.txt"): "is a web page, not a list"}
     (own / "mine.txt").write_text("other.example\n")
     spam.refresh()
     assert spam.problems == {}
@@ -102,7 +110,7 @@ def test_a_named_directory_that_is_missing_is_reported_once_and_taken_up_later(f
     named.rmdir()
     spam.refresh()
     assert str(named) in spam.problems
-    assert spam.find_host("spam.example")  # what was listed stays in force
+    assert spam.find_host("spam.example")  # what was listed stays in use
 
 
 @pytest.mark.parametrize(

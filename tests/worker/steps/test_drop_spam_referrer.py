@@ -8,7 +8,7 @@ from worker.lookups.spam import Spam
 from worker.steps.drop_spam_referrer import drop_spam_referrer
 from worker.steps.put_referrer import put_referrer
 
-LIST = "spam.example\nbad.example.com\nexample.com\nexample.net\nshop.example.org\nexample.org\n"
+LIST = "spam.example\nspam.info\nbad.example.com\nexample.com\nexample.net\nshop.example.org\nexample.org\n"
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,14 @@ LIST = "spam.example\nbad.example.com\nexample.com\nexample.net\nshop.example.or
         ("https://spam.example/", True),
         ("http://www.SPAM.example:8080/x?y", True),
         ("https://www2.spam.example/", True),
-        ("spam.example/landing", True),
+        ("spam.info/landing", True),
+        ("http%3A%2F%2Fspam.example%2F", True),
+        ("http://spam%2Eexample/", True),
+        ("http:/spam.example", True),
+        ("http:\\\\spam.example\\", True),
+        ("http://sp\tam.exa\nmple/", True),
+        ('"http://spam.example/"', True),
+        ("view-source:http://spam.example/", True),
         ("https://notspam.example/", False),
         ("https://spam.example.invalid/", False),
         ("-", False),

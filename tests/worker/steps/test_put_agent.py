@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.worker.factories import pageview
 from worker.lengths import USER_AGENT
 from worker.lookups.agents import Agents
+from worker.lookups.bot_kinds import KINDS
 from worker.lookups.devices import CLASSES
 from worker.steps.put_agent import put_agent
 
@@ -24,17 +25,20 @@ IPHONE = (
 @pytest.mark.parametrize(
     ("user_agent", "told"),
     [
-        (CHROME, ("Chrome", "138.0", "Windows", "10", "desktop", False)),
-        (IPHONE, ("Mobile Safari", "17.5", "iOS", "17.5", "mobile", False)),
-        (IPHONE.replace("iPhone; CPU iPhone", "iPad; CPU"), ("Mobile Safari", "17.5", "iOS", "17.5", "tablet", False)),
+        (CHROME, ("Chrome", "138.0", "Windows", "10", "desktop", False, "")),
+        (IPHONE, ("Mobile Safari", "17.5", "iOS", "17.5", "mobile", False, "")),
+        (
+            IPHONE.replace("iPhone; CPU iPhone", "iPad; CPU"),
+            ("Mobile Safari", "17.5", "iOS", "17.5", "tablet", False, ""),
+        ),
         (
             "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-            ("Googlebot", "2.1", "", "", "bot", True),
+            ("Googlebot", "2.1", "", "", "bot", True, "search"),
         ),
-        ("curl/8.5.0", ("curl", "8.5", "", "", "bot", True)),
-        ("nonsense", ("", "", "", "", "bot", True)),
-        ("some browser", ("", "", "", "", "other", False)),
-        ("\x00\u202e🙂", ("", "", "", "", "bot", True)),
+        ("curl/8.5.0", ("curl", "8.5", "", "", "bot", True, "library")),
+        ("nonsense", ("", "", "", "", "bot", True, "other")),
+        ("some browser", ("", "", "", "", "other", False, "")),
+        ("\x00\u202e🙂", ("", "", "", "", "bot", True, "other")),
     ],
 )
 def test_tells_browser_system_device_and_bots(user_agent, told):
@@ -54,4 +58,4 @@ def test_cuts_what_is_too_long_and_counts_it_each_time(counted):
 def test_no_user_agent_raises(text):
     agent = put_agent(AGENTS, pageview(user_agent=text))
     assert agent.device in CLASSES
-    assert agent.is_bot is (agent.device == "bot")
+    assert agent.is_bot is (agent.device == "bot") is (agent.bot_kind in KINDS)

@@ -14,6 +14,7 @@ from tests.worker.factories import SITE, pageview
 from worker.delivery import PageviewOutcome, Poison, ProcessedMessage
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import NOWHERE
+from worker.lookups.sources import Source
 from worker.row import Row
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
@@ -30,7 +31,7 @@ DEAD = PageviewOutcome(MINUTE, bytes(16), CLIENT, Outcome.DEAD_LETTERED)
 POISON = Poison(2, ("item",), "url is not of type str")
 ROW = Row(
     pageview(), SITE, NOWHERE, Agent._make(["agent", *[""] * (len(Agent._fields) - 1)]),
-    Referrer._make([""] * len(Referrer._fields)), Page._make([""] * len(Page._fields)), "",
+    Referrer._make([""] * len(Referrer._fields)), Source("", "direct"), Page._make([""] * len(Page._fields)), "",
 )  # fmt: skip
 
 

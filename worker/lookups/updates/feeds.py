@@ -1,6 +1,6 @@
-"""Fetching the public spam lists into the directory that workers watch.
+"""Fetching the public lists of spammers and of sources into the directory that workers watch.
 
-Each feed is on its own: one that can't be had, or is not what it should be, leaves its old file and all others alone.
+Each feed is on its own: one that can't be downloaded or is invalid leaves its old file and all others alone.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from shared.download import DownloadError, Fetched, fetch
-from worker.lookups.spam_files import BadList, SpamList, parse_list, read_list
+from worker.lookups.source_list import BadSourceList, parse_matomo
+from worker.lookups.sources import DOWNLOADED
+from worker.lookups.spam_files import BadList, parse_list
 
 _LIMIT_BYTES: Final = 16 << 20
 
 
 class Feed(NamedTuple):
-    """A public list: the file it becomes, where it is, and the field of `SpamList` that it fills."""
+    """A public list: the file it becomes, where it is, and what it lists: `networks`, `hosts` or `sources`."""
 
     file: str
     url: str
@@ -35,6 +37,14 @@ FEEDS: Final = (
         "referrer_spam.txt",
         "https://raw.githubusercontent.com/matomo-org/referrer-spam-list/master/spammers.txt",
         "hosts",
+    ),
+    *(
+        Feed(
+            f"sources/{file}",
+            f"https://raw.githubusercontent.com/matomo-org/searchengine-and-social-list/master/{file}",
+            "sources",
+        )
+        for file in DOWNLOADED
     ),
 )
 
@@ -74,13 +84,13 @@ def _alone(directory: Path) -> Iterator[None]:
 def _update(directory: Path, feed: Feed, force: bool) -> Result:
     path = directory / feed.file
     try:
-        conditions = _conditions(path, feed.url)
+        conditions = _conditions(path, feed)
         content, fetched = _fetch(feed, conditions)
         if not fetched.changed:
             if not conditions:
                 raise DownloadError("the server answered 304 Not Modified to a request without conditions")
             return Result(feed, True, "unchanged")
-        found = _count(parse_list(content), feed)
+        found = _count(content, feed)
         before = _count_before(path, feed)
         if found * 2 < before and not force:
             raise BadList(f"lists {found} {feed.lists}, less than half of the {before} in use (--force takes it)")
@@ -99,41 +109,48 @@ def _fetch(feed: Feed, headers: Mapping[str, str]) -> tuple[bytes, Fetched]:
         return file.read(), fetched
 
 
-def _count(found: SpamList, feed: Feed) -> int:
-    """Return how much it lists of what the feed is for; raises `BadList` when it lists anything else."""
+def _count(content: bytes, feed: Feed) -> int:
+    """Return how much a list holds of what the feed is for; raises `BadList` when it holds anything else."""
+    if feed.lists == "sources":
+        try:
+            return len(parse_matomo(content, DOWNLOADED[Path(feed.file).name]).hosts)
+        except BadSourceList as error:
+            raise BadList(str(error)) from None
+    found = parse_list(content)
     wanted, other = (found.networks, found.hosts) if feed.lists == "networks" else (found.hosts, found.networks)
     if other or not wanted:
-        raise BadList(f"is no list of {feed.lists}")
+        raise BadList(f"is not a list of {feed.lists}")
     return len(wanted)
 
 
 def _count_before(path: Path, feed: Feed) -> int:
     try:
-        return _count(read_list(path), feed)
-    except BadList:
-        return 0  # missing or damaged: anything sound is better
+        return _count(path.read_bytes(), feed)
+    except (OSError, BadList):
+        return 0  # missing or damaged: any valid list is better
 
 
-def _conditions(path: Path, url: str) -> dict[str, str]:
-    """Return the headers that ask for the list only if it changed (RFC 9110, 13.1); none without a sound old one."""
+def _conditions(path: Path, feed: Feed) -> dict[str, str]:
+    """Return the headers that ask for the list only if it changed (RFC 9110, 13.1); none without a valid old one."""
     try:
         notes: dict[str, Any] = json.loads(_notes_path(path).read_bytes())
-        read_list(path)
+        _count(path.read_bytes(), feed)
     except (OSError, ValueError, BadList):
         return {}
-    if not isinstance(notes, dict) or notes.get("url") != url:
+    if not isinstance(notes, dict) or notes.get("url") != feed.url:
         return {}
     headers = {"If-None-Match": notes.get("etag"), "If-Modified-Since": notes.get("modified")}
     return {name: value for name, value in headers.items() if isinstance(value, str)}
 
 
 def _notes_path(path: Path) -> Path:
-    """Where a list's validators are kept: a hidden file, which is no list to `spam.py`."""
+    """Where a list's validators are kept: a hidden file, which `spam.py` ignores."""
     return path.with_name(f".{path.name}.notes")
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put `content` in the file's place at one stroke, on disk before its name is."""
+    """Replace the file atomically; its content is on disk before it has the name."""
+    path.parent.mkdir(exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.file_server import DROP, DROP6, HOSTS, FileServer
+from worker.lookups.sources import Sources
 from worker.lookups.updates.feed_timer import FeedTimer
-from worker.lookups.updates.feeds import BusyError, update_feeds
+from worker.lookups.updates.feeds import FEEDS, BusyError, update_feeds
 
 
 @pytest.fixture
@@ -25,11 +26,20 @@ def update(file_server: FileServer, tmp_path: Path) -> Callable[..., dict[str, s
 
 
 def test_fetches_all_and_asks_for_no_more_than_changes(update, file_server, tmp_path):
-    assert update() == {"drop_v4.json": "2 networks", "drop_v6.json": "1 networks", "referrer_spam.txt": "4 hosts"}
+    assert update() == {
+        "drop_v4.json": "2 networks",
+        "drop_v6.json": "1 networks",
+        "referrer_spam.txt": "4 hosts",
+        "sources/AIAssistants.yml": "1 sources",
+        "sources/SearchEngines.yml": "1 sources",
+        "sources/Socials.yml": "2 sources",
+    }
     assert (tmp_path / "drop_v4.json").read_bytes() == DROP
     assert set(update().values()) == {"unchanged"}
     file_server.put("drop_v6.json", DROP6.replace(b"db8", b"db9"))
-    assert update() == {"drop_v4.json": "unchanged", "drop_v6.json": "1 networks", "referrer_spam.txt": "unchanged"}
+    told = update()
+    assert told.pop("drop_v6.json") == "1 networks"
+    assert set(told.values()) == {"unchanged"}
     assert not list(tmp_path.glob(".*part"))
 
 
@@ -40,7 +50,7 @@ def test_fetches_all_and_asks_for_no_more_than_changes(update, file_server, tmp_
         (b"<html>busy</html>", 200, "is a web page"),
         (DROP[:60], 200, "line 2 is not JSON"),
         (b"".join(DROP.splitlines(True)[:2]), 200, "cut short"),
-        (HOSTS, 200, "is no list of networks"),
+        (HOSTS, 200, "is not a list of networks"),
         (b"error", 500, "answered 500"),
         (b"gone", 404, "answered 404"),
         (DROP, 206, "answered 206"),
@@ -64,6 +74,15 @@ def test_a_failing_feed_leaves_its_old_list_and_all_others_alone(update, file_se
     assert update()["drop_v4.json"] == "unchanged"
 
 
+def test_a_list_of_sources_that_is_not_one_leaves_the_old_one_alone(update, file_server, tmp_path):
+    update()
+    file_server.put("sources/Socials.yml", b"<html>busy</html>")
+    told = update()
+    assert told.pop("sources/Socials.yml") == "!is not a list of sources by name; the old list stays"
+    assert set(told.values()) == {"unchanged"}
+    assert Sources(tmp_path / "sources").problems == {}
+
+
 def test_a_list_that_shrank_to_less_than_half_is_taken_only_by_force(update, file_server):
     update()
     file_server.put("referrer_spam.txt", b"spam.example\n")
@@ -78,8 +97,10 @@ def test_asks_anew_for_what_is_missing_damaged_or_from_elsewhere(update, file_se
     notes = tmp_path / ".referrer_spam.txt.notes"
     notes.write_text(json.dumps(json.loads(notes.read_text()) | {"url": "http://elsewhere.example/"}))
     file_server.asked.clear()
-    assert "unchanged" not in update().values()
-    assert {given for _, given in file_server.asked} == {None}
+    assert sorted(file for file, text in update().items() if text != "unchanged") == [
+        "drop_v4.json", "drop_v6.json", "referrer_spam.txt",
+    ]  # fmt: skip
+    assert {given for path, given in file_server.asked if "sources" not in path} == {None}
 
 
 def test_a_server_out_of_reach_is_told(tmp_path, file_server):
@@ -109,18 +130,18 @@ def test_a_timer_updates_at_once_and_then_by_the_clock(file_server, tmp_path):
     timer = FeedTimer(tmp_path / "feeds", 2, file_server.feeds(), lambda: now)
     timer.tick()
     timer.wait()
-    assert len(file_server.asked) == 3
+    assert len(file_server.asked) == len(FEEDS)
     timer.tick()
     timer.wait()
-    assert len(file_server.asked) == 3
+    assert len(file_server.asked) == len(FEEDS)
     now = 7200.0
     timer.tick()
     timer.wait()
-    assert len(file_server.asked) == 6
+    assert len(file_server.asked) == 2 * len(FEEDS)
     never = FeedTimer(tmp_path / "feeds", 0, file_server.feeds(), lambda: now)
     never.tick()
     never.wait()
-    assert len(file_server.asked) == 6
+    assert len(file_server.asked) == 2 * len(FEEDS)
 
 
 def test_files_are_readable_by_other_users(update, tmp_path):

@@ -1,0 +1,226 @@
+"""What the most expensive input costs: each field filled with hostile text of several kinds and lengths.
+
+Run with `make bench ONLY=hostile` or `python -m tests.bench.hostile [LOG.gz]`.  Every pageview is new to all caches,
+also the median one of the stream (of an access log where one is given): like is compared with like.  The gateway's
+part is what it does with one item, from JSON to a packed pageview, also of what it rejects; the worker's is unpacking
+and all steps, of what the gateway accepted.  Processor time, the best of several rounds; a body's limit bounds the
+lengths.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from gateway.ids import Ids
+from gateway.intake import Intake
+from gateway.replies import Rejected
+from gateway.validate import parse_json
+from shared import pageview as wire
+from shared.pageview import MANAGE_DATA, QueuedPageview
+from shared.registry import Client, Grant
+from tests.bench.steps import prepare_lookups, stream
+from tests.bench.table import Table
+from tests.worker.factories import NOW_MS, FakeRegistry
+from worker.pipeline import Steps, build_steps, process
+
+LENGTHS: Final = (60, 250, 1_000, 4_000, 15_000, 60_000)
+ROUNDS: Final = 7
+REACH: Final = 10.0
+#: Pageviews of the stream whose median is taken.
+SAMPLE: Final = 2_000
+
+#: A body's limit; longer hostile text is no input.
+_BODY_BYTES: Final = 64 * 1024
+
+#: Kinds of hostile text, each a pattern that is repeated to the wanted length; `{}` is made different every time.
+KINDS: Final = {
+    "one letter": "a", "one digit": "7", "spaces": " ", "tabs": "\t", "NUL": "\0", "line breaks": "\r\n",
+    "dots": ".", "letters and dots": "a.", "hyphens": "-", "slashes": "/", "backslashes": "\\", "dot segments": "/..",
+    "single dots": "/.", "encoded dots": "/%2e%2e", "segments": "/a", "percent signs": "%", "broken escapes": "%2",
+    "escapes": "%C3%BC", "escaped escapes": "%25", "escaped letters": "%61", "invalid UTF-8": "%FF",
+    "parameters": "&a=1", "empty parameters": "&", "campaigns": "&utm_source=a", "escaped names": "&%75tm_source=%61",
+    "escaped ampersands": "&amp;", "doubly escaped ampersands": "%26amp%3B", "numeric references": "&#038;",
+    "equals signs": "=", "pluses": "+", "semicolons": ";", "questions": "?", "fragments": "#", "at signs": "@",
+    "colons": ":", "brackets": "[", "closing brackets": "]", "parentheses": "(", "quotes": '"', "commas": ",",
+    "CJK": "中", "CJK labels": "中.", "umlauts": "ü", "umlaut labels": "ü.", "emoji": "🙂", "emoji labels": "🙂.",
+    "Arabic": "ا", "Hebrew and digits": "א1",
+    "joiners": "a\u200d", "combining marks": "e\u0301", "soft hyphens": "\u00ad",
+    "ligatures": "ﷺ", "sharp s": "ß", "dotted I": "İ", "punycode": "xn--", "punycode labels": "xn--bcher-kva.",
+    "full-width dots": "a。", "language subtags": "-ab", "language list": "en;q=0.9,", "private subtags": "-x-y",
+    "schemes": "http://", "escaped schemes": "http%3A%2F%2F", "view-source": "view-source:", "Mozilla": "Mozilla/5.0 (",
+    "browsers": " Chrome/1.0 Safari/1", "compatible": "(compatible; ", "Android": "Android ; ", "bots": "bot ",
+    "Windows": "Windows NT 10.0; ", "Mobile": "Mobile ", "almost a bot": "bo crawle spide ", "Linux": "Linux; U; ",
+    "versions": "1.", "app links": "android-app://", "zeros": "0", "hex digits": "f0", "every character": "",
+}  # fmt: skip
+
+#: Fields, and the text that they hold around the hostile one.
+FIELDS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {
+    "url": lambda text: ("url", text),
+    "url: host": lambda text: ("url", f"https://{text}/"),
+    "url: host below the site": lambda text: ("url", f"https://{text}.example.net/"),
+    "url: user info": lambda text: ("url", f"https://{text}@example.com/"),
+    "url: path": lambda text: ("url", f"https://example.com/{text}"),
+    "url: query": lambda text: ("url", f"https://example.com/?{text}"),
+    "url: parameter": lambda text: ("url", f"https://example.com/?utm_source={text}"),
+    "url: fragment": lambda text: ("url", f"https://example.com/#{text}"),
+    "referrer": lambda text: ("referrer", text),
+    "referrer: host": lambda text: ("referrer", f"https://{text}/"),
+    "referrer: path": lambda text: ("referrer", f"https://example.org/{text}"),
+    "user_agent": lambda text: ("user_agent", text),
+    "user_agent: in a browser's": lambda text: ("user_agent", f"Mozilla/5.0 (Linux; Android 14; {text}) Chrome/138.0"),
+    "language": lambda text: ("language", text),
+    "language: behind a tag": lambda text: ("language", f"en{text}"),
+    "timestamp": lambda text: ("timestamp", text),
+    "visitor_ip": lambda text: ("visitor_ip", text),
+    "session_id": lambda text: ("session_id", text),
+    "unknown field": lambda text: ("x", text),
+}  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """Microseconds of processor time; the worker's is 0 for what the gateway rejects."""
+
+    gateway: float
+    worker: float
+
+
+def hostile(kind: str, length: int, salt: int) -> str:
+    """Return text of a kind; `salt` makes it new to every cache."""
+    pattern = KINDS[kind]
+    if not pattern:  # a run of different characters, the worst case of punycode
+        return f"s{salt}" + "".join(chr(0x4E00 + (7 * n + salt) % 20_000) for n in range(length))
+    return f"s{salt}" + (pattern * (length // len(pattern) + 1))[:length]
+
+
+def body(field: str, value: str) -> bytes:
+    """Return a request's body with one field replaced."""
+    sent: dict[str, Any] = {
+        "url": "https://example.com/",
+        "timestamp": "2026-05-28T20:00:00Z",
+        "visitor_ip": "81.2.69.142",
+        "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    }
+    return orjson.dumps(sent | {field: value})
+
+
+_ORDINARY: Final = body("referrer", "https://example.org/")
+
+
+_CLIENT: Final = Client(b"c" * 16, "forwarder", frozenset({Grant(None, MANAGE_DATA)}))
+_INTAKE: Final = Intake(FakeRegistry(), None, None, Ids("a secret"))  # type: ignore[arg-type]  # tokens are not asked for
+
+
+def gateway(sent: bytes) -> bytes | None:
+    """Do the gateway's part; returns the packed pageview, None for what is rejected."""
+    try:
+        return _INTAKE.pack(parse_json(sent), _CLIENT, NOW_MS, None)
+    except Rejected:
+        return None
+
+
+def worker(packed: bytes, steps: Steps) -> None:
+    """Do the worker's part."""
+    (item,) = wire.unpack(wire.join([packed]))
+    process(wire.parse(item), steps)
+
+
+def cost(sent: bytes, steps: Steps) -> Cost:
+    """Measure one body once, behind an ordinary one, so that making the body does not count through emptied caches."""
+    worker(gateway(_ORDINARY) or b"", steps)
+    began = time.process_time_ns()
+    packed = gateway(sent)
+    between = time.process_time_ns()
+    if packed is not None:
+        worker(packed, steps)
+    after = time.process_time_ns()
+    return Cost((between - began) / 1e3, (after - between) / 1e3 if packed is not None else 0.0)
+
+
+def median(steps: Steps, log: Path | None) -> Cost:
+    """Return what the median pageview of the stream costs: all are different, so caches help in none."""
+    unlike: dict[tuple[str, str, str], QueuedPageview] = {}
+    for number, one in enumerate(stream(log)):
+        key = (one.user_agent, one.referrer, one.url)
+        unlike.setdefault(key, one._replace(
+            url=f"{one.url}{'&' if '?' in one.url else '?'}n={number}", user_agent=f"{one.user_agent} {number}",
+            referrer=one.referrer and f"{one.referrer}?{number}",
+        ))  # fmt: skip
+    found = []
+    for one in list(unlike.values())[:SAMPLE]:
+        sent = orjson.dumps(
+            {
+                "url": one.url,
+                "timestamp": "2026-05-28T20:00:00Z",
+                "visitor_ip": one.visitor_ip,
+                "user_agent": one.user_agent,
+                "referrer": one.referrer,
+                "language": one.language,
+            }
+        )
+        found.append(cost(sent, steps))
+    return Cost(statistics.median(one.gateway for one in found), statistics.median(one.worker for one in found))
+
+
+def worst(name: str, length: int, steps: Steps, salts: Iterator[int]) -> tuple[Cost, tuple[str, str]]:
+    """Return the highest cost of a field's kinds at a length, and which kinds those are."""
+    found: dict[str, Cost] = {}
+    for kind in KINDS:
+        costs = []
+        for _ in range(ROUNDS):
+            field, value = FIELDS[name](hostile(kind, length, next(salts)))
+            sent = body(field, value)
+            if len(sent) > _BODY_BYTES:
+                sent = body(field, FIELDS[name](hostile(kind, _shorter(length, len(sent)), next(salts)))[1])
+            costs.append(cost(sent, steps))
+        found[kind] = Cost(min(one.gateway for one in costs), min(one.worker for one in costs))
+    at_gateway = max(found, key=lambda kind: found[kind].gateway)
+    at_worker = max(found, key=lambda kind: found[kind].worker)
+    return Cost(found[at_gateway].gateway, found[at_worker].worker), (at_gateway, at_worker)
+
+
+def _shorter(length: int, size: int) -> int:
+    """Return how many characters fit into a body when `length` of them make `size` bytes."""
+    return int(length * (_BODY_BYTES - 1_024) / size)
+
+
+def run(table: Table, log: Path | None = None) -> None:
+    """Print the worst kind of every field and length, and whether the bound holds for all."""
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as directory:
+        steps = build_steps(prepare_lookups(Path(directory) / "state", 1_000), lambda: NOW_MS)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        usual = median(steps, log)
+        table.note(
+            "median pageview, new to all caches", f"{usual.gateway:.0f} µs gateway, {usual.worker:.0f} µs worker"
+        )
+        salts = iter(range(100_000, 10**9))
+        highest = Cost(0, 0)
+        for name in FIELDS:
+            for length in LENGTHS:
+                gc.collect()
+                found, kinds = worst(name, length, steps, salts)
+                highest = Cost(max(highest.gateway, found.gateway), max(highest.worker, found.worker))
+                table.note(
+                    f"{name}, {length:,} characters",
+                    f"gateway {found.gateway / usual.gateway:5.1f} ({kinds[0]}), "
+                    f"worker {found.worker / usual.worker:5.1f} ({kinds[1]})",
+                )
+        gc.enable()
+    table.ratio("gateway, worst of all, of the median", highest.gateway / usual.gateway, REACH, at_most=True)
+    table.ratio("worker, worst of all, of the median", highest.worker / usual.worker, REACH, at_most=True)
+
+
+if __name__ == "__main__":
+    run(Table(), Path(sys.argv[1]) if len(sys.argv) > 1 else None)

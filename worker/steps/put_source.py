@@ -1,0 +1,49 @@
+"""Which source and channel brought a visitor, by the rules in docs/enrichment.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.hostnames import parents
+from shared.pageview import QueuedPageview
+from shared.registry import Site
+from worker.lookups.sources import DIRECT, Source, Sources
+from worker.steps.put_page import Page
+from worker.steps.put_referrer import Referrer
+
+_DIRECT: Final = Source("", DIRECT)
+_REMEMBERED: Final = 16_384
+
+
+class OwnHosts:
+    """Whether hosts are a site's own; remembered as long as the site's hostnames are the same."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[bytes, str], tuple[tuple[str, ...], bool]] = {}
+
+    def has(self, host: str, site: Site) -> bool:
+        """Tell whether `host` is one of the site's hostnames or below one; `*.domain` counts as `domain` here."""
+        key = (site.site_id, host)
+        answer = self._answers.get(key)
+        if answer is None or answer[0] is not site.hostnames:  # by identity: hashing many hostnames takes long
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            answer = self._answers[key] = (site.hostnames, _is_own(host, site.hostnames))
+        return answer[1]
+
+
+def put_source(
+    sources: Sources, own: OwnHosts, pageview: QueuedPageview, site: Site, referrer: Referrer, page: Page
+) -> Source:
+    """Return where the pageview comes from; a link within the site is a direct visit, as without a referrer."""
+    host = referrer.referrer_host
+    if host and (host == pageview.hostname or own.has(host, site)):
+        host = ""
+    if not host and not page.has_campaign and not page.click_id:
+        return _DIRECT
+    return sources.find(host, page.utm_source, page.utm_medium, page.has_campaign, page.click_id)
+
+
+def _is_own(host: str, hostnames: tuple[str, ...]) -> bool:
+    own = {hostname.removeprefix("*.") for hostname in hostnames}
+    return not own.isdisjoint((host, *parents(host)))
