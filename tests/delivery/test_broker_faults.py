@@ -65,7 +65,7 @@ def new_queue(system: System) -> None:
 
 
 @pytest.mark.full
-async def test_batches_that_were_given_up_leave_no_memory_behind(fragile: System) -> None:
+async def test_abandoned_batches_leave_no_memory_behind(fragile: System) -> None:
     """Twenty channels lost with full hands while ClickHouse is away, as in an outage of half a day."""
     worker = fragile.workers[0]
     fragile.clickhouse.kill()

@@ -46,7 +46,7 @@ PROPERTIES: list[dict[str, Any]] = [
 ]
 
 
-async def test_odd_messages_of_others_are_set_aside_and_hold_nothing_up(
+async def test_foreign_messages_are_dead_lettered_and_hold_nothing_up(
     bare: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await publish(bare.broker.amqp_url, monkeypatch)

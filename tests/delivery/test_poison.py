@@ -31,7 +31,7 @@ def refusing(bare: System) -> Iterator[System]:
     parts.execute(bare.clickhouse, f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS good")
 
 
-async def test_poison_of_every_kind_is_set_aside_and_replayed_exactly_once(refusing: System) -> None:
+async def test_poison_of_every_kind_is_dead_lettered_and_replayed_exactly_once(refusing: System) -> None:
     await prove(refusing, good=1_000, of_each=2)
 
 

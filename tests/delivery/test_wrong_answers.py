@@ -35,7 +35,7 @@ TOO_LARGE = {
     "instead",
     ["back soon", "elsewhere", *(pytest.param(name, marks=pytest.mark.full) for name in ("nothing", "bad gateway"))],
 )
-async def test_what_a_proxy_answers_is_not_taken_for_a_stored_row(bare: System, instead: str) -> None:
+async def test_a_proxys_answer_does_not_count_as_a_stored_row(bare: System, instead: str) -> None:
     front, ledger = Front(bare.clickhouse.url), Ledger()
     async with running(front) as url:
         worker = await asyncio.to_thread(bare.add_worker, clickhouse_url=url)
@@ -51,7 +51,7 @@ async def test_what_a_proxy_answers_is_not_taken_for_a_stored_row(bare: System, 
 
 
 @pytest.mark.parametrize("whose", ["for ClickHouse's memory", pytest.param("for a proxy", marks=pytest.mark.full)])
-async def test_an_insert_that_is_too_large_for_good_goes_in_parts(bare: System, whose: str) -> None:
+async def test_an_insert_that_stays_too_large_is_split(bare: System, whose: str) -> None:
     def within_20_kb(_: web.Request, body: bytes) -> web.Response | None:
         return TOO_LARGE[whose]() if len(body) > 20_000 else None
 

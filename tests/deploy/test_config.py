@@ -37,12 +37,12 @@ def test_its_values_are_the_defaults(model: Any) -> None:
 
 
 @pytest.mark.parametrize("model", [GatewaySettings, WorkerSettings])
-def test_what_is_required_is_not_commented_out(model: Any) -> None:
+def test_required_settings_are_not_commented_out(model: Any) -> None:
     required = {name.upper() for name, field in model.model_fields.items() if field.is_required()}
     assert required <= {name for mark, name, _ in LINE.findall(REFERENCE) if not mark} == {"QUEUE_KEYS", "ID_SECRET"}
 
 
-def test_what_is_called_a_secret_may_come_in_a_file() -> None:
+def test_every_secret_may_come_in_a_file() -> None:
     paragraphs = REFERENCE.split("\n\n")
     marked = {name for text in paragraphs if "secret)" in text for _, name, _ in LINE.findall(text)}
     assert marked - {"MAXMIND_ACCOUNT_ID"} == SECRETS

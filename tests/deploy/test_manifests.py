@@ -44,7 +44,7 @@ def test_there_is_a_pod_for_each_process() -> None:
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_pods_can_do_no_more_than_they_must(name: str) -> None:
+def test_pods_have_minimal_privileges(name: str) -> None:
     pod = PODS[name]
     assert pod["enableServiceLinks"] is False, "service names must not become settings"
     assert pod["serviceAccountName"] == "hitline"

@@ -44,7 +44,7 @@ def test_answers_are_counted_by_route_status_and_reason(system: System) -> None:
     assert metric(system, 'hitline_requests_total{route="/api/ingest/server/pageview",status="400"}') >= 1
 
 
-def test_answers_to_what_is_no_http_are_counted_too(system: System) -> None:
+def test_answers_to_malformed_http_are_counted_too(system: System) -> None:
     line = 'hitline_requests_total{route="other",status="400"}'
     before = metric(system, line)
 
@@ -70,7 +70,7 @@ def test_failed_tokens_count_against_the_address_that_a_trusted_proxy_names(syst
         assert fail(gateway, "2001:db8:0:1::1") == 401
 
 
-def test_nobody_is_believed_by_default(system: System) -> None:
+def test_no_proxy_is_trusted_by_default(system: System) -> None:
     statuses = {
         http.request(
             system.port, body=services.pageview(), headers={"X-API-Key": "x", "X-Forwarded-For": f"192.0.2.{number}"}

@@ -28,7 +28,9 @@ TRUSTED = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8"
         ("::ffff:192.0.2.1", ["198.51.100.9"], "192.0.2.1"),
     ],
 )
-def test_the_nearest_address_that_is_no_trusted_proxy_counts(remote: str, forwarded: list[str], address: str) -> None:
+def test_the_nearest_address_that_is_not_a_trusted_proxy_counts(
+    remote: str, forwarded: list[str], address: str
+) -> None:
     headers = CIMultiDict(("X-Forwarded-For", line) for line in forwarded)
     request = make_mocked_request("POST", "/", headers=headers).clone(remote=remote)
 

@@ -35,7 +35,7 @@ def stored(system: System, marker: str, table: str = "pageviews") -> int:
 
 
 @pytest.mark.parametrize("form", [ndjson, lambda items: json.dumps(items, indent=1).encode()], ids=["ndjson", "array"])
-def test_good_items_are_stored_whatever_the_others_are(system: System, form: Callable[[list[Any]], bytes]) -> None:
+def test_good_items_are_stored_beside_bad_ones(system: System, form: Callable[[list[Any]], bytes]) -> None:
     marker = uuid.uuid4().hex
     items: list[Any] = marked(marker, 6)
     items[1] = {**items[1], "visitor_ip": "nonsense"}
@@ -55,7 +55,7 @@ def test_good_items_are_stored_whatever_the_others_are(system: System, form: Cal
     "odd",
     [b"1" * 5000, b"NaN", b'{"a":"\xff"}', b"[" * 2000 + b"]" * 2000, b"01", b'"\x00"', b"1e999", b"[1,,{}]"],
 )
-def test_an_odd_element_of_an_array_rejects_no_neighbour(system: System, odd: bytes) -> None:
+def test_an_odd_element_of_an_array_does_not_reject_its_neighbours(system: System, odd: bytes) -> None:
     good = json.dumps(pageview(dnt=True)).encode()
     body = (
         b" ["
@@ -87,7 +87,7 @@ def of_size(size: int, field: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", [array, lambda items: b"\n".join(array([item])[1:-1] for item in items)])
 @pytest.mark.parametrize("field", ["referrer", "user_agent", "ignored"])
-def test_an_item_over_64_kib_is_an_error_of_its_own(
+def test_an_item_over_64_kib_is_a_separate_error(
     system: System, form: Callable[[list[Any]], bytes], field: str
 ) -> None:
     answer = post(system, form([of_size(65_536, field), of_size(65_537, field)]))
@@ -106,7 +106,7 @@ def test_a_deeply_nested_item_is_measured_too(system: System) -> None:
     assert [answer.json["accepted"], *(each["status"] for each in answer.json["errors"])] == [1, 413]
 
 
-def test_an_array_of_millions_with_an_odd_element_holds_nobody_up(system: System) -> None:
+def test_an_array_of_millions_with_an_odd_element_does_not_block_others(system: System) -> None:
     began = time.monotonic()
 
     answer = post(system, b"[NaN" + b",1" * 2_000_000 + b"]")
@@ -120,7 +120,7 @@ def test_what_is_refused_before_the_items_carries_the_rate_limit_too(system: Sys
         assert "ratelimit-remaining" in post(system, body, **headers).headers
 
 
-def test_a_batch_that_waits_as_told_succeeds(system: System) -> None:
+def test_a_batch_repeated_after_retry_after_succeeds(system: System) -> None:
     token = services.add_client(system.env, "waits", "example.com", rate="400/second")  # 1,200 in 3 seconds
     services.wait_for(lambda: system.post(dnt=True, token=token).status == 202)
     body = ndjson([pageview(dnt=True)] * 1000)
@@ -133,7 +133,7 @@ def test_a_batch_that_waits_as_told_succeeds(system: System) -> None:
     assert send().status == 202
 
 
-def test_a_broken_line_is_an_error_of_its_own(system: System) -> None:
+def test_a_broken_line_is_a_separate_error(system: System) -> None:
     good = ndjson([pageview(dnt=True)])
 
     answer = post(system, good + b"{broken\n\n\r\n" + good)

@@ -146,7 +146,7 @@ def test_an_alarm_is_503_within_2_s_and_its_end_is_202_within_2_s(fragile: Syste
     assert until_taken(fragile) < 2
 
 
-def test_a_client_that_goes_away_disturbs_nobody_else(fragile: System) -> None:
+def test_a_client_that_disconnects_does_not_affect_others(fragile: System) -> None:
     body = json.dumps(services.pageview()).encode()
     head = (
         f"POST {http.ENDPOINT} HTTP/1.1\r\nHost: x\r\nX-API-Key: {fragile.token}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -96,7 +96,7 @@ def half_closed(system: System, bodies: list[bytes]) -> list[str]:
     return re.findall(r"HTTP/1.1 (\d+) ", received.decode())
 
 
-def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_error_of_ours(system: System) -> None:
+def test_a_client_that_disconnects_in_the_middle_of_its_body_is_not_logged_as_an_error(system: System) -> None:
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
             connection.sendall(head_of(system, 500) + b"{")

@@ -83,14 +83,14 @@ def test_every_wrong_field_is_named(system: System) -> None:
     [b"", b"{", b"null", b"[]", b"1", b'"x"', b"{} {}", b"\xff", b"\xef\xbb\xbf{}", b"[" * 5000, b'{"a":NaN}',
      b'{"a":"\xff}', b"{'a':1}"],
 )  # fmt: skip
-def test_a_body_that_is_no_json_object_is_400(system: System, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(system: System, body: bytes) -> None:
     answer = http.request(system.port, body=body, token=system.token)
 
     assert answer.status == 400
     assert answer.message.startswith("body: ")
 
 
-def test_of_a_key_that_is_there_twice_the_last_value_counts(system: System) -> None:
+def test_the_last_value_of_a_repeated_key_counts(system: System) -> None:
     body = json.dumps(pageview(dnt=True)).encode()
 
     assert http.request(system.port, body=body[:-1] + b',"dnt":true}', token=system.token).status == 202
@@ -98,7 +98,7 @@ def test_of_a_key_that_is_there_twice_the_last_value_counts(system: System) -> N
     assert (answer.status, answer.message.partition(":")[0]) == (400, "dnt")
 
 
-def test_what_is_odd_in_ignored_fields_does_no_harm(system: System) -> None:
+def test_odd_values_in_ignored_fields_do_no_harm(system: System) -> None:
     body = pageview(dnt=True, big=10**30, deep=[[[[[{}]]]]], **{"": 1, "\x00": "\x00", "😀" * 1000: None})
 
     assert http.request(system.port, body=body, token=system.token).status == 202
@@ -147,7 +147,7 @@ def test_the_scheme_is_case_insensitive(system: System, form: str) -> None:
     assert (answer.status, answer.body) == (202, b"")
 
 
-def test_x_api_key_serves_where_authorization_is_no_bearer_token(system: System) -> None:
+def test_x_api_key_is_used_if_authorization_is_not_a_bearer_token(system: System) -> None:
     headers = {"Authorization": "Basic eDp5", "X-API-Key": system.token}
 
     assert http.request(system.port, body=pageview(dnt=True), headers=headers).status == 202
@@ -159,7 +159,7 @@ def test_authorization_comes_before_x_api_key(system: System) -> None:
     assert http.request(system.port, body=pageview(), headers=headers).status == 401
 
 
-def test_a_hostname_of_no_site_is_404_and_a_site_without_grant_is_403(system: System) -> None:
+def test_an_unknown_hostname_is_404_and_a_site_without_grant_is_403(system: System) -> None:
     services.hitline(system.env, "site", "add", "forbidden.example")
     services.wait_for(lambda: system.post(url="https://forbidden.example/").status != 404)
     unknown = http.request(system.port, body=pageview(url="https://nowhere.example/"), token=system.token)

@@ -58,7 +58,7 @@ def test_a_burst_is_at_least_a_batch_and_the_rate_stays(rate: str, amount: int, 
     assert item.amount >= MIN_BURST
 
 
-async def test_what_is_over_the_limit_is_refused_whole_and_costs_nothing(clock: Clock) -> None:
+async def test_a_request_over_the_limit_is_refused_whole_and_costs_nothing(clock: Clock) -> None:
     limiter = RateLimiter("1000/hour")
 
     assert (await limiter.charge(client(""), 700)).remaining == 300
@@ -86,7 +86,9 @@ hits = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 1000)), max_size=12)
     hits=hits,
     cost=st.integers(1, 1000),
 )
-async def test_a_client_that_waits_as_told_succeeds(rate: str, hits: list[tuple[float, int]], cost: int) -> None:
+async def test_a_client_that_waits_for_retry_after_succeeds(
+    rate: str, hits: list[tuple[float, int]], cost: int
+) -> None:
     clock, counter, item = Clock(), LocalCounter(), with_burst(rate)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", clock)

@@ -18,7 +18,7 @@ NEEDED = {
 @pytest.mark.parametrize(
     "url", ["redis://host:port/0", "redis://host:6399999/0", "redis://", "http://host", "host:6379"]
 )
-def test_a_storage_of_rate_limits_that_is_no_redis_address_is_named(url: str) -> None:
+def test_an_invalid_rate_limit_storage_is_named(url: str) -> None:
     with pytest.raises(SettingsError, match="HITLINE_RATE_LIMIT_STORAGE: must look like redis://host:6379/0"):
         load(GatewaySettings, {**NEEDED, "HITLINE_RATE_LIMIT_STORAGE": url})
 

@@ -71,7 +71,7 @@ def fallen_back(gateway: Service) -> int:
     return len(re.findall(r"out of reach \((?!TimeoutError)", gateway.text()))
 
 
-async def test_more_requests_at_once_than_connections_to_redis_are_no_reason_to_count_alone(
+async def test_more_requests_than_redis_connections_do_not_cause_the_fallback(
     pair: tuple[list[Service], RedisProcess, str],
 ) -> None:
     gateways, _, token = pair
@@ -81,7 +81,7 @@ async def test_more_requests_at_once_than_connections_to_redis_are_no_reason_to_
     assert [fallen_back(gateway) for gateway in gateways] == [0, 0]
 
 
-async def test_a_restart_of_redis_is_got_over_at_once(pair: tuple[list[Service], RedisProcess, str]) -> None:
+async def test_a_restart_of_redis_is_recovered_from_at_once(pair: tuple[list[Service], RedisProcess, str]) -> None:
     gateways, redis, token = pair
     await accepted_in(1, gateways, token, connections=60)  # leaves that many connections, which the restart ends
     before = [fallen_back(gateway) for gateway in gateways]

@@ -33,7 +33,7 @@ async def cancelled() -> None:
     raise asyncio.CancelledError  # as a library does to what waits on a connection that died
 
 
-async def test_work_that_is_cancelled_by_nobody_here_stops_the_process() -> None:
+async def test_work_cancelled_by_a_library_stops_the_process() -> None:
     stop = asyncio.Event()
     with pytest.raises(BackgroundFailed):
         async with background(admin(), stop, forever(), cancelled()):

@@ -20,5 +20,5 @@ def test_a_success_starts_over() -> None:
     assert backoff.next_s() <= 0.2
 
 
-def test_processes_that_failed_together_do_not_come_back_together() -> None:
+def test_processes_that_failed_together_do_not_retry_together() -> None:
     assert len({Backoff(1.0, 1.0).next_s() for _ in range(20)}) > 10

@@ -39,7 +39,7 @@ async def client(clickhouse: ClickHouseProcess) -> AsyncIterator[ClickHouse]:
         ("http://[::1]:9", (False, "::1", 9, "default", "")),
     ],
 )
-def test_an_address_is_taken_apart(url: str, parts: tuple[object, ...]) -> None:
+def test_an_address_is_parsed(url: str, parts: tuple[object, ...]) -> None:
     assert parse_address(url) == parts
 
 
@@ -106,7 +106,7 @@ async def test_an_insert_without_a_token_is_refused(client: ClickHouse) -> None:
         await client.insert("client_test.t", ["n", "s"], [[1, "a"]], token="")
 
 
-async def test_errors_are_told_apart(client: ClickHouse) -> None:
+async def test_errors_are_classified(client: ClickHouse) -> None:
     cases = {"SELECT * FROM no_such.t": 81, "SELECT * FROM client_test.no_such": 60, "SELEC 1": 62}
     for sql, code in cases.items():
         with pytest.raises(Exception, match=str(code)) as raised:
@@ -116,7 +116,7 @@ async def test_errors_are_told_apart(client: ClickHouse) -> None:
         assert (failure.code, failure.reachable, failure.no_schema) == (code, True, code != 62)
 
 
-async def test_values_that_fit_no_column_are_no_failure_of_clickhouse(client: ClickHouse) -> None:
+async def test_values_that_do_not_fit_a_column_are_not_a_clickhouse_failure(client: ClickHouse) -> None:
     with pytest.raises(Exception, match="column") as raised:
         await client.insert("client_test.t", ["n", "s"], [[1000, "a"]], token="unfit")
     assert failure_of(raised.value) is None
@@ -124,7 +124,7 @@ async def test_values_that_fit_no_column_are_no_failure_of_clickhouse(client: Cl
 
 
 @pytest.mark.processes
-async def test_a_client_is_made_while_clickhouse_is_away_and_connects_once_it_is_there(tmp_path: Path) -> None:
+async def test_a_client_created_while_clickhouse_is_down_connects_once_it_is_up(tmp_path: Path) -> None:
     engine = ClickHouseProcess(tmp_path)
     engine.start()
     engine.stop()
@@ -145,7 +145,7 @@ async def test_a_client_is_made_while_clickhouse_is_away_and_connects_once_it_is
         await client.close()
 
 
-async def test_a_server_that_never_answers_is_not_waited_for_longer_than_told() -> None:
+async def test_a_server_that_never_answers_times_out() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -168,7 +168,7 @@ async def test_a_proxy_of_the_environment_is_not_asked(
         await client.close()
 
 
-def test_an_error_of_ours_is_none_of_clickhouses() -> None:
+def test_an_error_of_ours_is_not_reported_as_clickhouses() -> None:
     assert failure_of(KeyError("x")) is None
     assert failure_of(ConnectionRefusedError()) == (None, None)
     assert failure_of(TimeoutError()) == (None, None)

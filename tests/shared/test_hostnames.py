@@ -52,7 +52,7 @@ def test_normal_forms(text: str, name: str) -> None:
      "-ü.example", "ü-.example", "ü/.example", "❤/.example", "❤א.example", "\u0301❤.example", "ü..example", "ü" * 300,
      "❤" * 254],
 )  # fmt: skip
-def test_what_is_no_hostname_is_refused_without_quoting_it(text: str) -> None:
+def test_an_invalid_hostname_is_refused_without_quoting_it(text: str) -> None:
     with pytest.raises(BadHostname) as refused:
         normalise(text)
     assert len(text) < 3 or text not in str(refused.value)

@@ -26,7 +26,7 @@ SOME = QueuedPageview(
 
 
 @given(st.lists(PAGEVIEWS, max_size=20))
-def test_what_is_packed_and_joined_comes_back(pageviews: list[QueuedPageview]) -> None:
+def test_packed_and_joined_pageviews_are_unpacked_unchanged(pageviews: list[QueuedPageview]) -> None:
     assert [parse(item) for item in unpack(join([pack(pageview) for pageview in pageviews]))] == pageviews
 
 
@@ -66,7 +66,7 @@ def test_an_id_of_another_length_is_refused() -> None:
             parse(tuple(SOME._replace(**short)))
 
 
-def test_a_body_that_is_no_array_is_refused() -> None:
+def test_a_body_that_is_not_an_array_is_refused() -> None:
     for body in (b"", msgpack.packb({"a": 1}), msgpack.packb(1), join([pack(SOME)]) + b"\x00", b"\xc1", b"\x91" * 5000):
         with pytest.raises(Unparseable):
             unpack(body)

@@ -52,14 +52,14 @@ NO_BROKERS = {
 
 
 @pytest.mark.parametrize("answer", NO_BROKERS.values(), ids=NO_BROKERS)
-async def test_what_is_no_broker_is_passed_over(broker: RabbitMQNode, answer: bytes) -> None:
+async def test_a_server_that_is_not_a_broker_is_skipped(broker: RabbitMQNode, answer: bytes) -> None:
     with answering(answer) as url:
         connection = await queue.connect([url, broker.amqp_url], "hitline tests")
         await connection.close()
 
 
 @pytest.mark.parametrize("answer", NO_BROKERS.values(), ids=NO_BROKERS)
-def test_what_is_no_broker_is_a_failure_that_callers_expect(answer: bytes) -> None:
+def test_a_server_that_is_not_a_broker_is_an_expected_failure(answer: bytes) -> None:
     async def connect(url: str) -> None:
         for _ in range(10):  # a hang-up is noticed in several places
             with pytest.raises((AMQPError, OSError)):

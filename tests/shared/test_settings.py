@@ -23,7 +23,7 @@ KEYS = [base64.b64encode(bytes([number]) * 32).decode() for number in range(2)]
 GOOD = {"HITLINE_QUEUE_KEYS": ",".join(KEYS), "HITLINE_ID_SECRET": "long enough a secret"}
 
 
-def test_what_is_set_is_read_and_the_rest_has_defaults() -> None:
+def test_set_values_are_read_and_others_have_defaults() -> None:
     some = load(Some, {**GOOD, "HITLINE_HTTP_PORT": "0", "HITLINE_STATE_DIR": "/var/x", "PATH": "/bin"})
     assert some.queue_keys == (bytes(32), b"\x01" * 32)
     assert (some.http_port, some.state_dir, some.log_format) == (0, Path("/var/x"), "text")
@@ -98,14 +98,14 @@ def test_a_secret_may_come_in_a_file(tmp_path: Path) -> None:
     ("content", "rule"),
     [(b"", "is empty"), (b" \n", "is empty"), (b"x" * 70_000, "is larger than 64 KiB"), (b"\xff\xfe", "is not text")],
 )
-def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, content: bytes, rule: str) -> None:
+def test_a_secret_file_without_a_secret_is_named(tmp_path: Path, content: bytes, rule: str) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=rf"HITLINE_ID_SECRET_FILE: {path} {rule}"):
         load(Some, {"HITLINE_QUEUE_KEYS": KEYS[0], "HITLINE_ID_SECRET_FILE": str(path)})
 
 
-def test_a_file_that_is_missing_is_named_and_both_ways_at_once_are_refused(tmp_path: Path) -> None:
+def test_a_missing_secret_file_is_named_and_setting_both_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"HITLINE_ID_SECRET_FILE: /none can't be read: No such file"):
         load(Some, {"HITLINE_QUEUE_KEYS": KEYS[0], "HITLINE_ID_SECRET_FILE": "/none"})
     with pytest.raises(SettingsError, match="HITLINE_ID_SECRET and HITLINE_ID_SECRET_FILE are both set"):

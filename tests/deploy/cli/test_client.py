@@ -94,7 +94,7 @@ def test_the_rate_limit_is_stored_changed_and_given_back(hitline: Hitline) -> No
 
 
 @pytest.mark.parametrize("rate", ["fast", "0/second", "-1/second", "5/fortnight", ""])
-def test_what_is_no_rate_is_an_error(hitline: Hitline, rate: str) -> None:
+def test_an_invalid_rate_is_an_error(hitline: Hitline, rate: str) -> None:
     assert "rate" in hitline("client", "add", "edge", f"--rate={rate}", expect=1).stderr
 
 
@@ -105,6 +105,6 @@ def test_names_may_hold_quotes_and_other_letters(hitline: Hitline) -> None:
     hitline("client", "revoke", name)
 
 
-def test_a_name_of_nothing_is_an_error(hitline: Hitline) -> None:
+def test_an_empty_name_is_an_error(hitline: Hitline) -> None:
     hitline("client", "add", " ", expect=1)
     hitline("client", "add", "a\nb", expect=1)

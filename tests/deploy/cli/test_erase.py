@@ -27,13 +27,13 @@ def rows(tables: ClickHouseProcess) -> list[visits.Row]:
     return rows
 
 
-def test_it_wants_to_know_what(hitline: Hitline) -> None:
+def test_a_condition_is_required(hitline: Hitline) -> None:
     assert "nothing to erase" in hitline("erase", "--yes", expect=1).stderr
     assert "--from must be before" in hitline("erase", "--from", "2026-02-02", "--to", "2026-02-02", expect=1).stderr
     assert "there is no site" in hitline("erase", "--site", "none.example", "--yes", expect=1).stderr
 
 
-def test_times_may_lie_far_away(hitline: Hitline, rows: list[visits.Row]) -> None:
+def test_times_far_away_are_accepted(hitline: Hitline, rows: list[visits.Row]) -> None:
     told = hitline("erase", "--from", "0001-01-01", "--to", "9999-12-31", "--dry-run").stdout
     assert f"{len(rows)} pageviews" in told
     assert "0 pageviews" in hitline("erase", "--from", "9998-01-01", "--dry-run").stdout
@@ -52,7 +52,7 @@ def test_a_path_is_meant_in_each_of_its_spellings(
     assert "0 pageviews" in hitline("erase", "--path", "/none/..*", "--dry-run").stdout
 
 
-def test_a_dry_run_and_a_no_change_nothing(
+def test_neither_a_dry_run_nor_answering_no_changes_anything(
     hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row], tmp_path: Path
 ) -> None:
     assert f"{len(rows)} pageviews" in hitline("erase", "--from", "2026-01-01", "--dry-run").stdout
@@ -74,7 +74,7 @@ def test_a_removed_site_and_a_site_by_its_id(
     assert services.count(tables, where=f"site_id IN ('{first}', '{second}')") == 0
 
 
-def test_everything_given_has_to_hold(hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]) -> None:
+def test_all_conditions_must_match(hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]) -> None:
     hitline("erase", "--site", str(SITE), "--path", "/a", "--from", "2026-03-28T00:00:00+02:00", "--yes")
     gone = [
         row for row in rows
@@ -103,9 +103,7 @@ def test_it_ends_while_pageviews_of_the_same_days_arrive(
     assert services.count(tables, where="path = '/a'") == 0
 
 
-def test_what_is_given_but_empty_widens_nothing(
-    hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
-) -> None:
+def test_an_empty_option_is_refused(hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]) -> None:
     assert "--path is empty" in hitline("erase", "--site", str(SITE), "--path", "", "--yes", expect=1).stderr
     assert "--site is empty" in hitline("erase", "--site", "", "--path", "/a", "--yes", expect=1).stderr
     assert "every path" in hitline("erase", "--path", "*", "--yes", expect=1).stderr

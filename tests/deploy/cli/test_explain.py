@@ -53,7 +53,7 @@ def test_a_pageview_that_a_gateway_would_refuse_says_why(hitline: Hitline) -> No
     assert "visitor_ip" in answer["message"]
 
 
-def test_a_hostname_of_no_site(hitline: Hitline) -> None:
+def test_an_unknown_hostname_is_dropped(hitline: Hitline) -> None:
     assert told(hitline, PAGEVIEW, "--url", "https://example.net/")["outcome"] == "unknown_site"
 
 
@@ -64,15 +64,15 @@ def test_options_alone_make_a_pageview(hitline: Hitline) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--url", "https://example.com/"], ["--ip", "192.0.2.1", "--json"]])
-def test_options_that_make_no_pageview_are_an_error(hitline: Hitline, options: list[str]) -> None:
+def test_options_without_a_pageview_are_an_error(hitline: Hitline, options: list[str]) -> None:
     assert "no pageview given" in hitline("explain", *options, expect=1).stderr
 
 
-def test_the_visitors_address_is_in_no_step_and_no_row(hitline: Hitline) -> None:
+def test_the_visitors_address_appears_in_neither_steps_nor_row(hitline: Hitline) -> None:
     assert "192.0.2.1" not in json.dumps(told(hitline, PAGEVIEW))
 
 
-def test_a_file_that_is_not_there_is_an_error(hitline: Hitline, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(hitline: Hitline, tmp_path: Path) -> None:
     assert "can't be read" in hitline("explain", str(tmp_path / "none"), expect=1).stderr
 
 

@@ -13,7 +13,7 @@ def run(file_server, tmp_path):
     return CliRunner().invoke(feeds, ["update", *options], env={"HITLINE_STATE_DIR": str(tmp_path)})
 
 
-def test_fetches_the_lists_and_tells_of_each(file_server, tmp_path):
+def test_fetches_the_lists_and_reports_each(file_server, tmp_path):
     result = run(file_server, tmp_path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "feeds" / "drop_v4.json").read_bytes() == DROP
@@ -22,7 +22,7 @@ def test_fetches_the_lists_and_tells_of_each(file_server, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_feed_that_fails_is_told_and_is_exit_code_1(file_server, tmp_path):
+def test_a_failed_feed_is_reported_with_exit_code_1(file_server, tmp_path):
     file_server.put("drop_v6.json", b"", 503)
     result = run(file_server, tmp_path)
     assert result.exit_code == 1

@@ -49,7 +49,7 @@ def test_a_bug_is_one_line_that_says_where(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "203.0.113.7" not in told
 
 
-def test_a_mistake_is_no_bug(tmp_path: Path) -> None:
+def test_a_user_error_is_not_reported_as_a_bug(tmp_path: Path) -> None:
     env = parts.make_env(tmp_path)
     told = runner_with(env)("dead", "list", expect=1).stderr
     assert "can't be reached" in told
@@ -62,7 +62,7 @@ def test_a_mistake_is_no_bug(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_nobody_reading_on_ends_it_quietly() -> None:
+def test_a_closed_pipe_ends_it_quietly() -> None:
     code = "from deploy.cli import main, LazyGroup, click\nclick.Group.invoke = lambda *_: (_ for _ in ()).throw(BrokenPipeError(32, ''))\nmain(['site'])"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")

@@ -42,7 +42,7 @@ def test_everything_is_applied_once_and_recorded(hitline: Hitline, bare: ClickHo
 
 
 @pytest.mark.processes
-def test_two_at_once_do_each_other_no_harm(bare: ClickHouseProcess) -> None:
+def test_two_at_once_do_no_harm(bare: ClickHouseProcess) -> None:
     threads = [threading.Thread(target=lambda: parts.run_apart(lambda: parts.apply_schema(bare.url))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -88,7 +88,7 @@ def test_a_user_with_a_password_can_change_the_registry(tmp_path: Path) -> None:
         assert "wrong-secret" not in refused
 
 
-def test_the_topology_is_declared_and_a_queue_that_differs_is_told(
+def test_the_topology_is_declared_and_a_differing_queue_is_reported(
     hitline: Hitline, broker: RabbitMQNode, bare: ClickHouseProcess, tmp_path: Path
 ) -> None:
     both = runner_with(parts.make_env(tmp_path / "state", bare, broker))

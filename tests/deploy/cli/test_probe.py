@@ -49,7 +49,7 @@ def test_the_port_comes_from_the_settings(port: int, monkeypatch: pytest.MonkeyP
     assert CliRunner().invoke(probe, []).exit_code == 0
 
 
-def test_nobody_there_is_exit_1(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_is_exit_1(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HITLINE_ADMIN_PORT", "1")
     gone = CliRunner().invoke(probe, [])
     assert gone.exit_code == 1

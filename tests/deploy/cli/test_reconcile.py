@@ -13,7 +13,7 @@ from deploy.cli import reconcile
 from deploy.cli.support import CommandError
 
 
-def test_more_ended_than_accepted_is_said_so() -> None:
+def test_an_imbalance_is_reported() -> None:
     with pytest.raises(CommandError, match="103 more pageviews have an outcome than were accepted"):
         reconcile._require_balance({"repeats": 0, "missing": -103})
     with pytest.raises(CommandError, match="7 accepted pageviews have no outcome"):
@@ -32,7 +32,7 @@ def test_a_gateways_address_alone_means_its_metrics(monkeypatch: pytest.MonkeyPa
     assert asked == ["http://h:1/metrics"] * 3
 
 
-def test_gateways_are_asked_last_since_pageviews_go_on_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gateways_are_queried_last(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     async def figures(_: Any) -> dict[str, Any]:

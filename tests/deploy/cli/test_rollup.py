@@ -16,7 +16,7 @@ ROOT = Path(services.__file__).parent.parent
 
 
 @pytest.mark.processes
-def test_it_goes_on_and_takes_up_again_after_an_outage(tmp_path: Path) -> None:
+def test_it_recovers_after_an_outage(tmp_path: Path) -> None:
     with ClickHouseProcess(tmp_path / "data") as clickhouse:
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
         visits.register(clickhouse)

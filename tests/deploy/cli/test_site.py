@@ -45,7 +45,7 @@ def test_an_unknown_time_zone_is_an_error(hitline: Hitline) -> None:
     assert sites(hitline) == []
 
 
-def test_what_is_no_hostname_is_an_error_that_says_so(hitline: Hitline) -> None:
+def test_an_invalid_hostname_is_an_error(hitline: Hitline) -> None:
     for text in ("https://example.com/", "example.com:8080", "exa mple", "*example.com", "a.*.example.com", "", "'"):
         assert "is not a valid" in hitline("site", "add", "--", text, expect=1).stderr
     assert sites(hitline) == []
@@ -69,7 +69,7 @@ def test_an_alias_of_an_older_site_stays_there_with_a_warning(hitline: Hitline) 
     assert len(sites(hitline)) == 2
 
 
-def test_a_removed_site_is_gone_and_can_be_added_anew(hitline: Hitline) -> None:
+def test_a_removed_site_can_be_added_again(hitline: Hitline) -> None:
     hitline("site", "add", "example.com")
     (old,) = sites(hitline)
     hitline("site", "remove", "www.EXAMPLE.com")

@@ -30,7 +30,7 @@ def test_a_reachable_broker_of_the_users_is_used(tmp_path: Path, broker: RabbitM
     assert said == []
 
 
-def test_an_unreachable_one_is_told_and_replaced_by_a_private_node(tmp_path: Path) -> None:
+def test_an_unreachable_broker_is_reported_and_replaced_by_a_private_node(tmp_path: Path) -> None:
     said: list[str] = []
 
     chosen = choose(tmp_path, f"amqp://user:secret@127.0.0.1:{free_port()}/", said)
@@ -40,7 +40,7 @@ def test_an_unreachable_one_is_told_and_replaced_by_a_private_node(tmp_path: Pat
     assert "secret" not in said[0]
 
 
-def test_something_else_that_listens_there_is_no_broker() -> None:
+def test_another_server_on_the_port_is_not_used_as_broker() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert choice.why_unusable(f"amqp://127.0.0.1:{server.getsockname()[1]}/") != ""
 

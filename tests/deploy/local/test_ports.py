@@ -42,7 +42,7 @@ def test_port_0_picks_a_free_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["http", "-1", "65536", "80.0"])
-def test_what_is_no_port_is_named(text: str) -> None:
+def test_an_invalid_port_is_named(text: str) -> None:
     with pytest.raises(SetupError, match="HITLINE_HTTP_PORT"):
         Ports.chosen_by({"HITLINE_HTTP_PORT": text})
 

@@ -149,7 +149,7 @@ def test_what_it_prints_works_and_a_signal_stops_all_of_it(launcher: Launcher, d
     assert again.leftovers() == []
 
 
-def test_a_part_that_dies_is_told_and_ends_the_rest(launcher: Launcher, directory: Path) -> None:
+def test_a_part_that_dies_is_reported_and_ends_the_others(launcher: Launcher, directory: Path) -> None:
     launcher.wait_for("Ctrl-C stops everything")
     worker = processes.pids_of(f"{directory.resolve()}/worker")
 

@@ -88,7 +88,7 @@ def test_common_log_as_it_comes(line: str | bytes, expected: dict[str, object]) 
     assert {name: getattr(entry, name) for name in expected} == expected
 
 
-def test_forwarded_for_behind_the_agent_is_believed_when_told() -> None:
+def test_forwarded_for_after_the_agent_is_used_if_asked_for() -> None:
     line = COMBINED.format(AGENT) + ' "203.0.113.9, 10.0.0.1"'
     assert parse("combined", line).address == "198.51.100.7"
     assert parse("combined", line, forwarded=True).address == "203.0.113.9"
@@ -105,7 +105,7 @@ def test_forwarded_for_behind_the_agent_is_believed_when_told() -> None:
         ("t3 12.1.2", "not an HTTP request"),
     ],
 )
-def test_what_is_no_request_is_malformed(request_line: str, reason: str) -> None:
+def test_a_line_without_a_request_is_malformed(request_line: str, reason: str) -> None:
     line = f'198.51.100.7 - - [05/Mar/2026:10:20:30 +0000] "{request_line}" 400 0 "-" "-"'
     with pytest.raises(Malformed, match=reason):
         parse("combined", line)

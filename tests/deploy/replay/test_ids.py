@@ -37,7 +37,7 @@ def test_half_hours_of_the_clock_depend_on_no_other_line() -> None:
     assert sessions([20], by_clock=True) == whole[1:2]
 
 
-def test_visitors_and_keys_are_told_apart() -> None:
+def test_different_visitors_and_keys_have_different_ids() -> None:
     ids = IdMaker(KEY)
     of = {
         ids.session("198.51.100.7", "x", T0),

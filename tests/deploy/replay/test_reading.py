@@ -78,7 +78,7 @@ def read_whole(log: LogFile) -> None:
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, lzma.compress, bz2.compress])
-def test_damage_is_told(compress: object, tmp_path: Path) -> None:
+def test_damage_is_reported(compress: object, tmp_path: Path) -> None:
     whole = compress(PLAIN)  # type: ignore[operator]
     path = tmp_path / "log"
     path.write_bytes(whole[: len(whole) // 2])

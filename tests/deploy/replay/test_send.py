@@ -77,7 +77,7 @@ async def test_all_taken() -> None:
     assert gateway.asked == [[0, 1, 2, 3]]
 
 
-async def test_what_is_refused_for_good_is_not_repeated() -> None:
+async def test_permanent_refusals_are_not_repeated() -> None:
     gateway = Gateway(lambda _: result(2, [(1, 400), (3, 404)]))
     assert await send(gateway) == [TAKEN, Answer(400, "wrong 400"), TAKEN, Answer(404, "wrong 404")]
     assert len(gateway.asked) == 1
@@ -117,7 +117,7 @@ async def test_retry_after_is_waited_for(retry_after: str) -> None:
     assert gateway.times[1] - gateway.times[0] >= 0.95
 
 
-async def test_one_told_to_wait_makes_all_wait() -> None:
+async def test_a_retry_after_pauses_all_requests() -> None:
     gateway = Gateway(error(503, **{"Retry-After": "1"}))
     app = web.Application()
     app.router.add_post("/api/ingest/server/pageviews", gateway.handle)
@@ -154,12 +154,12 @@ async def test_an_answer_that_does_not_name_all_its_errors_is_asked_again_in_par
     ("status", "text"),
     [(401, "HITLINE_TOKEN"), (404, "no batch endpoint"), (405, "nothing can be sent"), (301, "nothing")],
 )
-async def test_what_no_repetition_changes_ends_it(status: int, text: str) -> None:
+async def test_an_error_that_repetition_cannot_fix_ends_it(status: int, text: str) -> None:
     with pytest.raises(GatewayError, match=text):
         await send(Gateway(error(status)))
 
 
-async def test_what_is_no_gateway_is_noticed() -> None:
+async def test_another_server_is_not_taken_for_a_gateway() -> None:
     with pytest.raises(GatewayError, match="not a Hitline gateway"):
         await send(Gateway(lambda _: web.Response(status=202, text="thanks")))
 

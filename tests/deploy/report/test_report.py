@@ -191,7 +191,7 @@ def test_words() -> None:
     assert [chart.nice(n) for n in (1, 5, 13, 21, 33, 999, 1001)] == [4, 8, 20, 24, 40, 1200, 1200]
 
 
-def test_the_site_in_force_is_reported_and_removed_ones_are_told_of(hitline: Hitline, month: Month) -> None:
+def test_the_active_site_is_reported_with_a_warning_about_removed_ones(hitline: Hitline, month: Month) -> None:
     assert "out of range" in hitline("report", NAME, "--from", "0001-01-01", "--to", "0001-01-02", expect=1).stderr
     hitline("rollup")
     hitline("site", "remove", NAME)

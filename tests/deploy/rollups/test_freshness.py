@@ -10,7 +10,7 @@ from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
 
 
-def test_everything_stored_before_the_time_told_is_in_the_rollups(tables: ClickHouseProcess, hitline: Hitline) -> None:
+def test_everything_stored_before_complete_to_is_in_the_rollups(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables)
     visits.insert(tables, visits.make(50, seed=1, sites=visits.FEW))
     told = hitline("rollup").stdout
@@ -25,7 +25,7 @@ def test_everything_stored_before_the_time_told_is_in_the_rollups(tables: ClickH
     assert {row["timezone"] for row in zones} <= set(visits.ZONES)
 
 
-def test_a_second_run_has_nothing_to_do_but_what_is_new(tables: ClickHouseProcess, hitline: Hitline) -> None:
+def test_a_second_run_computes_only_what_is_new(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """It looks a minute back, for clocks that are set back, and finds only days of that minute."""
     visits.register(tables)
     visits.insert(

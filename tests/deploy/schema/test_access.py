@@ -87,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def test_nobody_gets_in_with_a_wrong_password(server: Server) -> None:
+def test_a_wrong_password_is_refused_for_every_user(server: Server) -> None:
     request = urllib.request.Request(
         server.process.url, data=b"SELECT 1", headers={"X-ClickHouse-User": "hitline_analyst"}
     )
@@ -143,7 +143,7 @@ def test_the_registry_is_only_appended_to(server: Server) -> None:
         assert server(registry, sql) == DENIED, sql
 
 
-def test_a_keeper_can_neither_make_pageviews_up_nor_change_the_registry(server: Server) -> None:
+def test_a_keeper_can_neither_insert_pageviews_nor_change_the_registry(server: Server) -> None:
     keeper = "hitline_keeper"
     for sql in (
         "INSERT INTO hitline.pageviews_raw (path) VALUES ('/')",
@@ -263,7 +263,7 @@ def test_every_table_that_holds_sites_has_a_tenant_filter(server: Server) -> Non
         assert f"<{table}>" in xml
 
 
-def test_each_tenant_has_a_quota_of_its_own() -> None:
+def test_each_tenant_has_its_own_quota() -> None:
     """A list of tenants in a shared one would be replaced by the next tenant's."""
     text = " ".join((ACCESS / "tenant.sql").read_text().split())
     assert "ALTER QUOTA" not in text

@@ -69,7 +69,7 @@ def test_names_and_numbers_must_be_well_formed(tmp_path: Path) -> None:
         migrations.read(tmp_path)
 
 
-async def test_a_run_that_was_cut_off_is_finished_by_the_next(tables: ClickHouseProcess) -> None:
+async def test_an_interrupted_run_is_finished_by_the_next(tables: ClickHouseProcess) -> None:
     """The first statement ran, the second failed: nothing is recorded, and the file is run again from its start."""
     clickhouse = ClickHouse(tables.url, "hitline tests")
     name = "hitline_control.cut_off"

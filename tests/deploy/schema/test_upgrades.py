@@ -53,7 +53,7 @@ def fresh_schema(bare: ClickHouseProcess) -> str:
 
 
 @pytest.mark.parametrize("version", range(1, len(FILES)))
-def test_an_earlier_version_with_data_becomes_what_a_new_one_is(
+def test_an_earlier_version_with_data_is_upgraded_to_the_current_schema(
     bare: ClickHouseProcess, fresh_schema: str, version: int
 ) -> None:
     start_over(bare)

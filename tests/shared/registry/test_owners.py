@@ -32,7 +32,7 @@ def test_the_owner_lists_the_hostname_or_has_the_longest_wildcard(hostname: str,
     assert find_owner(hostname, listed.get) == owner
 
 
-def test_no_more_is_looked_up_than_needed() -> None:
+def test_only_needed_candidates_are_looked_up() -> None:
     asked = []
 
     def find(name: str) -> str | None:

@@ -78,7 +78,7 @@ def test_a_change_drops_cached_answers(replica: Replica) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_changes_in_any_order_and_repeated_end_the_same(
+def test_repeated_changes_in_any_order_give_the_same_result(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     history = [

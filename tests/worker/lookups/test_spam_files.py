@@ -65,7 +65,7 @@ def test_reads_comments_behind_an_entry_and_wildcards():
         (gzip.compress(b"semalt.com", mtime=0), "UTF-8"),
     ],
 )
-def test_refuses_what_is_no_complete_list(content, wrong):
+def test_refuses_incomplete_lists(content, wrong):
     with pytest.raises(BadList, match=wrong):
         parse_list(content)
 

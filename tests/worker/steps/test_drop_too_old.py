@@ -28,7 +28,7 @@ def test_drops_what_its_site_does_not_keep(retention_days, site, age_ms, dropped
         assert (drop.reason, drop.site_id) == (Outcome.TOO_OLD, site.site_id)
 
 
-def test_the_rule_tells_whose_retention_it_was():
+def test_the_rule_names_whose_retention_it_was():
     old = pageview(timestamp_ms=0)
     assert drop_too_old(7, lambda: NOW_MS, old, SITE).rule == "retention of 7 days of this instance"
     assert drop_too_old(7, lambda: NOW_MS, old, OTHER_SITE).rule == "retention of 30 days of other.example"

@@ -6,7 +6,7 @@ from worker.lookups.geo_records import NOWHERE
 from worker.steps.put_location import put_location
 
 
-def test_locates_the_visitor_and_nobody_without_a_database(tmp_path):
+def test_locates_the_visitor_if_there_is_a_database(tmp_path):
     path = tmp_path / "city.mmdb"
     geo = Geo({"city": path}, tmp_path)
     assert put_location(geo, pageview()) == NOWHERE

@@ -17,7 +17,7 @@ def test_finds_the_site_of_a_hostname(hostname, site):
 
 
 @pytest.mark.parametrize("hostname", ["nobody.example", "example.net", "", "a." * 30_000 + "example.net"])
-def test_a_hostname_of_no_site_is_dropped(hostname):
+def test_an_unknown_hostname_is_dropped(hostname):
     drop = put_site(FakeRegistry(), pageview(hostname=hostname))
     assert isinstance(drop, Drop)
     assert (drop.reason, drop.site_id) == (Outcome.UNKNOWN_SITE, None)

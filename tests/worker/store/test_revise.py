@@ -53,7 +53,7 @@ def test_with_nothing_to_say_everything_stays() -> None:
 
 
 @pytest.mark.parametrize(("position", "poison"), [(0, (POISON,)), (1, (POISON,)), (2, ())])
-def test_what_is_stored_stays_stored_where_it_is(position: int, poison: tuple[Poison, ...]) -> None:
+def test_stored_pageviews_keep_their_site(position: int, poison: tuple[Poison, ...]) -> None:
     before = message()
     after = revise(before, stored={(ID, position): OTHER_SITE})
     assert after.outcomes == dict(before.outcomes) | {
@@ -73,7 +73,7 @@ def test_what_was_replayed_since_is_left_to_its_replay(position: int) -> None:
     assert all(each.position != position for each in after.poison)
 
 
-def test_a_replay_counts_itself_whatever_earlier_replays_counted() -> None:
+def test_a_replay_is_counted_regardless_of_earlier_replays() -> None:
     assert revise(message(repeated=True), replayed={(ID, 0): DEAD}) == message(repeated=True)
 
 

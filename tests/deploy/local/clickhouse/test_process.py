@@ -112,7 +112,7 @@ def test_only_loopback(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_failed_start_tells_why(tmp_path: Path) -> None:
+def test_a_failed_start_says_why(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RuntimeError, match="is taken"):
         ClickHouseProcess(tmp_path, port=taken.getsockname()[1]).start()
 

@@ -43,7 +43,7 @@ def test_the_format_comes_from_the_query_then_the_url_then_the_header(http: Http
     assert http("SELECT format FROM (SELECT 7 AS format)").text == "7\n"
 
 
-def test_headers_tell_of_the_query(http: Http) -> None:
+def test_headers_describe_the_query(http: Http) -> None:
     answer = http("SELECT number FROM numbers(10)", query_id="mine")
     assert answer.headers["X-ClickHouse-Query-Id"] == "mine"
     assert answer.headers["X-ClickHouse-Timezone"]
@@ -161,7 +161,7 @@ def test_what_stands_around_all_rows_does_so_once(http: Http) -> None:
     assert http(sql, extremes=1).text.endswith("\n199999\n\n0\n199999\n")
 
 
-def test_an_error_after_the_first_bytes_is_told_in_the_stream(http: Http, client: Any) -> None:
+def test_an_error_after_the_first_bytes_is_reported_in_the_stream(http: Http, client: Any) -> None:
     sql = "SELECT throwIf(number = 3000000) AS a FROM numbers(5000000) SETTINGS max_threads = 1"
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         http(sql)

@@ -43,7 +43,7 @@ def test_a_format_clause_is_no_column_named_so() -> None:
     assert read(b"SELECT (SELECT 1 FORMAT JSON)").format is None
 
 
-def test_a_semicolon_before_data_is_told() -> None:
+def test_a_semicolon_before_data_is_reported() -> None:
     with pytest.raises(ClickHouseError, match="';' symbol before data"):
         read(b"INSERT INTO t FORMAT CSV;1")
 

@@ -76,7 +76,7 @@ def test_passwords_in_every_place(shop: Http) -> None:
         assert client.query("SELECT n FROM shop.orders").result_rows == [(1,)]
 
 
-def test_wrong_credentials_are_refused_in_the_servers_words(shop: Http) -> None:
+def test_wrong_credentials_are_refused_with_the_servers_message(shop: Http) -> None:
     for headers in (
         {},
         {**ADMIN, "X-ClickHouse-Key": "x"},
@@ -142,7 +142,7 @@ def test_sessions_belong_to_their_user(shop: Http) -> None:
     assert code(shop("SELECT * FROM own", WRITER, session_id="shared")) in ("60", "497")
 
 
-def test_no_password_lies_in_the_data_directory(shop: Http) -> None:
+def test_no_password_is_in_the_data_directory(shop: Http) -> None:
     for file in (shop.process.path / "front").glob("*.xml"):
         assert b"admin's" not in file.read_bytes()
         assert hashlib.sha256(b"look").hexdigest().encode() not in file.read_bytes()
