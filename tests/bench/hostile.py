@@ -64,26 +64,30 @@ KINDS: Final = {
 }  # fmt: skip
 
 #: Fields, and the text that they hold around the hostile one.
-FIELDS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {
-    "url": lambda text: ("url", text),
-    "url: host": lambda text: ("url", f"https://{text}/"),
-    "url: host below the site": lambda text: ("url", f"https://{text}.example.net/"),
-    "url: user info": lambda text: ("url", f"https://{text}@example.com/"),
-    "url: path": lambda text: ("url", f"https://example.com/{text}"),
-    "url: query": lambda text: ("url", f"https://example.com/?{text}"),
-    "url: parameter": lambda text: ("url", f"https://example.com/?utm_source={text}"),
-    "url: fragment": lambda text: ("url", f"https://example.com/#{text}"),
-    "referrer": lambda text: ("referrer", text),
-    "referrer: host": lambda text: ("referrer", f"https://{text}/"),
-    "referrer: path": lambda text: ("referrer", f"https://example.org/{text}"),
-    "user_agent": lambda text: ("user_agent", text),
-    "user_agent: in a browser's": lambda text: ("user_agent", f"Mozilla/5.0 (Linux; Android 14; {text}) Chrome/138.0"),
-    "language": lambda text: ("language", text),
-    "language: behind a tag": lambda text: ("language", f"en{text}"),
-    "timestamp": lambda text: ("timestamp", text),
-    "visitor_ip": lambda text: ("visitor_ip", text),
-    "session_id": lambda text: ("session_id", text),
-    "unknown field": lambda text: ("x", text),
+FIELDS: Final[dict[str, Callable[[str], dict[str, str]]]] = {
+    "url": lambda text: {"url": text},
+    "url: host": lambda text: {"url": f"https://{text}/"},
+    "url: host below the site": lambda text: {"url": f"https://{text}.example.net/"},
+    "url: user info": lambda text: {"url": f"https://{text}@example.com/"},
+    "url: path": lambda text: {"url": f"https://example.com/{text}"},
+    "url: query": lambda text: {"url": f"https://example.com/?{text}"},
+    "url: parameter": lambda text: {"url": f"https://example.com/?utm_source={text}"},
+    "url: fragment": lambda text: {"url": f"https://example.com/#{text}"},
+    "referrer": lambda text: {"referrer": text},
+    "referrer: host": lambda text: {"referrer": f"https://{text}/"},
+    "referrer: path": lambda text: {"referrer": f"https://example.org/{text}"},
+    "user_agent": lambda text: {"user_agent": text},
+    "user_agent: in a browser's": lambda text: {"user_agent": f"Mozilla/5.0 (Linux; Android 14; {text}) Chrome/138.0"},
+    "language": lambda text: {"language": text},
+    "language: behind a tag": lambda text: {"language": f"en{text}"},
+    "timestamp": lambda text: {"timestamp": text},
+    "visitor_ip": lambda text: {"visitor_ip": text},
+    "session_id": lambda text: {"session_id": text},
+    "unknown field": lambda text: {"x": text},
+    "all fields at once": lambda text: {
+        "url": f"https://example.com/{text}?{text}", "referrer": text, "language": text,
+        "user_agent": f"Mozilla/5.0 (Linux; Android 14; {text}) Chrome/138.0",
+    },
 }  # fmt: skip
 
 
@@ -102,18 +106,18 @@ def hostile(kind: str, length: int, salt: int) -> str:
     return f"s{salt}" + (pattern * (length // len(pattern) + 1))[:length]
 
 
-def body(field: str, value: str) -> bytes:
-    """Return a request's body with one field replaced."""
+def body(fields: dict[str, str]) -> bytes:
+    """Return a request's body with some fields replaced."""
     sent: dict[str, Any] = {
         "url": "https://example.com/",
         "timestamp": "2026-05-28T20:00:00Z",
         "visitor_ip": "81.2.69.142",
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     }
-    return orjson.dumps(sent | {field: value})
+    return orjson.dumps(sent | fields)
 
 
-_ORDINARY: Final = body("referrer", "https://example.org/")
+_ORDINARY: Final = body({"referrer": "https://example.org/"})
 
 
 _CLIENT: Final = Client(b"c" * 16, "forwarder", frozenset({Grant(None, MANAGE_DATA)}))
@@ -177,10 +181,9 @@ def worst(name: str, length: int, steps: Steps, salts: Iterator[int]) -> tuple[C
     for kind in KINDS:
         costs = []
         for _ in range(ROUNDS):
-            field, value = FIELDS[name](hostile(kind, length, next(salts)))
-            sent = body(field, value)
+            sent = body(FIELDS[name](hostile(kind, length, next(salts))))
             if len(sent) > _BODY_BYTES:
-                sent = body(field, FIELDS[name](hostile(kind, _shorter(length, len(sent)), next(salts)))[1])
+                sent = body(FIELDS[name](hostile(kind, _shorter(length, len(sent)), next(salts))))
             costs.append(cost(sent, steps))
         found[kind] = Cost(min(one.gateway for one in costs), min(one.worker for one in costs))
     at_gateway = max(found, key=lambda kind: found[kind].gateway)

@@ -24,7 +24,7 @@ WANTED: Final = frozenset((*UTM_NAMES, QR_NAME, *CLICK_IDS))
 
 #: What is looked at of a query; no page has more, and each costs time.
 _LONGEST_QUERY: Final = 8_192
-_MOST_PARAMETERS: Final = 500
+_MOST_PARAMETERS: Final = 200
 #: The longest wanted name with every letter escaped is shorter.
 _LONGEST_NAME: Final = 64
 #: A query without any of these has no parameter to read (`%` may hide a letter of a name).

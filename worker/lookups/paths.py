@@ -24,6 +24,8 @@ _CANONICAL: Final = {
     for high in "0123456789ABCDEFabcdef"
     for low in "0123456789ABCDEFabcdef"
 }
+#: Characters that are escaped at a time.
+_CHUNK: Final = 256
 #: Characters that a rule keeps escaped, so that reading it once more gives the same path.
 _ESCAPED: Final = re.compile(r"[%?#\s]")
 
@@ -40,10 +42,20 @@ def canonical(path: str) -> str:
     if "%" in path:
         path = _ESCAPE.sub(lambda found: _CANONICAL[found[0]], path)
     if _NOT_ALLOWED.search(path):
-        path = quote(path[: PATH + 1], safe=_SAFE, errors="replace")  # which only grows: no column holds more
+        path = _quoted(path)
     if "/." in path:
         path = _without_dot_segments(path)
     return path
+
+
+def _quoted(path: str) -> str:
+    """Escape what a path can't hold, of as much as the column holds: text only grows by it."""
+    quoted = ""
+    for start in range(0, len(path), _CHUNK):
+        quoted += quote(path[start : start + _CHUNK], safe=_SAFE, errors="replace")
+        if len(quoted) > PATH:
+            break
+    return quoted
 
 
 def _without_dot_segments(path: str) -> str:

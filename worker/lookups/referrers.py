@@ -17,7 +17,7 @@ from worker.lookups.domains import has_known_suffix
 from worker.lookups.escapes import decoded
 
 #: Characters that are looked at: with user info before it, a host ends long before.
-_LONGEST_TEXT: Final = 2_048
+_LONGEST_TEXT: Final = 1_024
 _QUOTES: Final = "\"'`<>“”„«»\u2018\u2019"
 _AROUND: Final = _QUOTES + " \t\r\n\f\v\0"
 #: White space and quotes inside an authority; a browser removes or refuses them, and nobody's host has any.
