@@ -53,11 +53,11 @@ Answer = TypeVar("Answer")
 
 
 @lru_cache(maxsize=4096)
-def with_burst(rate: str) -> limits.RateLimitItem:
-    """Return the rate with its window extended until the burst is large enough."""
+def with_burst(rate: str, burst: int = 0) -> limits.RateLimitItem:
+    """Return the rate with its window extended until the burst is large enough, and at least `burst`."""
     item = limits.parse(rate)
     fast = item.amount >= _FAST_PER_SECOND * item.get_expiry()
-    times = math.ceil((_FAST_BURST if fast else MIN_BURST) / item.amount)
+    times = math.ceil(max(burst, _FAST_BURST if fast else MIN_BURST) / item.amount)
     return type(item)(item.amount * times, item.multiples * times)
 
 
@@ -246,7 +246,7 @@ class RateLimiter:
             raise Rejected(
                 Reason.TOO_LARGE,
                 f"body: {pageviews} pageviews are more than the {item.amount} that this API client may send at once; "
-                "send smaller batches",
+                "send smaller batches (operators: hitline client limit --burst)",
                 budget.headers(),
             )
         taken, window, budget = await self._hit(item, client, max(0, pageviews - 1))
@@ -267,7 +267,7 @@ class RateLimiter:
         return budget
 
     def _limit_of(self, client: Client) -> limits.RateLimitItem:
-        return with_burst(client.rate or self._default_rate)
+        return with_burst(client.rate or self._default_rate, client.burst)
 
     async def _hit(self, item: limits.RateLimitItem, client: Client, cost: int) -> tuple[bool, Window, Budget]:
         """Charge `cost`, whole or not at all; returns whether it was charged, and what is left."""

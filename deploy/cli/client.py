@@ -50,6 +50,12 @@ _permission_option = click.option(
     show_default=True,
     help="What it may do there.",
 )
+_burst_option = click.option(
+    "--burst",
+    type=click.IntRange(0, 1_000_000),
+    help="Pageviews that it may send at once, such as its largest batch. Without, or 0: 50000 if its rate is at least "
+    "500/second, else 1000.",
+)
 
 
 @click.group
@@ -62,15 +68,16 @@ def client() -> None:
 @_grant_option
 @_permission_option
 @click.option("--rate", default="default", help="Its own rate limit, such as 600/second.")
+@_burst_option
 @click.option("--json", "as_json", is_flag=True, help="Print client and token as JSON.")
-def add(name: str, sites: tuple[str, ...], permission: str, rate: str, as_json: bool) -> None:
+def add(name: str, sites: tuple[str, ...], permission: str, rate: str, burst: int | None, as_json: bool) -> None:
     """Add an API client called NAME and print its token, once: only a hash of it is stored."""
     if not name.strip() or not name.isprintable():
         raise CommandError(
             f"client name {name!r} is empty or has characters that can't be printed; use letters and digits"
         )
     token = f"hl_{secrets.token_urlsafe(32)}"
-    new = Client(uuid4().bytes, name.strip(), frozenset(), _parse_rate(rate), token_hash(token))
+    new = Client(uuid4().bytes, name.strip(), frozenset(), _parse_rate(rate), token_hash(token), burst or 0)
     run(_add(load_settings().clickhouse_url, new, sites, permission))
     if as_json:
         print_json({"client_id": UUID(bytes=new.client_id), "name": new.name, "token": token})
@@ -162,6 +169,7 @@ def _as_dict(client: Client, sites: SiteNames, last_hour: LastHour) -> dict[str,
         "name": client.name,
         "grants": granted,
         "rate": client.rate,
+        "burst": client.burst,
         "accepted_last_hour": accepted,
         "refused_last_hour": refused,
     }
@@ -187,17 +195,25 @@ async def _grant(url: str, name: str, sites: Sequence[str], permission: str) -> 
 
 @client.command
 @click.argument("name")
-@click.option("--rate", required=True, help="Such as 600/second; `default`: the gateway's own.")
-def limit(name: str, rate: str) -> None:
-    """Change a client's rate limit."""
-    new = _parse_rate(rate)
-    run(_limit(load_settings().clickhouse_url, name, new))
-    click.echo(f"client {name} is limited to {new}" if new else f"client {name} is limited to the gateway's default")
+@click.option("--rate", help="Such as 600/second; `default`: the gateway's own.")
+@_burst_option
+def limit(name: str, rate: str | None, burst: int | None) -> None:
+    """Change a client's rate limit, or how much it may send at once."""
+    changes: dict[str, str | int] = {}
+    if rate is not None:
+        changes["rate"] = _parse_rate(rate)
+    if burst is not None:
+        changes["burst"] = burst
+    if not changes:
+        raise CommandError("nothing to change: use --rate, --burst or both")
+    run(_limit(load_settings().clickhouse_url, name, changes))
+    for what, value in changes.items():
+        click.echo(f"client {name}: {what} {value or 'is the default'}")
 
 
-async def _limit(url: str, name: str, rate: str) -> None:
+async def _limit(url: str, name: str, changes: dict[str, str | int]) -> None:
     async with connected(url) as clickhouse:
-        await _change(clickhouse, name, lambda old: dataclasses.replace(old, rate=rate))
+        await _change(clickhouse, name, lambda old: dataclasses.replace(old, **changes))  # type: ignore[arg-type]
 
 
 async def _change(clickhouse: ClickHouse, name: str, change: Callable[[Client], Client]) -> None:

@@ -122,8 +122,8 @@ def _row(record: Record, version: int) -> tuple[Any, ...]:
     match record:
         case Site(site_id, name, hostnames, timezone, retention_days, created_us):
             return site_id, name, "\n".join(hostnames), timezone, retention_days, created_us or 0, version
-        case Client(client_id, name, grants, rate, token_sha256):
-            return client_id, name, _write_grants(grants), rate, token_sha256, version
+        case Client(client_id, name, grants, rate, token_sha256, burst):
+            return client_id, name, _write_grants(grants), rate, token_sha256, burst, version
         case Exclusion(exclusion_id, kind, value, site_id):
             return exclusion_id, kind, value, site_id, version
 

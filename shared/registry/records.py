@@ -55,6 +55,8 @@ class Client:
     #: Such as `600/second`; empty: the gateway's default.
     rate: str = ""
     token_sha256: str = ""
+    #: Pageviews that it may send at once; 0: what the gateway gives a client of its rate.
+    burst: int = 0
     created_us: int | None = None
 
     def may(self, permission: str, site: Site) -> bool:
@@ -118,6 +120,7 @@ CLIENTS: Final = Table(
         "grants": "Array(Tuple(String, String))",
         "rate": "String",
         "token_sha256": "String",
+        "burst": "UInt32",
     },
 )
 EXCLUSIONS: Final = Table(

@@ -99,8 +99,8 @@ class Replica:
         row = self._reader.execute(_FIND_CLIENT, (token_sha256,)).fetchone()
         if row is None:
             return None
-        client_id, name, grants, rate, token_sha256 = row
-        return Client(client_id, name, read_grants(grants), rate, token_sha256)
+        client_id, name, grants, *rest = row
+        return Client(client_id, name, read_grants(grants), *rest)
 
     def exclusions(self) -> list[Exclusion]:
         """Return all exclusion rules in force; on any thread, since there may be 100,000 of them.

@@ -12,7 +12,7 @@ from typing import IO, Final
 log = logging.getLogger(__name__)
 
 #: Changes with the tables below, which then are fetched again.
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 #: Columns are those of `shared.registry.apply`.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, hostnames TEXT NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, 
 CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
     PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clients (client_id BLOB PRIMARY KEY, name TEXT NOT NULL, token_sha256 TEXT NOT NULL,
-    grants TEXT NOT NULL, rate TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+    grants TEXT NOT NULL, rate TEXT NOT NULL, burst INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS clients_by_token ON clients (token_sha256);
 CREATE TABLE IF NOT EXISTS exclusions (exclusion_id BLOB PRIMARY KEY, site_id BLOB, kind TEXT NOT NULL,
     value TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;

@@ -58,6 +58,16 @@ def test_a_burst_is_at_least_a_batch_and_the_rate_stays(rate: str, amount: int, 
     assert item.amount >= MIN_BURST
 
 
+async def test_a_burst_of_its_own_lets_a_slow_client_send_larger_batches(clock: Clock) -> None:
+    limiter = RateLimiter("1000/second")
+    slow = Client(b"\3" * 16, "slow", frozenset(), "10/minute", burst=20_000)
+
+    assert (await limiter.charge_rest(slow, 20_000, size=1)).limit == 20_000
+    with pytest.raises(Rejected) as rejected:
+        await limiter.charge_rest(slow, 20_001, size=1)
+    assert (rejected.value.reason.status, "20000" in rejected.value.text) == (413, True)
+
+
 async def test_a_request_over_the_limit_is_refused_whole_and_costs_nothing(clock: Clock) -> None:
     limiter = RateLimiter("1000/hour")
 

@@ -25,12 +25,13 @@ GRANT SELECT ON hitline_control.exclusions TO hitline_worker;
 GRANT SELECT ON system.processes TO hitline_worker;
 GRANT KILL QUERY ON *.* TO hitline_worker;
 
--- `hitline site`, `client` and `exclude`: the registry, to which they only append.
+-- `hitline site`, `client` and `exclude`: the registry, to which they only append; and what became of a client's pageviews.
 CREATE ROLE IF NOT EXISTS hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.sites TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.clients TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.exclusions TO hitline_registry;
 GRANT SELECT ON system.time_zones TO hitline_registry;
+GRANT SELECT ON hitline.outcomes_raw TO hitline_registry;
 
 -- `hitline rollup`, `retain` and `erase`.
 CREATE ROLE IF NOT EXISTS hitline_keeper;

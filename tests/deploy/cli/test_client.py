@@ -93,6 +93,16 @@ def test_the_rate_limit_is_stored_changed_and_given_back(hitline: Hitline) -> No
     assert clients(hitline)[0]["rate"] == ""
 
 
+def test_the_burst_is_stored_changed_and_given_back(hitline: Hitline) -> None:
+    hitline("client", "add", "edge", "--grant", "*", "--rate", "20/second", "--burst", "20000")
+    assert clients(hitline)[0]["burst"] == 20_000
+    hitline("client", "limit", "edge", "--rate", "30/second")
+    assert (clients(hitline)[0]["rate"], clients(hitline)[0]["burst"]) == ("30/second", 20_000)
+    hitline("client", "limit", "edge", "--burst", "0")
+    assert (clients(hitline)[0]["rate"], clients(hitline)[0]["burst"]) == ("30/second", 0)
+    assert "--burst" in hitline("client", "limit", "edge", expect=1).stderr
+
+
 @pytest.mark.parametrize("rate", ["fast", "0/second", "-1/second", "5/fortnight", ""])
 def test_an_invalid_rate_is_an_error(hitline: Hitline, rate: str) -> None:
     assert "rate" in hitline("client", "add", "edge", f"--rate={rate}", expect=1).stderr

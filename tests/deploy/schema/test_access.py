@@ -72,6 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         registry = runner_with(parts.make_env(path / "state", CLICKHOUSE_URL=server.url("hitline_registry")))
         registry("site", "add", "added.example")
         registry("client", "add", "edge", "--grant", "added.example")
+        registry("client", "list")
         registry("exclude", "add", "--path", "/admin")
         sites = ", ".join(f"('{site}', '{site.hex[-4:]}.example', '{zone}')" for site, zone in visits.SITES.items())
         server("hitline_registry", f"INSERT INTO hitline_control.sites (site_id, name, timezone) VALUES {sites}")
