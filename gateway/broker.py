@@ -29,6 +29,9 @@ _LAG_POLL_S: Final = 0.1
 _NO_EXCHANGE_PAUSE_S: Final = 0.5
 #: Minimum interval between two replacements of a channel whose publish was refused.
 _RENEW_S: Final = 1.0
+#: Replacements after which the connection is replaced as well: aio-pika keeps some KiB of each closed channel until its
+#: connection closes.  It then waits for a moment without publishes in flight, but not for ever.
+_MAX_RENEWALS: Final = 200
 #: How long publishes in flight may still be confirmed once the broker has blocked the connection.
 _BLOCKED_GRACE_S: Final = 1.0
 
@@ -60,6 +63,7 @@ class BrokerConnection:
         self._channel: AbstractChannel | None = None
         self._refused = False
         self._renew_at = 0.0
+        self._renewals = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._lag_timer: asyncio.TimerHandle | None = None
         self.unavailable_reason: Reason | None = Reason.BROKER_DOWN
@@ -145,6 +149,7 @@ class BrokerConnection:
 
     async def _use(self, connection: AbstractConnection) -> None:
         self._lost.clear()
+        self._renewals = 0
         connection.close_callbacks.add(lambda *_: self._lost.set())
         await self._open_channel(connection)
         log.info("broker: connected")
@@ -186,6 +191,10 @@ class BrokerConnection:
         change).
         """
         if time.monotonic() < self._renew_at:
+            return
+        self._renewals += 1
+        if self._renewals > (2 * _MAX_RENEWALS if self._deadlines else _MAX_RENEWALS):
+            self._lost.set()
             return
         self._renew_at = time.monotonic() + _RENEW_S
         self._refused = False

@@ -1,0 +1,46 @@
+"""Nothing of a batch outlives its request, whatever was wrong with it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from typing import Any, cast
+
+import pytest
+
+from gateway.batch import Batch
+from gateway.intake import Intake
+from gateway.items import Items, split
+from gateway.publish import Publisher
+from gateway.replies import Rejected
+from gateway.results import Results
+from gateway.validate import validate
+from shared.registry import Client
+from tests.services import pageview
+
+CLIENT = Client(b"c" * 16, "client", frozenset())
+NOTHING = cast("Any", None)
+
+
+async def bad_batch() -> tuple[Results, weakref.ref[Items]]:
+    body = b"\n".join(json.dumps(pageview(visitor_ip="unknown", url=f"https://x.test/{n}")).encode() for n in range(20))
+    items = await split(bytearray(body + b"\n{broken"))
+    batch = Batch(Intake(NOTHING, NOTHING, NOTHING, NOTHING), cast("Publisher", None), CLIENT, None)
+    return await batch.publish(items), weakref.ref(items)
+
+
+async def test_200_bad_batches_leave_nothing_behind_even_while_their_results_are_kept() -> None:
+    """pydantic's errors hold the request by their traceback, and are invisible to the garbage collector."""
+    batches = [await bad_batch() for _ in range(200)]
+    gc.collect()
+
+    assert [len(results.errors) for results, _ in batches] == [21] * 200
+    assert [items() for _, items in batches] == [None] * 200
+
+
+def test_a_rejection_refers_to_no_other_error() -> None:
+    for value in ({}, pageview(visitor_ip="unknown"), pageview(timestamp="1980-01-01T00:00:00Z")):
+        with pytest.raises(Rejected) as rejected:
+            validate(value, 1_800_000_000_000)
+        assert rejected.value.__context__ is None
