@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.settings import SettingsError
+from shared.web_pages import is_loopback, reason_to_refuse
 
 #: Returns why the process is not ready, or None if it is.
 Readiness = Callable[[], str | None]
@@ -26,7 +28,7 @@ class Admin:
 
     async def start(self) -> None:
         """Listen; raises `SettingsError` if the port is taken."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._refuse_web_pages])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
@@ -46,6 +48,13 @@ class Admin:
         """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @web.middleware
+    async def _refuse_web_pages(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer 403 to a request that a web page made a browser send."""
+        if reason := reason_to_refuse(request.headers, only_loopback=is_loopback(self._address[0])):
+            return web.Response(status=403, text=f"this port is not for web pages: {reason}\n")
+        return await handler(request)
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local import processes
+from deploy.local import log_files, processes
 from deploy.local.failure import SetupError
 from deploy.local.ports import LOOPBACK, is_taken
 from shared.clickhouse import BadAddress, parse_address
@@ -66,6 +66,11 @@ class Service:
 
     def _is_ready(self) -> bool:
         return (self._ready is None or answers_ok(*self._ready)) and (self._serves is None or is_taken(self._serves))
+
+    def rotate_log(self) -> None:
+        """Move a large log's lines aside."""
+        if log_files.rotate(self.log_file):
+            self._log_start = 0
 
     @property
     def running(self) -> bool:

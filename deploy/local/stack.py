@@ -74,8 +74,9 @@ class Stack:
     def watch(self) -> None:
         """Never return; raises ServiceError with the last lines of a part that died."""
         while True:
-            for service in (self.clickhouse, self.worker, self.gateway, self.rollup):
-                if service is not None and not service.running:
+            for service in filter(None, (self.clickhouse, self.worker, self.gateway, self.rollup)):
+                service.rotate_log()
+                if not service.running:
                     raise ServiceError(f"{service.name} died unexpectedly. {service.last_lines}")
             if not self.broker.running:
                 raise ServiceError(f"RabbitMQ died unexpectedly. Its last lines:\n{self.broker.log}")

@@ -72,6 +72,7 @@ _STATUS = {
 }
 STATUS_OF_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
 
+_MEMORY_LIMIT_EXCEEDED = 241
 _CODE = re.compile(r"Code:\s*(\d+)\.\s*DB::Exception:\s*", re.DOTALL)
 _REPEATED = re.compile(r"^(?:Code:\s*\d+\.\s*DB::Exception:\s*)+", re.DOTALL)
 _TRAILER = re.compile(r"\s*\(([A-Z][A-Z0-9_]+)\)(?:\s*\(version [^)]*\)|\.?\s*\([A-Z][A-Z0-9_]+\))*\s*$")
@@ -107,4 +108,7 @@ def from_engine(error: BaseException) -> ClickHouseError:
     if trailer:
         name = trailer.group(1)
         message = message[: trailer.start()]
-    return ClickHouseError(int(found.group(1)), message, name)
+    code = int(found.group(1))
+    if code == _MEMORY_LIMIT_EXCEEDED and "(total)" in message:
+        message += "; all queries together may use half of this machine's memory here, or --max-memory-bytes"
+    return ClickHouseError(code, message, name)

@@ -37,7 +37,8 @@ _READABLE = (
     *("/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/gai.conf"),
     *mimetypes.knownfiles,  # which aiohttp reads
 )
-_CODE = Path(__file__).parents[2]  # deploy/, and not its parent, which has .local/
+_ROOT = Path(__file__).parents[3]  # only listed, as imports do: .local/ is in it
+_CODE = (_ROOT / "deploy", _ROOT / "shared")
 
 
 def enter(data: Path, port: int, readable: Iterable[Path] = ()) -> bool:
@@ -76,7 +77,8 @@ def version() -> int:
 def _allow_paths(libc: ctypes.CDLL, ruleset: int, files: int, data: Path, readable: Iterable[Path]) -> None:
     execute = 1
     allowed = [(data, files & ~execute), (Path("/dev/null"), _WRITE_FILE | _READ_FILE)]
-    code = (_CODE, Path(sys.prefix), Path(sys.base_prefix))
+    allowed.append((_ROOT, _READ_DIR))
+    code = (*_CODE, Path(sys.prefix), Path(sys.base_prefix))
     allowed += [(path, _READ) for path in (*map(Path, _READABLE), *code, *readable)]
     for path, access in allowed:
         with contextlib.suppress(FileNotFoundError, PermissionError):

@@ -38,6 +38,8 @@ disk_free_limit.absolute = 50MB
 log.file.level = warning
 log.connection.level = warning
 log.console = false
+log.file.rotation.size = 10485760
+log.file.rotation.count = 1
 """
 
 

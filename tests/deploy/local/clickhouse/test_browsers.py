@@ -10,7 +10,6 @@ import pytest
 import requests
 
 from deploy.local.clickhouse import sandbox
-from deploy.local.clickhouse.browsers import is_loopback
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.clickhouse.refusals import refuse_sources
 from tests.deploy.local.clickhouse.conftest import Http
@@ -48,18 +47,6 @@ def test_nothing_is_answered_without_the_password(http: Http) -> None:
         answer = requests.post(http.process.address, data="SELECT 1", headers=headers, timeout=20)
         assert answer.status_code == 403
         assert "Authentication failed" in answer.text
-
-
-@pytest.mark.parametrize(
-    ("host", "is_ours"),
-    [
-        ("127.0.0.1", True), ("127.8.9.10:80", True), ("LOCALHOST:80", True), ("[::1]", True), ("[::1]:80", True),
-        ("0.0.0.0:80", False), ("localhost.", False), ("localhost:80@evil", False), ("10.0.0.1", False),
-        ("::1:80x", False), ("", False), ("[::1", True), ("2130706433", False), ("127.1", False),
-    ],
-)  # fmt: skip
-def test_hosts_of_this_machine(host: str, is_ours: bool) -> None:
-    assert is_loopback(host) == is_ours
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 import pytest
 
+from deploy.local.clickhouse.process import ClickHouseProcess
 from tests.deploy.local.clickhouse.conftest import Http
 
 CASES = [
@@ -78,3 +82,18 @@ def test_a_memory_limit_is_an_error_not_an_end(http: Http) -> None:
     answer = http("SELECT groupArray(number) FROM numbers(100000000)", max_memory_usage=10_000_000)
     assert answer.headers["X-ClickHouse-Exception-Code"] == "241"
     assert http("SELECT 1").text == "1\n"
+
+
+@pytest.mark.processes
+def test_all_queries_together_take_at_most_half_of_the_machine(start: Callable[..., ClickHouseProcess]) -> None:
+    http = Http(start())
+    limit = int(http("SELECT getServerSetting('max_server_memory_usage')").text)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # a control group may have less
+    assert 0 < limit <= machine // 2
+    http.process.stop()
+
+    small = Http(start(path=http.process.path, arguments=("--max-memory-bytes", str(1 << 30))))
+    answer = small("SELECT length(groupArray(number)) FROM numbers(500000000)", max_memory_usage=0)
+    assert answer.headers["X-ClickHouse-Exception-Code"] == "241", answer.text
+    assert "half of this machine's memory" in answer.text
+    assert small("SELECT 1").text == "1\n"

@@ -264,7 +264,8 @@ def test_an_error_after_the_first_progress_is_told_in_the_stream(http: Http, cli
     sql = "SELECT sleepEachRow(0.01), throwIf(number = 50) FROM numbers(100)"
     settings = {"max_block_size": 1, "wait_end_of_query": 0}
     assert http(sql, max_block_size=1).status_code == 500  # the client has been told nothing yet
-    for given in (settings, {"max_block_size": 1, "send_progress_in_http_headers": 1}):
+    progress = {"max_block_size": 1, "send_progress_in_http_headers": 1}
+    for given in (settings, progress):
         with requests.post(http.process.url, params=given, data=sql, stream=True, timeout=60) as answer:
             assert answer.status_code == 200
             assert len(answer.headers["X-ClickHouse-Exception-Tag"]) == 16
@@ -280,8 +281,8 @@ def test_what_is_larger_than_a_servers_limits_is_refused(http: Http) -> None:
     too_long = http("SELECT length({a:String})", param_a="x" * (128 << 10) + "x")
     assert too_long.headers["X-ClickHouse-Exception-Code"] == "1000"
     assert "Field value too long" in too_long.text
-    fields = {"param_a": (None, "x" * (129 << 10)), "query": (None, "SELECT 1")}
+    fields: dict[str, Any] = {"param_a": (None, "x" * (129 << 10)), "query": (None, "SELECT 1")}
     form = requests.post(http.process.url, files=fields, timeout=20)
     assert form.headers["X-ClickHouse-Exception-Code"] == "1000"
-    many = {f"param_p{number}": "x" * 100_000 for number in range(11)}
-    assert http("SELECT 1", **many).status_code == 400  # type: ignore[arg-type]  # no parameter is named like its others
+    many: dict[str, Any] = {f"param_p{number}": "x" * 100_000 for number in range(11)}
+    assert http("SELECT 1", **many).status_code == 400
