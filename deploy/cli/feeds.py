@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from deploy.cli.signals import clean_up_on_sigterm
 from deploy.cli.support import CommandError, load_settings
 from worker.lookups.updates.feeds import FEEDS, BusyError, update_feeds
 
@@ -28,6 +29,7 @@ def update(force: bool, drop_v4_url: str, drop_v6_url: str, referrers_url: str, 
 
     If a list can't be downloaded or is invalid, the old one stays and the exit code is 1.
     """
+    clean_up_on_sigterm()
     urls = (drop_v4_url, drop_v6_url, referrers_url, *(f"{sources_url}/{Path(feed.file).name}" for feed in FEEDS[3:]))
     wanted = [feed._replace(url=url) for feed, url in zip(FEEDS, urls, strict=True)]
     directory = load_settings().state_dir / "feeds"

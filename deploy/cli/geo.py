@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
+from deploy.cli.signals import clean_up_on_sigterm
 from deploy.cli.support import CommandError, warn
 from shared import logs
 from shared.settings import Settings, load
@@ -52,6 +53,7 @@ def update(if_missing: bool, maxmind_url: str, dbip_url: str) -> None:
     else (City only, and older) from a Python package. An existing database stays if no source has a better one.
     """
     logs.set_up(level=logging.WARNING)
+    clean_up_on_sigterm()
     settings = load(GeoSettings)
     directory = settings.state_dir / "geo"
     city = directory / "city.mmdb"
