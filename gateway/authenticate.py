@@ -15,7 +15,7 @@ from shared.registry import Client, Replica, token_hash
 
 #: Far longer than any token that Hitline creates; a longer one is wrong without hashing it.
 _MAX_TOKEN: Final = 512
-#: More proxies than this in a row are nobody's; what they write is not worth reading.
+#: A longer chain of proxies is not plausible, and is not read.
 _MOST_HOPS: Final = 32
 _FORWARDED_FOR: Final = re.compile(r'(?:^|;)\s*for=("[^"]*"|[^;"\s]+)', re.IGNORECASE)
 
@@ -85,7 +85,7 @@ class ClientAddress:
 
 
 def _forwarded(request: BaseRequest) -> list[str]:
-    """Return the addresses in `Forwarded` (RFC 7239), the client's first; what is no address is returned as it is."""
+    """Return the addresses in `Forwarded` (RFC 7239), the client's first; other values are returned unchanged."""
     elements = ",".join(request.headers.getall("Forwarded", ())).split(",")
     found = [_FORWARDED_FOR.search(element) for element in elements if element.strip()]
     return _addresses([each[1] if each else "" for each in found])

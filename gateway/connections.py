@@ -1,7 +1,7 @@
 """Bounds on what strangers may hold: connections, and bytes that were received and belong to no handled request yet.
 
-Nothing here needs a token, so each bound is also shared among addresses: whoever fills his share is turned away, and
-everybody else is still served.
+Nothing here needs a token, so each bound is also shared among addresses: an address that fills its share is refused,
+and everybody else is still served.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _CONNECTION_BYTES: Final = 32 * 1024
 _PART_OF_MEMORY: Final = 4
 _MOST: Final = 20_000
-#: File descriptors besides those of clients: broker, ClickHouse, registry, the private port and its callers.
+#: File descriptors in addition to those of clients: broker, ClickHouse, registry, the private port and its callers.
 _OTHER_FILES: Final = 256
 #: One address may have this part of all connections.
 _PART_OF_ADDRESS: Final = 4

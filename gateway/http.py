@@ -51,7 +51,7 @@ class JsonServer(web.Server):
                 connection.abort_if_unread(transport, now)
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Let requests in flight finish for `timeout` seconds, then end all connections, whatever clients do."""
+        """Let requests in flight finish for `timeout` seconds, then close all connections, even busy ones."""
         transports = list(self._connections.values())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -129,7 +129,7 @@ async def _read_all(
     except (web.RequestPayloadError, HttpProcessingError) as error:
         error.__traceback__ = None
         return Rejected(Reason.MALFORMED_HTTP)
-    except ConnectionError as error:  # nobody reads this response
+    except ConnectionError as error:  # the client has gone
         error.__traceback__ = None
         return Rejected(Reason.CLIENT_GONE)
     except Rejected as rejected:

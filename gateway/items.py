@@ -25,7 +25,7 @@ MAX_ITEMS: Final = 50_000
 _SLICE: Final = 1_000
 #: Brackets and strings of one item.  One with more of them than it may have bytes is not worth scanning to its end.
 _MAX_TOKENS: Final = MAX_BODY_BYTES
-#: Bytes that are matched as one object, during which nobody else gets a turn.
+#: Bytes that are matched as one object, during which no other request runs.
 _MAX_AT_ONCE: Final = 4 * MAX_BODY_BYTES
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
@@ -46,7 +46,7 @@ _QUOTE: Final = ord('"')
 
 
 class _Broken(ValueError):
-    """The structure does not tell where an item ends."""
+    """The structure does not show where an item ends."""
 
 
 class Items:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-#: U+FFFD, which stands for whatever can't be stored.
+#: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 #: An escape: a whole surrogate pair, half of one, or any other, of which only the two first characters matter.

@@ -181,7 +181,7 @@ _ONE: Final[Schema] = {"$ref": "#/components/schemas/Pageview"}
 #: One good item is enough for a 202.  No maxItems, since one item too many is 413 rather than 400.
 _MANY: Final[Schema] = {
     "type": "array",
-    "items": {"anyOf": [_ONE, {"description": "Anything that is not a pageview gets an error of its own."}]},
+    "items": {"anyOf": [_ONE, {"description": "Anything that is not a pageview gets a separate error."}]},
     "anyOf": [{"maxItems": 0}, {"contains": _ONE}],
 }
 _LINES: Final[Schema] = {

@@ -1,6 +1,6 @@
 """Group commit: pageviews that arrive while publishes are in flight wait, and share the next message.
 
-With one request at a time, each is published immediately in a message of its own; under load one message carries
+With one request at a time, each is published immediately in its own message; under load one message carries
 hundreds, and the broker syncs its disk once for all of them.  Everything is bounded: pageviews and bytes per message,
 messages in flight, pageviews and bytes waiting.
 """
@@ -120,7 +120,7 @@ class Publisher:
         except PublishUncertain:
             failure = Reason.UNKNOWN_FATE
         except BaseException as error:
-            # Whatever happened, no request may be left waiting, and none may be told that its pageviews are durable.
+            # After any error, no request may be left waiting, and none may be answered as durable.
             log.error("publish failed unexpectedly", exc_info=error)
             _answer(group, Reason.UNKNOWN_FATE)
             raise

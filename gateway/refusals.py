@@ -26,7 +26,7 @@ from shared.seal import Sealer
 
 log = logging.getLogger(__name__)
 
-#: What a message may name besides a pageview's fields.
+#: What a message may name in addition to a pageview's fields.
 _FIELDS: Final = frozenset(PageviewRequest.model_fields) | {"body", "item", "Content-Encoding", "Idempotency-Key"}
 #: Bounds of what is kept between two flushes, and of the metric: more clients than these share one name.
 _MAX_COUNTS: Final = 5_000
@@ -104,7 +104,7 @@ class Refusals:
             await self._broker.publish(message.build(headers, join([]), self._sealer, more))
         except NotPublished:
             return False
-        except PublishUncertain:  # at most once: these counts are no part of the ledger
+        except PublishUncertain:  # at most once: these counts are not part of the ledger
             log.debug("counts of refused pageviews may be lost")
         for refusal, pageviews in counts.items():  # what was counted meanwhile stays
             self._counts[refusal] -= pageviews

@@ -71,7 +71,7 @@ class GatewaySettings(Settings):
     #: Open connections, in all and from one address (but a trusted proxy's); 0 picks what memory bears.
     max_connections: Annotated[int, Field(ge=0)] = 0
     max_connections_per_address: Annotated[int, Field(ge=0)] = 0
-    #: The rate limit of API clients that have none of their own.
+    #: The rate limit of API clients for which none is set.
     rate_limit: Annotated[str, AfterValidator(parse_rate)] = "5000/second"
     #: `redis://…` to share limits between gateways; empty: each process counts for itself.
     rate_limit_storage: Annotated[str, AfterValidator(_storage)] = ""

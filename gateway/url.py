@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from gateway.trim import trim
 from shared.hostnames import BadHostname, normalise
 
-#: User info, host and port together.  Browsers send no user info; nobody needs a longer one.
+#: User info, host and port together.  Browsers send no user info; a longer one is not needed.
 _LONGEST_AUTHORITY: Final = 2_048
 #: Longer URLs seldom repeat, and would only fill the cache.
 _CACHED_URL: Final = 512

@@ -43,7 +43,7 @@ def write(counts: Mapping[Refusal, int]) -> str:
 
 
 def read(headers: Mapping[str, Any]) -> dict[Refusal, int]:
-    """Return the counts of a message's headers; empty where there are none, or none that can be read."""
+    """Return the counts of a message's headers; empty if there are none, or none can be read."""
     text = headers.get(HEADER)
     if type(text) is not str:
         return {}

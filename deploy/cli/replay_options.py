@@ -27,11 +27,11 @@ _HOW_TO_READ: Final = (
     click.option(
         "--format", "format_", metavar="FORMAT",
         help=f"{', '.join(BUILT_IN)}; or a template: '$remote_addr …' as nginx's log_format, '%h …' as Apache's"
-        " LogFormat.  [default: found by itself]",
+        " LogFormat.  [default: detected]",
     ),
     click.option(
         "--time-zone", default="UTC", show_default=True, metavar="NAME",
-        help="Of times that name none (HAProxy's), such as Europe/Vienna.",
+        help="For times without one (HAProxy's), such as Europe/Vienna.",
     ),
     click.option("--forwarded-for", is_flag=True, help="The visitor is X-Forwarded-For's first address, where logged."),
 )  # fmt: skip
@@ -44,7 +44,7 @@ _WHICH: Final = (
         "--status", "statuses", default=filters.STATUSES, show_default=True, metavar="LIST",
         help="Statuses that are pageviews: 200,304 or 2xx or 200-206.",
     ),
-    click.option("--static", metavar="LIST", help="Extensions that are no pages (js,css,png,…); '' for none."),
+    click.option("--static", metavar="LIST", help="Extensions that are not pages (js,css,png,…); '' for none."),
     click.option("--only", multiple=True, metavar="RULE", help=f"FIELD=GLOB or FIELD~REGEX; fields: {_FIELDS}."),
     click.option(
         "--exclude", "leave_out", multiple=True, metavar="RULE",
@@ -52,14 +52,14 @@ _WHICH: Final = (
     ),
 )  # fmt: skip
 _IDS: Final = (
-    click.option("--source", default="", metavar="NAME", help="A name for this server, where several have a log each."),
+    click.option("--source", default="", metavar="NAME", help="A name for this server, if several have a log each."),
     click.option(
         "--sessions", type=click.Choice(["visit", "clock"]), default="visit", show_default=True,
         help="Visits with pauses of up to 30 minutes, or half hours of the clock.",
     ),
 )  # fmt: skip
 _HOW_TO_RUN: Final = (
-    click.option("-f", "--follow", is_flag=True, help="Go on with what is written to the log, through rotation."),
+    click.option("-f", "--follow", is_flag=True, help="Keep sending what is written to the log, through rotation."),
     click.option("-n", "--dry-run", is_flag=True, help="Send nothing; show what would be sent."),
     click.option("--from-start", is_flag=True, help="Send again what earlier runs sent; nothing is stored twice."),
     click.option(
@@ -74,7 +74,7 @@ _HOW_TO_RUN: Final = (
     click.option("--compress", is_flag=True, help="Send gzip."),
     click.option(
         "--give-up-after", type=click.FloatRange(min=0), metavar="SECONDS",
-        help="End when nothing was taken for so long.  [default: never]",
+        help="Give up when nothing has been accepted for so long.  [default: never]",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
 )  # fmt: skip

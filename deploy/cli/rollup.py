@@ -33,7 +33,7 @@ def _settings() -> RollupSettings:
 
 
 @click.command
-@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Repeat for ever at this interval.")
+@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Repeat forever at this interval.")
 @click.option("--all", "everything", is_flag=True, help="Recompute every day, not only what has changed.")
 def rollup(every: float | None, everything: bool) -> None:
     """Compute hitline.daily and hitline.hourly for every day of a site that has changed.
@@ -42,7 +42,7 @@ def rollup(every: float | None, everything: bool) -> None:
     """
     settings = _settings()
     if every is None:
-        _tell(run(_once(settings.clickhouse_url, everything)))
+        _report(run(_once(settings.clickhouse_url, everything)))
     else:
         run(_for_ever(settings, every, everything))
 
@@ -58,7 +58,7 @@ async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) 
         began = time.monotonic()
         try:
             async with connected(settings.clickhouse_url, read_s=_READ_SECONDS) as clickhouse:
-                _tell(await roll_up(clickhouse, everything=everything))
+                _report(await roll_up(clickhouse, everything=everything))
                 everything = False
                 if began - retained_at >= _RETAIN_EVERY_S:
                     await _retain(clickhouse, settings.retention_days)
@@ -68,7 +68,7 @@ async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) 
         await asyncio.sleep(max(1.0, every_s - (time.monotonic() - began)))
 
 
-def _tell(summary: Summary) -> None:
+def _report(summary: Summary) -> None:
     click.echo(
         f"rollups: complete up to {as_text(summary.complete_to)};"
         f" {summary.sessions} sessions on {summary.site_days} days of sites have changed"

@@ -73,7 +73,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         text=True,
         errors="replace",
         check=False,
-        # In a session of its own: Ctrl-C would stop dpkg halfway and leave a broken package database.
+        # In a separate session: Ctrl-C would stop dpkg halfway and leave a broken package database.
         start_new_session=True,
     )
 

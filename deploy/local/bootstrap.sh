@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes `.venv`: a virtual environment with everything of deploy/requirements/all.lock, and this project itself.
-# Costs nothing when that is done already; a changed lock file installs anew. Every `make` target calls it.
+# Costs nothing when that is done already; a changed lock file installs again. Every `make` target calls it.
 set -eu
 cd "$(dirname "$0")/../.."
 

@@ -19,7 +19,7 @@ CLIENT = "demo"
 
 
 def hitline_command(*arguments: str) -> list[str]:
-    """Return the command line of this virtual environment's `hitline`, whatever PATH says."""
+    """Return the command line of this virtual environment's `hitline`, independent of PATH."""
     return [str(Path(sys.executable).with_name("hitline")), *arguments]
 
 

@@ -30,7 +30,7 @@ class GeoUpdate:
             self._process = processes.spawn(command, self._part, env, log, cwd=ROOT)
 
     def wait(self, say: Callable[[str], None]) -> None:
-        """Wait until it ends; tell the user what a failure means."""
+        """Wait until it ends; on failure, print what that means for the user."""
         if self._process is None:
             return
         try:

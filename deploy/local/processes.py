@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO
 
 MARK = "LOCAL_STACK_PART"
-_LEASH = Path(__file__).with_name("leash.py")
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 _hurry = threading.Event()
 
 # The kernel sends the death signal when the *thread* that started the child ends, so one thread that lives as long
-# as this process starts them all. When the interpreter exits, that also stops what nobody stopped.
+# as this process starts them all. When the interpreter exits, that also stops what is still running.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawn")
 
 
@@ -35,15 +35,15 @@ def spawn(
     death_signal: signal.Signals = signal.SIGTERM,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own (a terminal's Ctrl-C does not reach it), with its output to `output`.
+    """Start a command in a separate session (a terminal's Ctrl-C does not reach it), with its output to `output`.
 
     `part` is its mark; it gets `death_signal` if this process dies first.
     """
-    leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), str(int(death_signal))]
+    wrapper = [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid()), str(int(death_signal))]
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            leash + command,
+            wrapper + command,
             env={**env, MARK: part},
             cwd=cwd,
             stdin=subprocess.DEVNULL,

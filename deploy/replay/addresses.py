@@ -45,7 +45,7 @@ def first_of(text: str) -> str | None:
 
 
 def visitor(address: str | None) -> str:
-    """Return the address; raises `Malformed` where there is none."""
+    """Return the address; raises `Malformed` if there is none."""
     if address is None:
         raise Malformed("no visitor address (a host name, or nothing)")
     return address

@@ -14,7 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: Bytes of output at once, whatever the ratio.
+#: Bytes of output at once, at any compression ratio.
 _PIECE: Final = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""One request of an access log, whatever the log's format, and what is raised for a line that holds none."""
+"""One request of an access log, in any format, and the error for a line that contains none."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 
 class Malformed(Exception):
-    """A line is no request in this format; the text is the reason as the final table shows it, without input."""
+    """The line is not a request in this format; the message is the reason for the final table, without input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A request as its log line tells it; texts are decoded, absent ones empty."""
+    """A request as logged; strings are decoded, absent ones empty."""
 
     time_ms: int
     #: The visitor's address in canonical form.

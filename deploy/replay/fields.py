@@ -50,7 +50,7 @@ def present(text: str) -> str:
 
 
 def status(text: str) -> int:
-    """Return a status as a number, 0 where there is none."""
+    """Return a status as a number, 0 if there is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 else 0
 
 
@@ -64,7 +64,7 @@ def host(text: str) -> str:
 
 
 def is_prefetch(purpose: str) -> bool:
-    """Tell whether `Sec-Purpose`, `Purpose`, `X-Purpose` or `X-Moz` says that nobody is looking yet."""
+    """Return whether `Sec-Purpose`, `Purpose`, `X-Purpose` or `X-Moz` marks a prefetch."""
     first = purpose.lower().replace(",", ";").split(";")[0].strip()
     return first in ("prefetch", "preview", "prerender")
 

@@ -1,4 +1,4 @@
-"""Log files: telling them apart whatever they are called, and reading them piece by piece."""
+"""Log files: recognising them under any name, and reading them piece by piece."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploy.replay.decompress import MAGIC_BYTES, DamagedError, Decompressor, co
 
 #: Bytes that are read at once.
 _CHUNK: Final = 256 * 1024
-#: Bytes that tell one log from another: a renamed or compressed one has the same.
+#: Bytes that identify a log: a renamed or compressed one has the same.
 HEAD_BYTES: Final = 4096
 #: Bytes in which the first lines are looked for.
 SURVEY_BYTES: Final = 64 * 1024
@@ -58,7 +58,7 @@ class LogFile:
 
     @property
     def inode(self) -> tuple[int, int]:
-        """What the file system calls the file, whatever its name is by now."""
+        """The file system's id of the file, which renaming does not change."""
         found = os.fstat(self._file.fileno())
         return found.st_dev, found.st_ino
 
@@ -96,7 +96,7 @@ class LogFile:
 
 
 def read_head(path: Path, size: int = SURVEY_BYTES) -> bytes:
-    """Return up to `size` first bytes of a log, uncompressed; damage is noticed by whoever reads it whole."""
+    """Return up to `size` first bytes of a log, uncompressed; damage is noticed when the whole log is read."""
     log = LogFile(path)
     found = b""
     try:

@@ -1,4 +1,4 @@
-"""Which requests are pageviews: by method, status, kind of file, and rules of one's own."""
+"""Which requests are pageviews: by method, status, kind of file, and custom rules."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BadRule(ValueError):
 
 
 class Filter:
-    """The whole of it; `reason` tells why a request is left out."""
+    """All criteria; `reason` returns why a request is left out."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Filter:
         self._leave_out = [(text, parse_rule(text)) for text in leave_out]
 
     def reason(self, entry: Entry) -> str | None:
-        """Return why a request is no pageview, None where it is one."""
+        """Return why a request is not a pageview, or None if it is one."""
         if entry.method not in self._methods:
             return f"method {entry.method if entry.method.isalpha() and len(entry.method) <= 12 else '(other)'}"
         if entry.status and entry.status not in self._statuses:
@@ -78,7 +78,7 @@ def path_of(target: str) -> str:
 
 
 def extension(path: str) -> str:
-    """Return what is behind the last dot of the path's last segment, in lower case; empty where there is none."""
+    """Return what follows the last dot of the path's last segment, in lower case; empty if there is none."""
     name = path.rpartition("/")[2].partition(";")[0]
     return name.rpartition(".")[2].lower() if "." in name else ""
 

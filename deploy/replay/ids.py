@@ -33,7 +33,7 @@ class IdMaker:
     """Follows visitors through a log; `snapshot` and `restore` carry it over an interruption."""
 
     def __init__(self, key: bytes, source: str = "", *, by_clock: bool = False) -> None:
-        """`source` tells logs apart in which equal lines are different requests: those of several servers.
+        """`source` distinguishes logs in which equal lines are different requests: those of several servers.
 
         `by_clock`: a session is a visitor's half hour (12:00 to 12:30), which no line before can change.
         """
@@ -108,5 +108,5 @@ class IdMaker:
 
 
 def _uuid(raw: bytes) -> str:
-    """Return 16 bytes as a UUID of version 8 (RFC 9562: made by a rule of one's own)."""
+    """Return 16 bytes as a UUID of version 8 (RFC 9562: made by a custom rule)."""
     return str(uuid.UUID(bytes=raw[:6] + bytes((raw[6] & 0x0F | 0x80, raw[7], raw[8] & 0x3F | 0x80)) + raw[9:]))

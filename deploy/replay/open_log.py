@@ -14,7 +14,7 @@ class ReplacedError(Exception):
 
 
 class OpenLog:
-    """Gives the lines behind `log.position`; whoever takes them moves that on."""
+    """Yields the lines after `log.position`, which the caller advances."""
 
     def __init__(self, log: Log, file: LogFile, key: bytes) -> None:
         self.log = log

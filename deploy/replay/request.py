@@ -14,7 +14,7 @@ _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def split(line: str) -> tuple[str, str]:
-    """Return (method, target); raises `Malformed` for what is no HTTP request: `-`, TLS on a plain port, scans."""
+    """Return (method, target); raises `Malformed` if it is not an HTTP request: `-`, TLS on a plain port, scans."""
     match = _LINE.fullmatch(line)
     if match is None or not is_target(match[2]):
         raise Malformed("not an HTTP request")

@@ -65,7 +65,7 @@ class Outcome:
 
 
 class Run:
-    """Takes lines; `stopping` asks whoever reads them to end."""
+    """Takes lines; `stopping` asks the reader to stop."""
 
     def __init__(
         self, job: Job, key: bytes, saved: Saved, *, send: Send, save: Callable[[Saved], None], display: Display

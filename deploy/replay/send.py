@@ -1,6 +1,6 @@
-"""Posting batches until each item has its final answer, whatever happens in between.
+"""Posting batches until each item has its final answer, through errors and outages.
 
-Every item has ids of its own, so a batch whose answer was lost is sent again as it is, and stores nothing twice.
+Every item has its own ids, so a batch whose answer was lost is sent again as it is, and stores nothing twice.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Sender:
         return [answers[index] for index in range(len(items))]
 
     async def _gate(self) -> None:
-        """Wait until nobody is told to wait."""
+        """Wait until no `Retry-After` is pending."""
         left = self._open_at - time.monotonic()
         while left > 0:  # it may have been put off meanwhile
             await asyncio.sleep(left)
@@ -139,7 +139,7 @@ class Sender:
 
 
 def _final(status: int, body: bytes, items: int) -> dict[int, Answer] | None:
-    """Return the answers that are final, by place; None where the answer does not tell of single items."""
+    """Return the answers that are final, by position; None if the answer does not list single items."""
     if status in (0, 408, 429) or (status >= 500 and status != HTTPStatus.SERVICE_UNAVAILABLE):
         return None
     try:

@@ -1,7 +1,7 @@
 """What outlives a run: how far each log was taken, the sessions that were open there, and the key of all ids.
 
 Everything is readable by its owner only (mode 0600).  A visitor is in it as a keyed hash, while a session is open; the
-key is in a file of its own, or comes from `HITLINE_REPLAY_SECRET`.
+key is in a separate file, or comes from `HITLINE_REPLAY_SECRET`.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Log:
             self.format.directives.update(saved.directives)
 
     def saved(self) -> Position | None:
-        """Return how far this log was taken; None where it can't be told from others."""
+        """Return how much of this log was sent; None if it can't be distinguished from others."""
         if self.identity is None or self.format is None:
             return None
         directives = dict(self.format.directives) if isinstance(self.format, W3CLog) else {}

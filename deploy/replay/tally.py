@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 #: Examples that are kept of each reason.
 EXAMPLES: Final = 3
-#: Reasons that are told apart; those beyond share one row, so that an odd log can't fill the memory.
+#: Reasons that are counted separately; further ones share one row, so that an odd log can't fill the memory.
 _MAX_REASONS: Final = 200
 
 

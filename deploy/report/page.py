@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.report import chart
 from deploy.report.figures import Report, Top
-from deploy.report.words import figures, shown, subtitle, title
+from deploy.report.formatting import figures, shown, subtitle, title
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #e3e7ec; --back: #f6f7f9; --card: #fff;

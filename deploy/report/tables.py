@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from deploy.report.figures import Point, Report
-from deploy.report.words import as_dict, shown
+from deploy.report.formatting import as_dict, shown
 
 
 def to_json(report: Report) -> dict[str, Any]:

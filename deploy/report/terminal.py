@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.report.figures import Point, Report, Top
-from deploy.report.words import figures, shown, subtitle, title
+from deploy.report.formatting import figures, shown, subtitle, title
 
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 #: Where the locale has no such characters.

@@ -1,4 +1,4 @@
-"""What a user agent tells: browser, system, device class, and whether it is a person's at all.
+"""What a user agent says: browser, operating system, device class, and whether it is a bot.
 
 Browser and system come from ua-parser's regular expressions (https://github.com/ua-parser/uap-core), matched by its
 Rust engine, with what `systems.py` knows better; bots from `bots.py`, device classes from `devices.py`.  All answers
@@ -25,7 +25,7 @@ _CACHED_AGENTS: Final = 16_384
 
 
 class Agent(NamedTuple):
-    """A user agent and what it tells; versions are `major.minor`, `device` is a class of `devices.py`.
+    """A user agent and what it says; versions are `major.minor`, `device` is a class of `devices.py`.
 
     `bot_kind` is one of `bot_kinds.KINDS`, empty for people.
     """

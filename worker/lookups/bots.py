@@ -80,7 +80,7 @@ _WRITTEN_WITHOUT_A_SYSTEM: Final = re.compile(
     r"|^Mozilla/[0-9.]+ [^()]*$"
     r"|https?://"
 )
-#: What those begin with or contain who name no known system or device, and are a person's browser or app all the same.
+#: User agents without a known system or device that are still people's browsers or apps.
 _BROWSER: Final = re.compile(
     r"^(?:mozilla/|opera\b)|browser|\b(?:wap|midp|lynx|e?links|w3m|dillo|netsurf|netfront|hbbtv|dvp|j2me|ucweb|"
     r"presto)\b"

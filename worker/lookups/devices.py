@@ -1,4 +1,4 @@
-"""The class of device that a user agent runs on; ua-parser tells models, not classes.
+"""The class of device that a user agent runs on; ua-parser finds models, not classes.
 
 Order matters: televisions and tablets say `Mobile` and `Linux` too.  An iPad that asks for desktop pages says that it
 is a Mac; only browsers other than Safari give it away.  The words are those that makers write into models' names; they

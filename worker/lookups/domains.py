@@ -21,6 +21,6 @@ def has_known_suffix(host: str) -> bool:
 
 
 def registered_name(host: str) -> str:
-    """Return the label below the public suffix: `google` of `www.google.co.uk`; empty where there is none."""
+    """Return the label below the public suffix: `google` of `www.google.co.uk`; empty if there is none."""
     registered = _INSTANCE().privatesuffix(host)
     return registered.partition(".")[0] if registered else ""

@@ -23,8 +23,8 @@ from maxminddb.reader import Reader
 from worker.lookups.geo_records import Record, locate
 from worker.lookups.watched import signature
 
-#: What at least one sampled record of a kind of database must tell, or it is one of another kind.
-_TELLS: Final[Mapping[str, Callable[[Record], object]]] = {
+#: What at least one sampled record must contain, or the database is of another kind.
+_USEFUL: Final[Mapping[str, Callable[[Record], object]]] = {
     "city": lambda record: any(locate(record, {}, {})[:3]),
     "asn": lambda record: locate({}, record, {}).asn,
     "isp": lambda record: locate({}, {}, {name: record.get(name) for name in ("isp", "organization")}).provider,
@@ -42,14 +42,14 @@ _LATEST_S: Final = 253_402_300_800
 
 
 class Database(Reader):
-    """The reader that is written in Python: on damaged data the one in C reads beyond its buffers and ends the process.
+    """The reader in pure Python: on damaged data the one in C reads beyond its buffers and crashes the process.
 
     Finding the place of an address's record takes as long in either; decoding the record takes six times as long
-    here, hence a way to do the one without the other: many addresses have the same record.
+    here, so the two can be done separately: many addresses have the same record.
     """
 
     def place(self, packed: bytes) -> int:
-        """Return where the record of an address (4 or 16 bytes) is, 0 where there is none."""
+        """Return the position of an address's record (4 or 16 bytes), or 0 if it has none."""
         if len(packed) == 16 and self.metadata().ip_version == 4:
             return 0
         try:
@@ -93,7 +93,7 @@ def open_database(path: Path, kind: str, scratch: Path) -> Database:
 def _open_copy(path: Path, scratch: Path) -> Database:
     scratch.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
-        raise BadDatabase("is not a regular file")  # opening a pipe would wait for ever
+        raise BadDatabase("is not a regular file")  # opening a pipe would block
     before = signature(path)
     with path.open("rb") as original, tempfile.TemporaryFile(dir=scratch) as copy:
         shutil.copyfileobj(original, copy, 1 << 20)
@@ -106,7 +106,7 @@ def _open_copy(path: Path, scratch: Path) -> Database:
 
 
 def _check_metadata(database: Database) -> None:
-    """Check what the reader itself does not; it does that the search tree fits the file."""
+    """Check what the reader does not check itself, which is only that the search tree fits the file."""
     metadata = database.metadata()
     built = metadata.build_epoch
     if metadata.ip_version not in (4, 6) or metadata.node_count < 1 or not 0 <= built < _LATEST_S:
@@ -114,15 +114,15 @@ def _check_metadata(database: Database) -> None:
 
 
 def _check_records(database: Database, kind: str) -> None:
-    tells = False
+    useful = False
     for record in _sample(database):
         if not isinstance(record, dict):
             raise BadDatabase("holds records that are not maps")
-        tells = tells or bool(_TELLS[kind](record))
-    if not tells:
+        useful = useful or bool(_USEFUL[kind](record))
+    if not useful:
         what = database.metadata().database_type
         raise BadDatabase(
-            f"is of type {what!r} and tells nothing that a database of kind {kind} would, by GeoIP2's field names"
+            f"is of type {what!r} and has none of the fields of a database of kind {kind}, by GeoIP2's names"
         )
 
 

@@ -1,7 +1,7 @@
 """What the records of geo databases say, read with geoip2's models, whose field names other vendors use too.
 
-geoip2's `Reader` is not used: it goes by the name of the database's type, which is each vendor's own, and raises for a
-record with a field of another shape than MaxMind's.  Here such a field counts as absent, and the others hold.
+geoip2's `Reader` is not used: it checks the name of the database's type, which differs between vendors, and raises for
+a record with a field of another shape than MaxMind's.  Here such a field counts as absent, and the others hold.
 Sources: https://dev.maxmind.com/geoip/docs/databases/, https://geoip2.readthedocs.io.
 """
 
@@ -17,7 +17,7 @@ from geoip2.records import PlaceRecord
 
 from worker.lengths import PLACE
 
-#: A record as the database has it: names and values of whatever type.
+#: A record as the database has it: names and values of any type.
 Record = Mapping[str, Any]
 Model = TypeVar("Model", City, ISP)
 
@@ -48,7 +48,7 @@ def locate(city: Record, asn: Record, isp: Record) -> Location:
     """Put together what the three databases' records for one address say.
 
     Country: where the address is used, else where its network is registered.  Enterprise databases carry the
-    network's owner in `traits`; it counts where no database of its own says more.
+    network's owner in `traits`; it is used if no ISP database says more.
     """
     place = _model(_make_place, city, _PLACE) if city else _NO_PLACE
     asn_owner = _model(_make_owner, asn, _OWNER) if asn else _NO_OWNER

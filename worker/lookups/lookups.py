@@ -26,7 +26,7 @@ class Lookups:
         self.retention_days = settings.retention_days
         self.registry = registry
         paths = {"city": settings.city_path, "asn": settings.asn_path, "isp": settings.isp_path}
-        optional = frozenset() if settings.geo_isp_db else frozenset({"isp"})  # there is no free one
+        optional = frozenset() if settings.geo_isp_db else frozenset({"isp"})  # no free one is published
         self.geo = Geo(paths, settings.state_dir / "scratch", optional)
         directories = [settings.feeds_path, *([settings.spam_dir] if settings.spam_dir else [])]
         self.spam = Spam(directories, named=settings.spam_dir)
@@ -36,7 +36,7 @@ class Lookups:
         self.agents = Agents()
 
     def refresh(self) -> None:
-        """Take up changed files and rules; about once a second, on whatever thread, while the steps go on.
+        """Load changed files and rules; called about once a second, on any thread, while the steps run.
 
         Costs some 20 µs when nothing changed.  Raises nothing: what is refused is logged, counted in
         `hitline_lookup_stale` and reported in `problems`, and the old stays in use.
@@ -50,7 +50,7 @@ class Lookups:
         ):
             try:
                 part()
-            except Exception:  # a full disk, a registry that is being closed: the next time will tell
+            except Exception:  # a full disk, a registry that is being closed: try again next time
                 log.exception("look-ups stay as they are")
 
     @property

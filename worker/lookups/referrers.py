@@ -20,12 +20,12 @@ from worker.lookups.escapes import decoded
 _LONGEST_TEXT: Final = 1_024
 _QUOTES: Final = "\"'`<>“”„«»\u2018\u2019"
 _AROUND: Final = _QUOTES + " \t\r\n\f\v\0"
-#: White space and quotes inside an authority; a browser removes or refuses them, and nobody's host has any.
+#: White space and quotes inside an authority; browsers remove or refuse them, and no host has any.
 _JUNK: Final = re.compile(rf"[\s\0{_QUOTES}]+")
 #: A browser removes these wherever they are.
 _REMOVED: Final = dict.fromkeys(map(ord, "\t\r\n"))
 _IGNORED_PREFIX: Final = re.compile(r"(?:view-source:|url=|referr?er:)\s*", re.IGNORECASE)
-#: A scheme, slashes, and a host that begins with a character of its own: no more decoding is needed.
+#: A scheme, slashes, and a host that begins with an ordinary character: no more decoding is needed.
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{1,3}[^%/\\]")
 #: Where the `%3A%2F%2F` of an encoded `://` is.
 _BEGINNING: Final = 24
@@ -75,7 +75,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Return the host of `host.example/path`: words, file names and version numbers are none."""
+    """Return the host of `host.example/path`: words, file names and version numbers are not hosts."""
     authority = _AUTHORITY_END.split(text, maxsplit=1)[0]
     if "@" in authority:
         return ""

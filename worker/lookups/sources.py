@@ -34,7 +34,7 @@ DOWNLOADED: Final = {"AIAssistants.yml": "ai", "SearchEngines.yml": "search", "S
 _BUILT_IN: Final = Path(__file__).with_name("sources.txt")
 _CACHED: Final = 32_768
 
-#: Whose click ids are; Facebook appends its own to links that nobody paid for, too.
+#: Whose click ids are; Facebook appends its own to unpaid links, too.
 _CLICKED: Final = {
     "gclid": ("Google", "paid search"), "gbraid": ("Google", "paid search"), "wbraid": ("Google", "paid search"),
     "dclid": ("Google", "campaign"), "msclkid": ("Bing", "paid search"), "yclid": ("Yandex", "paid search"),
@@ -123,7 +123,7 @@ class Finder:
         self._names = names
 
     def find(self, referrer_host: str, utm_source: str, utm_medium: str, has_campaign: bool, click_id: str) -> Source:
-        """Return source and channel; what a campaign says of itself goes before what the referrer tells.
+        """Return source and channel; a campaign's own parameters come before the referrer.
 
         Strings are empty where there is nothing: `referrer_host` also for the site's own hosts.  `has_campaign` tells
         of any utm parameter, `click_id` is the name of one.

@@ -1,7 +1,7 @@
 """Reading spam lists.
 
 - Spamhaus DROP (https://www.spamhaus.org/blocklists/do-not-route-or-peer/): JSON lines, each a network with the
-  listing's id, and a closing record of type `metadata` that tells how many there are; the older plain text has
+  listing's id, and a closing record of type `metadata` with their number; the older plain text has
   `CIDR ; SBLid` lines and comments behind `;`.
 - Matomo (https://github.com/matomo-org/referrer-spam-list): a host a line.
 

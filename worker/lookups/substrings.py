@@ -1,6 +1,6 @@
 """A set of substrings to look for, all at once; what a look-up costs does not grow with their number.
 
-Each pattern is filed under four neighbouring characters of its own, those that the fewest patterns have; a text is
+Each pattern is indexed by four consecutive characters, those that the fewest patterns have; a text is
 read once, and only patterns filed under four characters that occur in it are tried.  Shorter patterns are looked up
 as they are.
 """

@@ -29,7 +29,7 @@ _SYSTEMS: Final = (
     (r"(PlayStation) (?:4|5|Vita)[ /]?([0-9]+)?(?:\.([0-9]+))?", "PlayStation"),
     (r"(Wear ?OS|Android Wear|; SM-R[0-9]{3})[ /]?([0-9]+)?(?:\.([0-9]+))?", "Wear OS"),
 )
-#: Apps that people open pages in, before the browser engine that they use; with their versions where they tell.
+#: Apps that people open pages in, before the browser engine that they use; with their versions if given.
 _APPS: Final = (
     (r"(Instagram)[ /]([0-9]+)\.([0-9]+)", "Instagram"),
     (r"(Barcelona)[ /]([0-9]+)\.([0-9]+)", "Threads"),
@@ -72,7 +72,7 @@ class Systems:
 
 
 def _unfrozen(user_agent: str) -> str:
-    """Return the system's version that Safari's own tells, empty for the Safaris whose system's is true."""
+    """Return the system's version derived from Safari's, or an empty string if the user agent's own is right."""
     safari = _SAFARI.search(user_agent)
     if safari is None or int(safari[1]) < _FROZEN_FROM:
         return ""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Signature(NamedTuple):
-    """What tells one state of a file from the next."""
+    """A value that changes whenever a file does."""
 
     device: int
     inode: int

@@ -66,7 +66,7 @@ class Server:
         return app
 
     async def close_idle_sessions(self) -> None:
-        """Close sessions that have timed out, for ever."""
+        """Close sessions that have timed out, until cancelled."""
         while True:
             await asyncio.sleep(_IDLE_CHECK_S)
             await asyncio.to_thread(self._sessions.close_idle)

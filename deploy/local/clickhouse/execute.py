@@ -1,4 +1,4 @@
-"""Runs one query on the engine, in a thread of its own: unpack, connect, set up, execute."""
+"""Runs one query on the engine, in a separate thread: unpack, connect, set up, execute."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _settings_for_now(
 ) -> Iterator[Connection]:
     """A session's connection with the request's settings, put back afterwards.
 
-    What becomes readonly can't be put back, so that runs on a connection of its own with the session's settings
+    What becomes readonly can't be put back, so that runs on a separate connection with the session's settings
     (and without its temporary tables).
     """
     if "readonly" in query.settings:

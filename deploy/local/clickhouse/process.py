@@ -65,14 +65,14 @@ class ClickHouseProcess:
             str(self.path),
             "--port",
             str(self.port),
-            "--leash",
+            "--stop-on-eof",
         ]
         if self.config_file:
             command += ["--config-file", str(self.config_file)]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [*command, *self._arguments],
-            stdin=subprocess.PIPE,  # never written: its end tells the server that we have ended
+            stdin=subprocess.PIPE,  # never written: the server stops when it is closed
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env={

@@ -24,7 +24,7 @@ def refuse_client_clauses(found: list[Token]) -> None:
     if len(found) > 1 and (found[0].text, found[1].text) == (b"EXECUTE", b"AS"):
         raise ClickHouseError(344, "IMPERSONATE feature is disabled")
     if len(found) > 1 and found[0].text == b"SYSTEM" and found[1].text in (b"SHUTDOWN", b"KILL"):
-        # The engine would signal its whole process group, including whoever started this server.
+        # The engine would signal its whole process group, including the process that started this server.
         raise ClickHouseError(48, f"SYSTEM {found[1].text.decode()} is not implemented here: end the process")
     for token, following in pairwise(found):
         if token.kind == "word" and token.text == b"INTO" and following.text == b"OUTFILE":

@@ -54,7 +54,7 @@ async def _serve(options: argparse.Namespace, engine: Engine, users: Users) -> i
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
-    if options.leash:
+    if options.stop_on_eof:
         _stop_at_end_of_stdin(stopped)
     server = Server(engine, users, Limits(options.max_connections, options.max_body_bytes))
     runner = web.AppRunner(

@@ -63,7 +63,7 @@ class Pipe:
         return None if self._queue.empty() else self._queue.get_nowait()
 
     def leave(self) -> None:
-        """Let the thread stop: nobody reads any more."""
+        """Let the thread stop: there is no reader any more."""
         self._gone.set()
         while not self._queue.empty():
             self._queue.get_nowait()

@@ -25,7 +25,7 @@ class Format(Protocol):
         """Return the line's request, None for a directive or a comment; raises `Malformed`."""
 
     def kind(self, line: bytes) -> str:
-        """Return what to call the format of a line that was parsed; empty where it does not tell."""
+        """Return the name of a parsed line's format, or an empty string if unknown."""
 
 
 #: By the names that `--format` takes.

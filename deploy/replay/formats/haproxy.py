@@ -27,7 +27,7 @@ _AGENT: Final = re.compile(r"[^\s/]+/\S+")
 
 
 class HAProxyLog:
-    """Parses lines; what was captured is told by its shape, since the log does not name it."""
+    """Parses lines; captured values are recognised by their form, since the log does not name them."""
 
     name = "HAProxy"
 

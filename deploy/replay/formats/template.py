@@ -1,4 +1,4 @@
-"""Formats of one's own, written as nginx's `log_format` (`$remote_addr …`) or Apache's `LogFormat` (`%h …`)."""
+"""Custom formats, written as nginx's `log_format` (`$remote_addr …`) or Apache's `LogFormat` (`%h …`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REQUIRED: Final = ("time", "address")
 
 
 class BadTemplate(ValueError):
-    """A format of one's own can't be used; the text says why."""
+    """A custom format can't be used; the message says why."""
 
 
 class TemplateLog:

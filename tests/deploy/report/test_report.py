@@ -18,7 +18,7 @@ import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.report import chart
-from deploy.report.words import change, length, shown
+from deploy.report.formatting import change, length, shown
 from tests import parts
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.report.conftest import NAME, SITE, Month
@@ -178,7 +178,7 @@ def test_an_empty_period_and_an_unknown_site(hitline: Hitline, month: Month, tmp
     hitline("report", NAME, "--json", "--csv", expect=1)
 
 
-def test_words() -> None:
+def test_formatting() -> None:
     assert change(5, 0) == ""
     assert change(110, 100) == "+10.0 %"
     assert change(90, 100) == "\u221210.0 %"

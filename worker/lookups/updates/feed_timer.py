@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class FeedTimer:
-    """Starts an update every `hours` hours, the first at once, on a thread of its own; 0 hours: never.
+    """Starts an update every `hours` hours, the first at once, on a separate thread; 0 hours: never.
 
     Several workers over one directory do no harm: one updates, the others pass.
     """

