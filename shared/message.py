@@ -39,6 +39,10 @@ class Headers:
         return b"hitline|%d|%d|%d|%d|%d|%b" % (*numbers, self.batch_id.bytes)
 
 
+class NewerSchema(Unopenable):
+    """A message of a newer version of Hitline: a process of that version can read it."""
+
+
 class SealedMessage(Protocol):
     """The part of an AMQP message that its headers and body are read from."""
 
@@ -74,28 +78,39 @@ def build(
 
 
 def read_headers(message: SealedMessage) -> Headers:
-    """Read the headers of a delivered message; raises `Unopenable` if they are missing or malformed."""
+    """Read the headers of a delivered message.
+
+    Raises `NewerSchema` for a schema version above this one's, whatever the other headers are, and `Unopenable` if
+    headers are missing or malformed.
+    """
     try:
+        schema = _integer(message.headers["schema"])
+        if schema > SCHEMA_VERSION:
+            raise NewerSchema(_other_schema(schema))
         headers = Headers(
             batch_id=uuid.UUID(message.message_id),
             pageviews=_integer(message.headers["pageviews"]),
             registry_version=_integer(message.headers["registry_version"]),
             first_position=_integer(message.headers["first_position"]),
             repeated=bool(message.headers["repeated"]),
-            schema=_integer(message.headers["schema"]),
+            schema=schema,
         )
+    except NewerSchema:
+        raise
     except (KeyError, ValueError, TypeError, AttributeError):
         raise Unopenable("message id or headers are missing or malformed") from None
     if headers.schema != SCHEMA_VERSION:
-        raise Unopenable(
-            f"unknown schema version: {headers.schema}, while this version of Hitline reads {SCHEMA_VERSION}"
-        )
+        raise Unopenable(_other_schema(headers.schema))
     return headers
 
 
 def open_body(message: SealedMessage, headers: Headers, opener: Opener) -> bytes:
     """Open a delivered message's body; raises `Unopenable`."""
     return opener.open(message.body, headers.associated_data())
+
+
+def _other_schema(schema: int) -> str:
+    return f"unknown schema version: {schema}, while this version of Hitline reads {SCHEMA_VERSION}"
 
 
 def _integer(value: object) -> int:

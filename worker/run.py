@@ -21,6 +21,7 @@ from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Opener, Sealer
 from worker.consume.consumer import ChannelLost, Consumer
+from worker.consume.newer_messages import NewerMessages
 from worker.consume.process import Processor
 from worker.consume.registry_gate import RegistryGate
 from worker.dead_letters.limiter import DeadLetterLimiter
@@ -114,7 +115,10 @@ class Worker:
         publisher = DeadLetterPublisher(connection, self._sealer, self._limiter)
         settler = MessageSettler(self._clickhouse, retry, publisher, self._limiter)
         writer = BatchWriter(duplicates, inserter, settler)
-        return Consumer(channel, self._processor, writer, self._settings.flush_rows, self._settings.flush_seconds)
+        newer = NewerMessages(settler.skip)
+        return Consumer(
+            channel, self._processor, writer, newer, self._settings.flush_rows, self._settings.flush_seconds
+        )
 
     def _unready_reason(self) -> str | None:
         if not self._connected:

@@ -61,8 +61,8 @@ KINDS = {
         True,
     ),
     "cut short": Kind(lambda: cut(sealed([queued()])), "body or headers were altered or cut short"),
-    "unknown schema": Kind(
-        lambda: sealed([queued()], schema=9), "unknown schema version: 9, while this version of Hitline reads 1"
+    "older schema": Kind(
+        lambda: sealed([queued()], schema=0), "unknown schema version: 0, while this version of Hitline reads 1"
     ),
     "not ours": Kind(foreign, "message id or headers are missing or malformed"),
     "no msgpack": Kind(lambda: sealed([1], body=b"\xc1"), "body is not msgpack: FormatError"),

@@ -9,7 +9,7 @@ from typing import Any
 import aio_pika
 import pytest
 
-from shared.message import Headers, build, open_body, read_headers
+from shared.message import Headers, NewerSchema, build, open_body, read_headers
 from shared.seal import Opener, Sealer, Unopenable
 
 KEY = bytes(32)
@@ -54,6 +54,13 @@ def test_missing_headers_are_refused() -> None:
             read_headers(message)
 
 
-def test_another_schema_version_is_named() -> None:
-    with pytest.raises(Unopenable, match="schema version: 2"):
-        read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=2))
+def test_an_unknown_older_schema_version_is_refused() -> None:
+    with pytest.raises(Unopenable, match="schema version: 0") as refused:
+        read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=0))
+    assert not isinstance(refused.value, NewerSchema)
+
+
+@pytest.mark.parametrize("changes", [{}, {"pageviews": "three"}, {"registry_version": None}], ids=str)
+def test_a_newer_schema_version_is_recognized_whatever_its_other_headers(changes: dict[str, Any]) -> None:
+    with pytest.raises(NewerSchema, match="schema version: 2"):
+        read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=2, **changes))

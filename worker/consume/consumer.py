@@ -15,6 +15,8 @@ from typing import Final
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from shared import metrics, queue
+from shared.message import NewerSchema
+from worker.consume.newer_messages import NewerMessages
 from worker.consume.prefetch import Prefetch
 from worker.consume.process import Processor
 from worker.store.batch import FLUSH_BYTES, Batch
@@ -38,11 +40,18 @@ class Consumer:
     """Consumes on one channel until it is lost or the worker is asked to stop."""
 
     def __init__(
-        self, channel: AbstractChannel, processor: Processor, writer: BatchWriter, flush_rows: int, flush_seconds: float
+        self,
+        channel: AbstractChannel,
+        processor: Processor,
+        writer: BatchWriter,
+        newer: NewerMessages,
+        flush_rows: int,
+        flush_seconds: float,
     ) -> None:
         self._channel = channel
         self._processor = processor
         self._writer = writer
+        self._newer = newer
         self._flush_rows = flush_rows
         self._flush_s = flush_seconds
         self._prefetch = Prefetch(flush_rows)
@@ -69,6 +78,7 @@ class Consumer:
         finally:
             stopping.cancel()
             metrics.ROWS_WAITING.set(0)
+            self._newer.forget()
             await self._abandon()
 
     async def _turn(self) -> None:
@@ -79,6 +89,7 @@ class Consumer:
         if self._stopping and self._subscription is not None:
             await self._unsubscribe()
         await self._gather()
+        self._unacknowledged -= await self._newer.return_due()
         if self._writing is not None and self._writing.done():
             written, self._writing = self._writing, None
             written.result()
@@ -91,9 +102,10 @@ class Consumer:
         await self._wait()
 
     async def _wait(self) -> None:
-        timeout_s = None
+        timeout_s = self._newer.due_in_s
         if self._batch is not None and self._writing is None:
-            timeout_s = max(0.0, self._batch.started + self._flush_s - time.monotonic())
+            due_in_s = max(0.0, self._batch.started + self._flush_s - time.monotonic())
+            timeout_s = due_in_s if timeout_s is None else min(timeout_s, due_in_s)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
@@ -104,7 +116,12 @@ class Consumer:
         """Move messages from the inbox to the batch until the batch is full."""
         while self._inbox and not self._lost and not self._full():
             message = self._inbox[0]
-            processed = await self._processor.process(message, self._wake.set)
+            try:
+                processed = await self._processor.process(message, self._wake.set)
+            except NewerSchema as error:
+                self._prefetch.observe(1, len(message.body))
+                self._newer.hold(self._inbox.popleft(), str(error))
+                continue
             if self._lost:
                 return
             if processed is None:

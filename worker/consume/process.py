@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from shared import refusals
-from shared.message import MAX_PAGEVIEWS, Headers, open_body, read_headers
+from shared.message import MAX_PAGEVIEWS, Headers, NewerSchema, open_body, read_headers
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
 from shared.seal import Opener, Unopenable
@@ -59,7 +59,7 @@ class Processor:
         """Return the results of a message, or None when it can't be processed yet.
 
         In that case `when_ready` is called once it is worth trying again.  A message that can't be opened needs no
-        registry, so it never waits.
+        registry, so it never waits.  Raises `NewerSchema` for a message that only a newer worker can open.
         """
         opened = open_message(delivery, self._opener)
         if isinstance(opened, ProcessedMessage):
@@ -77,13 +77,15 @@ class Processor:
 
 
 def open_message(delivery: Delivery, opener: Opener) -> OpenedMessage | ProcessedMessage:
-    """Open a message; one that can't be opened is poison as a whole.  Raises nothing."""
+    """Open a message; one that can't be opened is poison as a whole.  Raises `NewerSchema`."""
     try:
         headers = read_headers(delivery)
         body = open_body(delivery, headers, opener)
         items = unpack(body)
         if len(items) != headers.pageviews:
             raise Unparseable(f"{len(items)} pageviews instead of {headers.pageviews}")
+    except NewerSchema:
+        raise
     except (Unopenable, Unparseable) as error:
         return _unopenable(delivery, str(error))
     return OpenedMessage(delivery, headers, items, len(body))

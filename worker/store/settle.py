@@ -49,6 +49,10 @@ class MessageSettler:
             await self._publisher.publish(group)
             await self._acknowledge(group)
 
+    def skip(self, delivery_tag: int | None) -> None:
+        """Note that a delivery goes back to the queue, so that it leaves no gap in what is acknowledged at once."""
+        self._settled[delivery_tag] = None
+
     async def _acknowledge(self, messages: Sequence[ProcessedMessage]) -> None:
         await self._ack(messages)
         counts = Counter(each.outcome for message in messages for each in message.outcomes.values())

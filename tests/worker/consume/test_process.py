@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from shared import refusals
-from shared.message import MAX_PAGEVIEWS, Headers, build
+from shared.message import MAX_PAGEVIEWS, Headers, NewerSchema, build
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, join, pack, pack_item
 from shared.refusals import Refusal
@@ -139,6 +139,13 @@ def test_a_message_that_can_not_be_opened_waits_for_no_registry() -> None:
     assert len(result.outcomes) == result.poison_pageviews == 2
     assert {(each.site_id, each.outcome) for each in result.outcomes.values()} == {(NIL, Outcome.DEAD_LETTERED)}
     assert gate.calls == []
+
+
+def test_a_message_of_a_newer_version_is_no_dead_letter() -> None:
+    given = delivery(pageview())
+    given.headers["schema"] = 2
+    with pytest.raises(NewerSchema):
+        processed(given, lambda _: DNT, FakeGate(0))
 
 
 @pytest.mark.parametrize(

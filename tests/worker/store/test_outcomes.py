@@ -88,3 +88,17 @@ def test_a_letter_whose_message_came_to_another_end_later_counts_nothing() -> No
     table.put(processed([STORED, STORED]))  # a worker with the right key
     table.put(processed([STORED], part_of=1))
     assert table.totals() == {"stored": 2}
+
+
+def test_outcomes_that_only_a_newer_version_knows_are_kept_and_taken_back() -> None:
+    table = Table()
+    table.put(processed([STORED, STORED._replace(outcome="of_a_newer_version"), DEAD]), NOTHING_EARLIER)
+    table.put(processed([STORED], part_of=2))
+    assert table.totals() == {"stored": 2, "of_a_newer_version": 1}
+
+    refused = "rejected_by_a_newer_version"
+    table.rows[3][6:8] = [[refused, "dead_lettered"], [1, -1]]  # a newer worker's word on the replayed pageview
+    table.rows[3][3:6] = [each * 2 for each in table.rows[3][3:6]]
+    table.rows[3][3:6] = [each[:2] for each in table.rows[3][3:6]]
+    table.put(processed([STORED, STORED, STORED]))
+    assert table.totals() == {"stored": 2, refused: 1}
