@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from deploy.replay.entry import Malformed
+
+#: Addresses of a list that are looked at.
+_MAX_LIST: Final = 32
 
 
 @lru_cache(maxsize=65_536)
@@ -38,7 +42,7 @@ def with_port(text: str) -> str | None:
 
 def first_of(text: str) -> str | None:
     """Return the first address of a list as `X-Forwarded-For` has it: the client, as the first proxy saw it."""
-    for part in text.split(","):
+    for part in text.split(",", maxsplit=_MAX_LIST)[:_MAX_LIST]:
         if found := parse(part):
             return found
     return None

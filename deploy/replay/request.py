@@ -7,18 +7,22 @@ from typing import Final
 
 from deploy.replay.entry import Malformed
 
-#: RFC 9112, section 3; HTTP/0.9 has no protocol, and clients send blanks in targets as they are.
-_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) +(\S.*?)(?: +(?:HTTP|http)/\d(?:\.\d)?)? *", re.DOTALL)
+_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+_PROTOCOL: Final = re.compile(r"HTTP/\d(?:\.\d)?", re.IGNORECASE | re.ASCII)
 _AUTHORITY: Final = re.compile(r"[^/?#\s]+:\d+", re.ASCII)
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def split(line: str) -> tuple[str, str]:
     """Return (method, target); raises `Malformed` if it is not an HTTP request: `-`, TLS on a plain port, scans."""
-    match = _LINE.fullmatch(line)
-    if match is None or not is_target(match[2]):
+    method, _, rest = line.strip(" ").partition(" ")
+    target, blank, protocol = rest.rpartition(" ")
+    if not blank or _PROTOCOL.fullmatch(protocol) is None:  # HTTP/0.9 has none, and some targets have blanks in them
+        target = rest
+    target = target.strip(" ")
+    if _METHOD.fullmatch(method) is None or not is_target(target):
         raise Malformed("not an HTTP request")
-    return match[1], match[2]
+    return method, target
 
 
 def is_target(target: str) -> bool:

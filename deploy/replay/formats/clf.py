@@ -20,6 +20,8 @@ _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
 _REST: Final = re.compile(rf"((?:[^\"\\]|\\.)*)\" (\d{{3}}|-) (?:\d+|-)(?: {_QUOTED} {_QUOTED}( .*)?)?\s*", re.DOTALL)
 #: The end of a request in which quotes were not escaped (very old servers).
 _AFTER_REQUEST: Final = re.compile(r'" (\d{3}|-) (?:\d+|-)(?= "|\s|$)', re.ASCII)
+#: Characters behind the user agent in which a list of addresses is looked for.
+_MAX_EXTRA: Final = 1024
 _EXTRA: Final = re.compile(_QUOTED, re.DOTALL)
 
 
@@ -95,7 +97,7 @@ def _rest(text: str) -> tuple[str, str, str, str, str]:
 
 def _forwarded(extra: str) -> str | None:
     """Return the client's address of the first list of addresses behind the user agent (nginx's `main` format)."""
-    for quoted in _EXTRA.findall(extra):
+    for quoted in _EXTRA.findall(extra[:_MAX_EXTRA]):
         if found := addresses.first_of(quoted):
             return found
     return None

@@ -16,7 +16,7 @@ from deploy.replay.text import clean, decode
 from deploy.replay.times import LocalClock
 
 _HEAD: Final = re.compile(
-    r"(?:^|[ :])(\S+):(\d+) \[(\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d\.\d+)\] (\S+) (\S+)/(\S+) (\S+) (-?\d+) \S+ ",
+    r"(?:^|[ :])(\S{1,64}):(\d{1,5}) \[(\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d\.\d+)\] (\S+) [^\s/]+/(\S+) (\S+) (-?\d+) \S+ ",
     re.ASCII,
 )
 _REQUEST: Final = re.compile(r'"([^"]*)(?:"|$)')
@@ -52,7 +52,7 @@ class HAProxyLog:
             address=addresses.visitor(address or addresses.parse(head[1])),
             method=method,
             target=target,
-            status=fields.status(head[8]),
+            status=fields.status(head[7]),
             host=fields.host(captured["host"]),
             scheme="https" if head[4].endswith("~") else "",  # the manual: `~` is a frontend's mark for TLS
             user_agent=fields.present(captured["user_agent"]),

@@ -66,24 +66,31 @@ def _compile(template: str) -> re.Pattern[str]:
         if name is None:
             pattern += re.escape(literal)
             continue
-        next_name, following = pieces[index + 1] if index + 1 < len(pieces) else (None, "")
-        following = "?" if next_name == "query" else following  # Apache's %q brings its own
+        following = _following(pieces, index)
         group = f"(?P<{name}>" if name and name not in used else "(?:"
         used.add(name)
         pattern += f"{group}{_value(name, following)})"
     return re.compile(pattern, re.DOTALL)
 
 
-def _value(name: str, following: str) -> str:
-    """Return what a value is made of: everything but the character that follows it in the template."""
-    if name == "forwarded" and following.startswith(" "):
+def _following(pieces: list[tuple[str | None, str]], index: int) -> str:
+    """Return the characters one of which ends the value at `index`; empty at the template's end."""
+    behind = pieces[index + 1 : index + 3]
+    ends = behind[0][1][:1] if behind and behind[0][0] is None else ""
+    if behind and behind[0][0] == "query":  # Apache's %q brings its own question mark
+        ends = "?" + (behind[1][1][:1] if len(behind) > 1 and behind[1][0] is None else "")
+    return ends
+
+
+def _value(name: str, ends: str) -> str:
+    """Return what a value is made of: everything but what follows it, so that no line takes long to match."""
+    if name == "forwarded" and ends == " ":
         return r"[^ ,]+(?:, ?[^ ,]+)*"
-    if name == "request" and following[:1] not in ("", '"'):
-        return ".*?"
-    if not following:
+    if name == "request" and ends == " ":
+        return r"[^ ]+ [^ ]+ HTTP/[0-9.]+|[^ ]*"
+    if not ends:
         return ".*"
-    end = re.escape(following[0])
-    return rf"(?:[^{end}\\]|\\.)*"
+    return rf"(?:[^{re.escape(ends)}\\]|\\.)*"
 
 
 def _pieces(template: str) -> list[tuple[str | None, str]]:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -364,3 +366,40 @@ def test_local_times_in_the_hour_that_comes_twice() -> None:
              "25/Oct/2026:02:58:00.000", "25/Oct/2026:03:10:00.000"]  # fmt: skip
     moments = [clock(text) for text in texts]
     assert [(each - moments[0]) // 60_000 for each in moments] == [0, 31, 60, 71, 119, 131]
+
+
+_TIME = "[05/Mar/2026:10:20:30 +0000]"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'::1 - - {_TIME} "GET /' + " " * 60_000 + 'x" 200 1 "-" "x"',
+        f'::1 - - {_TIME} "GET / HTTP/1.1" 200 1 "-" "x" "' + '\\"' * 30_000,
+        f'::1 - - {_TIME} "' + '" 200 1' * 9_000,
+        f'::1 - - {_TIME} "GET /' + "\\" * 60_001 + '" 200 1 "-" "x',
+        ":" * 60_000,
+        ":1 [" * 15_000,
+        "1.2.3.4:5 [05/Mar/2026:10:20:30.655] a b/c 0 200 5 " + "{" * 60_000,
+        '"' * 60_000,
+        '"\\' * 30_000,
+        "https 1 " + '" ' * 30_000,
+        "::1 1772706030000 GET /" + "?" * 30_000 + " /" * 15_000,
+        "::1 1772706030000 GET " + "/ " * 30_000,
+        "1," * 30_000 + f' - - {_TIME} "GET / HTTP/1.1" 200 1',
+        '{"a":' + "9" * 60_000 + "}",
+        '{"remote_addr":"::1","request":"GET /","msec":' + "1" * 300 + "}",
+    ],
+)
+def test_no_line_takes_long(line: str) -> None:
+    logs = [formats.make(name, UTC, True) for name in dict.fromkeys(formats.BUILT_IN)]
+    logs.append(formats.make("%h %{msec}t %m %U%q %s %{x}i", UTC, True))
+    logs.append(formats.make("$host $remote_addr $msec $request $status $http_x_forwarded_for x", UTC, True))
+    for log in logs:
+        with contextlib.suppress(Malformed):
+            log.parse(b"#Fields: date time c-ip cs-method cs-uri-stem")
+    began = time.process_time()
+    for log in logs:
+        with contextlib.suppress(Malformed):
+            log.parse(line.encode())
+    assert time.process_time() - began < 2
