@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests import parts, services
+from tests.forwarders import traffic
 from tests.programs import SYSLOG_NG, Program, path_of
 from tests.services import System
 
@@ -96,6 +97,6 @@ def follower(system: System, log: Path, *arguments: str, directory: Path) -> Ite
         "HITLINE_STATE_DIR": str(directory / "state"),
     }  # fmt: skip
     code = "from deploy.cli import main; main()"
-    command: list[str | Path] = ["-c", code, "replay", "--follow", *arguments, log]
+    command: list[str | Path] = ["-c", code, "replay", "--follow", "--static", traffic.STATIC, *arguments, log]
     with running(sys.executable, *command, log=directory / "replay.log", env=env):
         yield

@@ -16,7 +16,8 @@ from deploy.replay.text import clean, decode
 from deploy.replay.times import LocalClock
 
 _HEAD: Final = re.compile(
-    r"(?:^|[ :])(\S{1,64}):(\d{1,5}) \[(\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d\.\d+)\] (\S+) [^\s/]+/(\S+) (\S+) (-?\d+) \S+ ",
+    r"(?:^|[ :])(\S{1,64}):(\d{1,5}) \[(\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d\.\d+)\]"
+    r" (\S+) [^\s/]+/(\S+) (\S+) (-?\d+) \S+ ",
     re.ASCII,
 )
 _REQUEST: Final = re.compile(r'"([^"]*)(?:"|$)')
