@@ -14,6 +14,8 @@ DAILY: Final[Mapping[str, str]] = {
     "hostname": "hostname",
     "path": "path",
     "referrer_host": "if(referrer_host = hostname, '', referrer_host)",
+    "source": "source",
+    "channel": "channel",
     "utm_source": "utm_source",
     "utm_medium": "utm_medium",
     "utm_campaign": "utm_campaign",
@@ -24,6 +26,7 @@ DAILY: Final[Mapping[str, str]] = {
     "city": "if(city = '', '', concat(country, '/', region, '/', city))",
     "language": "language",
     "device": "device",
+    "bot_kind": "bot_kind",
     "browser": "browser",
     "os": "os",
     "provider": "provider",
@@ -35,8 +38,8 @@ HOURLY: Final[Mapping[str, str]] = {
 }
 #: Columns of `pageviews_raw` that these expressions use.
 COLUMNS: Final = (
-    "hostname, path, referrer_host, utm_source, utm_medium, utm_campaign, utm_term, utm_content, country, region, city,"
-    " language, device, browser, os, provider"
+    "hostname, path, referrer_host, source, channel, utm_source, utm_medium, utm_campaign, utm_term, utm_content,"
+    " country, region, city, language, device, bot_kind, browser, os, provider"
 )
 
 

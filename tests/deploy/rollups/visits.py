@@ -25,8 +25,8 @@ FEW = dict(list(SITES.items())[2:5:2])
 #: Where a pageview's identity is (design, section 2).
 IDENTITY = ("site_id", "timestamp", "session_id", "page_id")
 SAME_NAME = (
-    "hostname", "path", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "country", "language",
-    "device", "browser", "os", "provider",
+    "hostname", "path", "source", "channel", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content",
+    "country", "language", "device", "bot_kind", "browser", "os", "provider",
 )  # fmt: skip
 
 Row = dict[str, Any]
@@ -67,10 +67,12 @@ def make(
                     "page_id": str(uuid.UUID(int=chance.getrandbits(128))),
                     "path": chance.choice(("/", "/a", "/b/ü", "/it's\\here")), "query": "",
                     "referrer": "", "referrer_host": chance.choice(("", "a.example", f"{site.hex[-4:]}.example")),
+                    "source": source or "a.example", "channel": "campaign" if source else "referral",
                     "utm_source": source, "utm_campaign": source and f"{source} 1", "country": country,
                     "region": country and f"{country}-1", "city": chance.choice(("", "Town")) if country else "",
                     "device": ("desktop", "mobile", "bot")[agent], "browser": f"Browser {agent}", "os": f"OS {agent}",
-                    "is_bot": agent == 2, "language": chance.choice(("en", "de")), "provider": "Net",
+                    "is_bot": agent == 2, "bot_kind": ("", "", "search")[agent],
+                    "language": chance.choice(("en", "de")), "provider": "Net",
                     "batch_id": str(uuid.UUID(int=chance.getrandbits(128))), "position": 0,
                 }
             )  # fmt: skip
