@@ -11,6 +11,7 @@ import asyncio
 import os
 import tempfile
 import time
+import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,8 @@ _INSERT: Final = """
 INSERT INTO hitline.pageviews_raw (site_id, hostname, timestamp, received_at, session_id, page_id, path, referrer_host,
     utm_source, country, region, city, browser, os, device, language, provider, batch_id, stored_at)
 WITH intDiv(number, 3) AS s, cityHash64(s) AS h,
-     toDateTime64('{day} 00:00:00', 3, 'UTC') + toIntervalMillisecond(h % 80000000 + (number % 3) * 60000) AS t
+     toDateTime64('{day} 00:00:00', 3, 'UTC')
+     + toIntervalMillisecond({from_ms} + h % {within_ms} + (number % 3) * 60000) AS t
 SELECT {site}, 'a.example', t, t, reinterpretAsUUID(sipHash128(s)), reinterpretAsUUID(sipHash128(number, {seed})),
     concat('/p/', toString(toUInt32(pow(10000, (cityHash64(number, 1) % 1000) / 1000)))),
     if(h % 3 = 0, 'google.com', ''), if(h % 7 = 0, 'news', ''), ['DE', 'IN', 'FR', 'US'][h % 4 + 1], 'Region',
@@ -104,18 +106,31 @@ def peak_bytes(pid: int) -> int:
 
 
 def insert(
-    process: ClickHouseProcess, site: str, first: int, count: int, *, seed: int = 0, stored_at: str = "now64(3)"
+    process: ClickHouseProcess,
+    site: str,
+    first: int,
+    count: int,
+    *,
+    seed: int = 0,
+    stored_at: str = "now64(3)",
+    within_ms: int = 80_000_000,
 ) -> None:
+    """Insert pageviews by their numbers; the sessions begin in the day's first hours, or last `within_ms` of these."""
     for start in range(first, first + count, _AT_ONCE):
         some = min(_AT_ONCE, first + count - start)
         given = {"day": DAY, "site": site, "seed": seed, "stored_at": stored_at, "first": start, "count": some}
-        run(process, _INSERT.format(**given))
+        run(process, _INSERT.format(**given, from_ms=80_000_000 - within_ms, within_ms=within_ms))
+
+
+def settled(process: ClickHouseProcess, seconds: float) -> None:
+    """Wait until what was inserted is older than a run looks back, and no merge is under way: its CPU would count."""
+    time.sleep(seconds)
+    while int(run(process, "SELECT count() FROM system.merges")):
+        time.sleep(1)
 
 
 def run(process: ClickHouseProcess, sql: str) -> str:
-    import urllib.request
-
-    with urllib.request.urlopen(urllib.request.Request(process.url, data=sql.encode()), timeout=3600) as answer:
+    with urllib.request.urlopen(parts.statement(process, sql), timeout=3600) as answer:
         return str(answer.read().decode())
 
 
@@ -141,19 +156,25 @@ def a_large_day(process: ClickHouseProcess, table: Table, pageviews: int, new: i
     table.ratio("nothing new: rows read", nothing.rows_read, 1000, at_most=True, form="{:,.0f}")
     costs = {}
     for name, site in (("empty", empty), ("large", large)):
-        insert(process, site, 0, new, seed=1)
+        settled(process, margin_s)
+        # As they arrive: within an hour, in sessions that are new.
+        insert(process, site, 3 * pageviews, new, within_ms=3_600_000)
         costs[name] = rolled_up(process)
         told = f"{costs[name].cpu_s:.1f} CPU s, {costs[name].seconds:.1f} s"
         table.note(f"{new:,} new pageviews in the {name} day", told)
-        time.sleep(margin_s)
     ratio = costs["large"].cpu_s / costs["empty"].cpu_s
     table.ratio(f"{new:,} new pageviews in a day of {pageviews:,}, of an empty one, CPU", ratio, 3, at_most=True)
+    settled(process, margin_s)
+    insert(process, large, 0, new, seed=1)
+    scattered = rolled_up(process)
+    table.note("the same, of sessions that are there and scattered over the day", f"{scattered.cpu_s:.1f} CPU s")
+    settled(process, margin_s)
     insert(process, large, 30, 1, seed=2)
     one = rolled_up(process)
     assert one.summary.sessions == 1
     table.ratio("one new pageview in the large day, seconds", one.seconds, 5, at_most=True)
     table.note("one new pageview in the large day", f"{one.cpu_s:.2f} CPU s, {one.rows_read:,} rows read")
-    peak = max(cost.peak_bytes for cost in (*costs.values(), one)) / GIB
+    peak = max(cost.peak_bytes for cost in (*costs.values(), scattered, one)) / GIB
     table.ratio("runs over what is new: ClickHouse's peak of memory, GiB", peak, 2, at_most=True)
 
 
