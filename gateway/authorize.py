@@ -10,10 +10,12 @@ from shared.registry import Client, Replica
 def authorize(hostname: str, client: Client, registry: Replica) -> None:
     """Raise `Rejected`: 404 when no site has the hostname, 403 when `client` may not manage data of its site.
 
-    The worker resolves the site again, and its result counts; the permission is checked here only.
+    A client without any grant gets 404 in both cases.  The worker resolves the site again, and its result counts; the
+    permission is checked here only.
     """
     site = registry.find_site(hostname)
-    if site is None:
+    # A client without any grant must not learn from 403 and 404 which hostnames exist.
+    if site is None or not client.grants:
         raise Rejected(Reason.UNKNOWN_SITE)
     if not client.may(MANAGE_DATA, site):
         raise Rejected(Reason.FORBIDDEN)

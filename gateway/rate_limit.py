@@ -25,6 +25,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from gateway.items import MAX_ITEMS
 from gateway.replies import Reason, Rejected
+from gateway.validate import MAX_BODY_BYTES
 from shared import metrics
 from shared.registry import Client
 
@@ -239,6 +240,7 @@ class RateLimiter:
         """Charge what a batch of so many pageviews and bytes costs beyond its first; return what is left.
 
         Raises `Rejected`: 429, or 413 for more than the client may ever send at once; then it is charged by its bytes.
+        A batch costs as if none of its items were over the limit of one.
         """
         item = self._limit_of(client)
         if pageviews > item.amount:
@@ -249,11 +251,12 @@ class RateLimiter:
                 "send smaller batches (operators: hitline client limit --burst)",
                 budget.headers(),
             )
-        taken, window, budget = await self._hit(item, client, max(0, pageviews - 1))
+        cost = min(max(pageviews, size // MAX_BODY_BYTES, 1), item.amount)
+        taken, window, budget = await self._hit(item, client, cost - 1)
         if not taken:
             budget = await self.charge_refused(client, size)
             window = await self._counter.window(item, client.client_id.hex())
-            raise self._refusal(item, window, pageviews, budget)
+            raise self._refusal(item, window, cost, budget)
         return budget
 
     async def charge_refused(self, client: Client, size: int) -> Budget:

@@ -22,6 +22,7 @@ from shared.registry.poll import Poller
 from shared.seal import Opener, Sealer
 from worker.consume.consumer import ChannelLost, Consumer
 from worker.consume.newer_messages import NewerMessages
+from worker.consume.old_lane import OldLane
 from worker.consume.process import Processor
 from worker.consume.registry_gate import RegistryGate
 from worker.dead_letters.limiter import DeadLetterLimiter
@@ -30,7 +31,7 @@ from worker.lookups.lookups import Lookups
 from worker.pipeline import build_steps
 from worker.settings import WorkerSettings
 from worker.store.insert import Inserter
-from worker.store.lookup import DuplicateLookup
+from worker.store.lookup import OLD_QUERY_PREFIX, DuplicateLookup
 from worker.store.retry import Retry
 from worker.store.settle import MessageSettler
 from worker.store.write import BatchWriter
@@ -112,13 +113,14 @@ class Worker:
         retry = Retry()
         duplicates = DuplicateLookup(self._clickhouse, retry)
         inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter)
+        old_inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter, OLD_QUERY_PREFIX)
         publisher = DeadLetterPublisher(connection, self._sealer, self._limiter)
         settler = MessageSettler(self._clickhouse, retry, publisher, self._limiter)
         writer = BatchWriter(duplicates, inserter, settler)
         newer = NewerMessages(settler.skip)
-        return Consumer(
-            channel, self._processor, writer, newer, self._settings.flush_rows, self._settings.flush_seconds
-        )
+        old_rows = OldLane(BatchWriter(duplicates, old_inserter, settler), self._settings.flush_rows)
+        flush = self._settings.flush_rows, self._settings.flush_seconds
+        return Consumer(channel, self._processor, writer, newer, old_rows, *flush)
 
     def _unready_reason(self) -> str | None:
         if not self._connected:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
+from deploy.cli.support import CommandError, connected, echo_foreign, load_settings, print_json, print_table, run
 from deploy.queue.dead_letters import DeadLetter, DeadLetterQueue, open_dead_letters, selector
 from shared.pageview import QueuedPageview, Unparseable
 from shared.seal import Opener, Unopenable
@@ -121,7 +121,7 @@ def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, 
         _refuse_unknown(ids, seen)
         return
     for each in found:
-        click.echo(f"{each['id']}  {each['end']}")
+        echo_foreign(f"{each['id']}  {each['end']}")
     outcomes = Counter(each["end"] for each in found)
     totals = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
     click.echo(totals or "nothing to replay", err=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from deploy.cli.support import CommandError, as_text, connected, print_json, run
+from deploy.cli.support import CommandError, as_text, connected, echo_foreign, print_json, run
+from shared.terminal import visible
 
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -71,19 +72,19 @@ async def _explain(body: bytes, changed: Mapping[str, str]) -> dict[str, Any]:
 
 def _print(answer: dict[str, Any]) -> None:
     if answer["outcome"] == "rejected":
-        click.echo(f"The gateway would answer {answer['status']}: {answer['message']}")
+        echo_foreign(f"The gateway would answer {answer['status']}: {answer['message']}")
         return
     for step in answer["steps"]:
-        found = ", ".join(f"{name} {_text(value)}" for name, value in step.get("found", {}).items())
-        click.echo(f"{step['step']:<20} {step['decision']:<5} {found or step.get('rule', '')}".rstrip())
+        found = ", ".join(f"{name} {visible(_text(value))}" for name, value in step.get("found", {}).items())
+        echo_foreign(f"{step['step']:<20} {step['decision']:<5} {found or step.get('rule', '')}".rstrip())
     for name, problem in answer["problems"].items():
-        click.echo(f"note: {name}: {problem}", err=True)
+        echo_foreign(f"note: {name}: {problem}", err=True)
     if answer["outcome"] != "stored":
-        click.echo(f"\nIt would be dropped as {answer['outcome']}: {answer['rule']}")
+        echo_foreign(f"\nIt would be dropped as {answer['outcome']}: {answer['rule']}")
         return
     click.echo("\nIt would be stored as")
     for name, value in answer["row"].items():
-        click.echo(f"  {name:<16} {_text(value)}".rstrip())
+        echo_foreign(f"  {name:<16} {visible(_text(value))}".rstrip())
 
 
 def _text(value: Any) -> str:

@@ -22,9 +22,10 @@ from deploy.replay.inputs import STDIN
 from deploy.replay.pageview import Site
 from deploy.replay.run import Job, Outcome
 from deploy.replay.survey import Log, Reading, UnknownFormatError
-from deploy.replay.text import masked, visible
+from deploy.replay.text import masked
 from shared.secret_files import UnreadableSecretError, resolve
 from shared.settings import PREFIX
+from shared.terminal import visible
 
 _SAMPLES: Final = 3
 _LISTED_LOGS: Final = 20
@@ -64,7 +65,7 @@ def _check_logs(logs: tuple[str, ...], follow: bool) -> None:
         raise click.UsageError("--follow takes one log: run one command for each")
     for log in logs:
         if log != STDIN and not follow and not Path(log).is_file():
-            raise CommandError(f"{visible(log)}: no such file")
+            raise CommandError(f"{visible(log, 100)}: no such file")
 
 
 def _job(options: dict[str, Any]) -> Job:
@@ -128,7 +129,7 @@ def _state_dir() -> Path:
 def _show_logs(logs: Sequence[Log]) -> None:
     for log in logs[:_LISTED_LOGS]:
         taken = f", goes on after line {log.lines:,}" if log.position else ""
-        click.echo(f"{visible(log.name)}: {log.title or 'no lines yet'}{taken}", err=True)
+        click.echo(f"{visible(log.name, 100)}: {log.title or 'no lines yet'}{taken}", err=True)
         if log.doubt:
             warn(f"{visible(log.doubt, 300)}; is another --format right?")
     if len(logs) > _LISTED_LOGS:

@@ -16,6 +16,7 @@ import click
 from shared import logs
 from shared.clickhouse import BadAddress, ClickHouse, explain, failure_of
 from shared.settings import Settings, SettingsError, load
+from shared.terminal import visible
 
 Result = TypeVar("Result")
 
@@ -95,7 +96,7 @@ async def connected(url: str, *, read_s: float = READ_SECONDS) -> AsyncIterator[
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    click.echo(f"warning: {text}", err=True)
+    click.echo(f"warning: {visible(text)}", err=True)
 
 
 def print_json(value: Any) -> None:
@@ -112,8 +113,15 @@ def as_text(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} can't be printed as JSON")
 
 
+def echo_foreign(text: str, *, err: bool = False) -> None:
+    """Print lines with text from outside: control characters become visible instead of acting on the terminal."""
+    for line in text.split("\n"):
+        click.echo(visible(line), err=err)
+
+
 def print_table(headings: list[str], rows: list[list[str]]) -> None:
-    """Print rows in aligned columns, in plain text that `grep` and `cut` can use."""
+    """Print rows in aligned columns, in plain text that `grep` and `cut` can use; foreign text is made visible."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in [headings, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from deploy.replay.tally import Fate, Tally
-from deploy.replay.text import visible
+from shared.terminal import visible
 
 _EVERY_S: Final = 10.0
 
@@ -99,4 +99,4 @@ def display(total_bytes: int | None) -> Bar | Plain:
 
 
 def _escape(text: str) -> str:
-    return visible(text).replace("[", r"\[")
+    return visible(text, 100).replace("[", r"\[")

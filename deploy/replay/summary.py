@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from deploy.replay.tally import Example, Fate, Reason, Tally
-from deploy.replay.text import decode, masked, visible
+from deploy.replay.text import decode, masked
+from shared.terminal import visible
 
 _WIDTH: Final = 110
 _NAME: Final = 50

@@ -1,4 +1,4 @@
-"""Text of foreign origin: undoing a log's escapes, and showing it on a terminal without harm."""
+"""Text of foreign origin: undoing a log's escapes, and masking addresses in it."""
 
 from __future__ import annotations
 
@@ -44,19 +44,6 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     if match[1]:
         return bytes.fromhex(match[1].decode())
     return _SHORT.get(match[2], match[2])
-
-
-def visible(text: str, width: int = 100) -> str:
-    r"""Return text that is safe on a terminal: control characters as `\x1b`, at most `width` characters."""
-    shown = "".join(char if char.isprintable() else _escaped(char) for char in text[:width])
-    return shown if len(shown) <= width and len(text) <= width else shown[: width - 1] + "…"
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as `decode` keeps it
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def masked(text: str) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+import re
+from typing import Any, Final
 
 from deploy.report.figures import Point, Report
 from deploy.report.formatting import as_dict, shown
+
+#: A formula's first character behind what some spreadsheet takes for a separator.
+_FORMULA: Final = re.compile(r"([;,|\t]\s*)([=+\-@])")
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -54,6 +58,9 @@ def _start(report: Report, point: Point) -> str:
 
 
 def _cell(value: str) -> str:
-    """Return a value that no spreadsheet takes for a formula (OWASP, "CSV Injection"): visitors choose it."""
-    value = shown(value)
+    """Return a value that no spreadsheet takes for a formula (OWASP, "CSV Injection"): visitors choose it.
+
+    Where the decimal point is a comma, spreadsheets split at `;` instead, and a formula may begin behind one.
+    """
+    value = _FORMULA.sub(r"\1'\2", shown(value))
     return f"'{value}" if value[:1] in ("=", "+", "-", "@") else value

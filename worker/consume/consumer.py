@@ -17,9 +17,12 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from shared import metrics, queue
 from shared.message import NewerSchema
 from worker.consume.newer_messages import NewerMessages
+from worker.consume.old_lane import OldLane
 from worker.consume.prefetch import Prefetch
 from worker.consume.process import Processor
+from worker.delivery import ProcessedMessage
 from worker.store.batch import FLUSH_BYTES, Batch
+from worker.store.lanes import OLD_MS, has_old, now_ms, only
 from worker.store.write import BatchWriter
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Consumer:
         processor: Processor,
         writer: BatchWriter,
         newer: NewerMessages,
+        old_rows: OldLane,
         flush_rows: int,
         flush_seconds: float,
     ) -> None:
@@ -52,6 +56,8 @@ class Consumer:
         self._processor = processor
         self._writer = writer
         self._newer = newer
+        self._old_rows = old_rows
+        old_rows.on_written = self._old_written
         self._flush_rows = flush_rows
         self._flush_s = flush_seconds
         self._prefetch = Prefetch(flush_rows)
@@ -93,6 +99,7 @@ class Consumer:
         if self._writing is not None and self._writing.done():
             written, self._writing = self._writing, None
             written.result()
+        self._old_rows.check()
         if self._writing is None and self._batch is not None and self._due(self._batch):
             self._start_writing(self._batch)
             return
@@ -132,10 +139,24 @@ class Consumer:
                 return
             self._inbox.popleft()
             self._prefetch.observe(len(processed.outcomes), len(message.body))
-            self._batch = self._batch or Batch(time.monotonic())
-            self._batch.add(processed)
-            metrics.ROWS_WAITING.set(self._batch.rows)
+            self._sort(processed)
             await asyncio.sleep(0)  # heartbeats and acknowledgements must not wait for a long inbox
+
+    def _sort(self, message: ProcessedMessage) -> None:
+        """Put a message into the batch, or among the old ones what must be looked up there, or has only old rows."""
+        old_before_ms = now_ms() - OLD_MS
+        some_old = has_old(message, old_before_ms)
+        all_old = some_old and not only(message, lambda time_ms: time_ms >= old_before_ms).rows
+        if all_old or (some_old and message.seen_before) or self._old_rows.overlaps(message):
+            self._old_rows.add(message)
+            return
+        self._batch = self._batch or Batch(time.monotonic())
+        self._batch.add(message)
+        metrics.ROWS_WAITING.set(self._batch.rows)
+
+    def _old_written(self, messages: int) -> None:
+        self._unacknowledged -= messages
+        self._wake.set()
 
     def _give_up_waiting(self) -> None:
         """While stopping, wait only briefly for the registry; the broker redelivers what is left to other workers."""
@@ -153,6 +174,8 @@ class Consumer:
 
     def _full(self) -> bool:
         batch = self._batch
+        if self._old_rows.full:
+            return True
         return batch is not None and (batch.closed or batch.rows >= self._flush_rows or batch.bytes >= FLUSH_BYTES)
 
     def _due(self, batch: Batch) -> bool:
@@ -167,8 +190,10 @@ class Consumer:
         self._writing.add_done_callback(lambda _: self._wake.set())
 
     async def _write(self, batch: Batch) -> None:
-        await self._writer.write(batch)
-        self._unacknowledged -= len(batch.messages)
+        left = await self._writer.write(batch, now_ms() - OLD_MS)
+        self._unacknowledged -= len(batch.messages) - len(left)
+        for message in left:
+            self._old_rows.add(message)
 
     async def _adapt_prefetch(self) -> None:
         """Subscribe again if the prefetch should change: the broker applies a new one to new consumers only."""
@@ -208,10 +233,12 @@ class Consumer:
         self._wake.set()
 
     def _idle(self) -> bool:
-        return not self._inbox and self._batch is None and self._writing is None and self._subscription is None
+        written = self._batch is None and self._writing is None and self._old_rows.idle
+        return written and not self._inbox and self._subscription is None
 
     async def _abandon(self) -> None:
         """Abandon unfinished work: its messages will be redelivered."""
+        await self._old_rows.abandon()
         if self._writing is None or self._writing.done():
             return
         self._writing.cancel()

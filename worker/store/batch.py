@@ -79,8 +79,3 @@ class Batch:
         key = message.key
         parts = self._parts.get(key.batch_id, set())
         return key.part in parts or 0 in parts or (key.part == 0 and bool(parts))
-
-    def span(self) -> tuple[int, int]:
-        """Return the earliest and latest pageview time of the batch, in milliseconds."""
-        spans = [message.span for message in self.messages if message.span is not None]
-        return min(first for first, _ in spans), max(last for _, last in spans)

@@ -60,7 +60,12 @@ class Inserter:
     """Inserts rows; retries until it succeeds or the caller's task is cancelled."""
 
     def __init__(
-        self, clickhouse: ClickHouse, retry: Retry, duplicates: DuplicateLookup, limiter: DeadLetterLimiter
+        self,
+        clickhouse: ClickHouse,
+        retry: Retry,
+        duplicates: DuplicateLookup,
+        limiter: DeadLetterLimiter,
+        prefix: str = QUERY_PREFIX,
     ) -> None:
         self._clickhouse = clickhouse
         self._retry = retry
@@ -68,7 +73,7 @@ class Inserter:
         self._limiter = limiter
         self._running: str | None = None
         # Part of every query id, so that an operator sees which worker an insert belongs to.
-        self._name = f"{QUERY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
+        self._name = f"{prefix}{socket.gethostname()}-{os.getpid()}-"
 
     async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[RefusedRow]:
         """Insert all of `rows` and return those that ClickHouse refuses because of their contents.

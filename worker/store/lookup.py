@@ -13,11 +13,14 @@ from typing import Any, Final
 from shared.clickhouse import ClickHouse
 from worker.delivery import PageviewKey, ProcessedMessage
 from worker.store import outcomes
+from worker.store.lanes import SURELY_RECENT_MS, now_ms
 from worker.store.outcomes import Earlier
 from worker.store.retry import Retry
 
 #: Query ids of all inserts begin with this; `system.processes` shows by it which are running.
 QUERY_PREFIX: Final = "hitline-insert-"
+#: And those of inserts of old rows with this.
+OLD_QUERY_PREFIX: Final = f"{QUERY_PREFIX}old-"
 _POLL_S: Final = 0.1
 #: Batch ids per statement: a redelivered backlog of small messages has many, and ClickHouse reads 256 KiB of SQL.
 _IDS: Final = 4_000
@@ -53,7 +56,8 @@ class DuplicateLookup:
         `span`: earliest and latest time of their pageviews in milliseconds.  Without `wait`: as they are now.
         """
         if wait:
-            await self._retry.until_done(self._older_inserts_ended)
+            recent = span[0] >= now_ms() - SURELY_RECENT_MS  # an insert of old rows can't add to them
+            await self._retry.until_done(partial(self._older_inserts_ended, recent=recent))
         found: dict[PageviewKey, bytes] = {}
         for ids in _quoted(uuid.UUID(bytes=batch_id) for batch_id in batch_ids):
             found |= await self._retry.until_done(partial(self._stored_once, ids, span))
@@ -86,19 +90,19 @@ class DuplicateLookup:
         rows: Sequence[Sequence[Any]] = result.result_rows
         return rows
 
-    async def _older_inserts_ended(self) -> None:
+    async def _older_inserts_ended(self, *, recent: bool) -> None:
         """Wait until each insert that any worker is running now has ended: its rows can't be seen before that."""
-        running = await self._running_inserts()
+        running = await self._running_inserts(recent=recent)
         while running:
             await asyncio.sleep(_POLL_S)
-            running &= await self._running_inserts()
+            running &= await self._running_inserts(recent=recent)
 
-    async def _running_inserts(self) -> set[str]:
+    async def _running_inserts(self, *, recent: bool) -> set[str]:
         result = await self._clickhouse.query(
             "SELECT query_id FROM system.processes WHERE startsWith(query_id, {prefix:String})",
             {"prefix": QUERY_PREFIX},
         )
-        return {row[0] for row in result.result_rows}
+        return {row[0] for row in result.result_rows if not (recent and row[0].startswith(OLD_QUERY_PREFIX))}
 
 
 def _quoted(ids: Iterable[uuid.UUID]) -> Iterator[str]:

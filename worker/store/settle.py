@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ class MessageSettler:
         self._limiter = limiter
         #: Every delivery of the channel up to this tag is acknowledged.
         self._settled_to = 0
+        self._acknowledging = asyncio.Lock()  # today's batches and old ones are settled side by side
         #: Settled deliveries beyond that; None for one that is acknowledged already.
         self._settled: dict[int | None, Delivery | None] = {}
 
@@ -54,7 +56,8 @@ class MessageSettler:
         self._settled[delivery_tag] = None
 
     async def _acknowledge(self, messages: Sequence[ProcessedMessage]) -> None:
-        await self._ack(messages)
+        async with self._acknowledging:
+            await self._ack(messages)
         counts = Counter(each.outcome for message in messages for each in message.outcomes.values())
         for outcome, count in counts.items():
             metrics.OUTCOMES.labels(outcome).inc(count)
@@ -74,7 +77,7 @@ class MessageSettler:
             self._settled_to = tag
         if last is not None:
             await last.ack(multiple=True)
-        for number, delivery in self._settled.items():
+        for number, delivery in list(self._settled.items()):
             if delivery is not None:
                 await delivery.ack()
                 self._settled[number] = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shared import metrics
 from worker.delivery import ProcessedMessage
 from worker.store.batch import Batch, positioned_rows
 from worker.store.insert import Inserter
+from worker.store.lanes import has_old, only, span_of
 from worker.store.lookup import DuplicateLookup
 from worker.store.outcomes import NOTHING_EARLIER, Earlier
 from worker.store.revise import revise
@@ -20,14 +23,21 @@ class BatchWriter:
         self._inserter = inserter
         self._settler = settler
 
-    async def write(self, batch: Batch) -> None:
-        """Return when every pageview of the batch is stored, dropped or dead-lettered, and its messages acknowledged.
+    async def write(self, batch: Batch, old_before_ms: int | None = None) -> list[ProcessedMessage]:
+        """Return when the batch is stored, dropped or dead-lettered, and its messages acknowledged.
 
-        Raises what the broker's connection raises; errors of ClickHouse are retried.
+        With `old_before_ms`, rows of earlier times are left out: returns the messages that still have such rows, which
+        are not acknowledged yet, for a batch of their own.  Raises what the broker's connection raises; errors of
+        ClickHouse are retried.
         """
         messages, earlier = await self._without_duplicates(batch.messages)
-        messages = await self._insert(messages, batch)
-        await self._settler.settle(messages, earlier)
+        if old_before_ms is None:
+            await self._settler.settle(await self._insert(messages), earlier)
+            return []
+        messages = await self._insert(messages, lambda time_ms: time_ms >= old_before_ms)
+        left = [message for message in messages if has_old(message, old_before_ms)]
+        await self._settler.settle([message for message in messages if not has_old(message, old_before_ms)], earlier)
+        return [only(message, lambda time_ms: time_ms < old_before_ms) for message in left]
 
     async def _without_duplicates(self, messages: list[ProcessedMessage]) -> tuple[list[ProcessedMessage], Earlier]:
         """Remove what earlier deliveries stored; returns the messages and what was counted of them."""
@@ -42,15 +52,17 @@ class BatchWriter:
             for message in messages
         ], earlier
 
-    async def _insert(self, messages: list[ProcessedMessage], batch: Batch) -> list[ProcessedMessage]:
-        """Insert the rows of the messages; return the messages, in which refused rows have become poison."""
-        rows = positioned_rows(messages)
+    async def _insert(
+        self, messages: list[ProcessedMessage], wanted: Callable[[int], bool] = lambda _: True
+    ) -> list[ProcessedMessage]:
+        """Insert the rows of wanted times; return the messages, in which refused rows have become poison."""
+        rows = [row for row in positioned_rows(messages) if wanted(row.row.pageview.timestamp_ms)]
         if not rows:
             return messages
         again = any(message.seen_before for message in messages)
         refused = {
             (row.batch_id, row.position): cause
-            for row, cause in await self._inserter.insert(rows, batch.span(), again=again)
+            for row, cause in await self._inserter.insert(rows, span_of(rows), again=again)
         }
         return [revise(message, refused=refused) for message in messages] if refused else messages
 
