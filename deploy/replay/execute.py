@@ -12,6 +12,7 @@ from typing import Any, Final
 import aiohttp
 
 from deploy.replay import inputs, state
+from deploy.replay.files import read_head
 from deploy.replay.progress import Bar, Plain, display
 from deploy.replay.run import Job, Outcome, Run
 from deploy.replay.send import Answer, GatewayError, Sender
@@ -52,7 +53,9 @@ async def execute(
 
     `found` is called with the logs before anything is sent, `sample` with items that a dry run would have sent.
     """
-    saved = state.Saved() if file is None or logs.from_start else file.load()
+    saved = state.Saved() if file is None else file.load()
+    if logs.from_start:
+        saved = forgotten(saved, logs.paths, key)
     surveyed = [] if logs.follow or logs.paths == (inputs.STDIN,) else survey(job, logs.paths, key, saved)
     found(surveyed)
     shown = display(sum(log.size for log in surveyed) if surveyed else None)
@@ -66,6 +69,13 @@ async def execute(
             return run.outcome, await _until_stopped(run, _reading(run, logs, surveyed), logs.follow)
     finally:
         shown.end()
+
+
+def forgotten(saved: state.Saved, paths: Sequence[str], key: bytes) -> state.Saved:
+    """Return what was saved without these logs, which are to be read from their start."""
+    heads = [read_head(Path(path)) for path in paths if path != inputs.STDIN and Path(path).exists()]
+    others = [log for log in saved.logs if not any(log.identity.matches(head, key) for head in heads)]
+    return state.Saved(tuple(others), None)
 
 
 def survey(job: Job, paths: Sequence[str], key: bytes, saved: state.Saved) -> list[Log]:

@@ -6,6 +6,7 @@ key is in a separate file, or comes from `HITLINE_REPLAY_SECRET`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -67,7 +68,7 @@ def load_key(directory: Path, secret: str) -> bytes:
     path = directory / "key"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
-        _write(path, secrets.token_hex(32))
+        _create(path, secrets.token_hex(32))
     try:
         return bytes.fromhex(path.read_text().strip())
     except ValueError:
@@ -112,6 +113,15 @@ def opened(directory: Path, job: str) -> Iterator[StateFile]:
         yield StateFile(directory / f"{job}.json")
     finally:
         os.close(lock)
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a file unless another run has done so meanwhile."""
+    new = path.with_name(f".{path.name}.new.{os.getpid()}")
+    _write(new, text)
+    with contextlib.suppress(FileExistsError):
+        os.link(new, path)
+    new.unlink()
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.replay import state
+from deploy.replay import execute, state
 from deploy.replay.files import Identity
 from deploy.replay.state import Position, Saved, StateError, StateFile
 
@@ -47,6 +47,18 @@ def test_the_key_is_made_once_or_comes_from_a_secret(tmp_path: Path) -> None:
     (directory / "key").write_text("no hex")
     with pytest.raises(StateError, match="damaged"):
         state.load_key(directory, "")
+
+
+def test_reading_a_log_from_its_start_forgets_no_other(tmp_path: Path) -> None:
+    key, again, other = bytes(32), tmp_path / "again.log", tmp_path / "other.log"
+    again.write_text("a line\n")
+    other.write_text("another line\n")
+    positions = [
+        Position(Identity.of(path.read_bytes(), key), path.name, 7, 1, "combined", "combined")
+        for path in (again, other)
+    ]
+    saved = Saved(tuple(positions), {"newest_ms": 0, "sessions": {}, "seen": {}})
+    assert execute.forgotten(saved, (str(again), "-"), key) == Saved((positions[1],), None)
 
 
 def test_other_options_are_another_job() -> None:
