@@ -77,10 +77,12 @@ def _left_out() -> Iterable[Visit]:
 
 
 def pages(of: Iterable[Visit]) -> Counter[tuple[str, str]]:
-    """Count the rows that must be there by path and user agent."""
-    return Counter(
-        (visit.target.split(b"?")[0].split(b"#")[0].decode(), agent(visit.user_agent)) for visit in of if visit.is_page
-    )
+    """Count the rows that must be there by path and user agent; a bare quote in a path is stored escaped."""
+    return Counter((_path(visit.target), agent(visit.user_agent)) for visit in of if visit.is_page)
+
+
+def _path(target: bytes) -> str:
+    return target.split(b"?")[0].split(b"#")[0].decode().replace('"', "%22")
 
 
 def agent(raw: bytes) -> str:
