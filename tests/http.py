@@ -36,7 +36,7 @@ def request(
     port: int, method: str = "POST", path: str = ENDPOINT, body: Any = None, token: str | None = None,
     headers: dict[str, str] | None = None, timeout_s: float = 20.0,
 ) -> Answer:  # fmt: skip
-    """Send one request; a `body` that is no bytes is sent as JSON."""
+    """Send one request; a `body` other than bytes is sent as JSON."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)

@@ -23,12 +23,12 @@ from shared.clickhouse import ClickHouse
 
 Result = TypeVar("Result")
 
-#: Fixed, so that a test may make a sealer of its own.
+#: Fixed, so that a test may make its own sealer.
 QUEUE_KEY = bytes(range(32))
 
 
 def in_thread(work: Callable[[], Result]) -> Result:
-    """Run something that makes an event loop of its own without touching the tests' loop."""
+    """Run something that makes its own event loop, without touching the tests' loop."""
     outcome: list[Result] = []
     errors: list[BaseException] = []
 
@@ -47,7 +47,7 @@ def in_thread(work: Callable[[], Result]) -> Result:
 
 
 def run_apart(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Run a coroutine in a thread and loop of its own, for synchronous fixtures."""
+    """Run a coroutine in a separate thread and loop, for synchronous fixtures."""
     return in_thread(lambda: asyncio.run(work()))
 
 

@@ -80,7 +80,7 @@ def path_of(program: Program, say: Callable[[str], None] = print) -> str:
 
 
 def main() -> None:
-    """Install whatever is missing; exits 1 with a line for each program that can't be."""
+    """Install what is missing; exits 1 with a line for each program that can't be."""
     failed = False
     for ensure in (ensure_rabbitmq, *(lambda program=program: path_of(program) for program in ALL)):
         try:

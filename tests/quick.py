@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-#: Fixtures that start a process; whatever is built on them counts as well.
+#: Fixtures that start a process; fixtures that use them count as well.
 STARTERS = {"clickhouse", "broker", "server", "start"}
 
 _EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}

@@ -62,7 +62,7 @@ class Service:
         try:
             found = wait_for(lambda: self._PORTS.search(self.text()[began:]) or self._ended(), START_S)
         except BaseException:
-            self.end()  # nobody else would: it is not in the caller's hands yet
+            self.end()  # the caller can't: it has not been returned yet
             raise
         if isinstance(found, str):
             raise RuntimeError(f"{self.name} ended with {found}: {self.text()}")

@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many test processes `-n auto` starts; each has a broker and a ClickHouse of its own."""
+    """Return how many test processes `-n auto` starts; each has its own broker and ClickHouse."""
     return max(1, min(len(os.sched_getaffinity(0)) + 1, _MOST, _available_mib() // _MIB_EACH))
 
 

@@ -1,4 +1,4 @@
-"""`make bench`: all rows of the speed table, on parts of its own; `make bench ONLY=gateway` runs one section."""
+"""`make bench`: the speed table, on its own broker and database; `make bench ONLY=gateway` runs one section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A closed-loop HTTP load generator that costs little: prepared requests, and answers told by their first bytes.
+"""A closed-loop HTTP load generator that costs little: prepared requests, and answers recognised by their first bytes.
 
 Runs as a process of its own (`python -m tests.bench.client PORT CONNECTIONS SECONDS [RATE] < requests`), so as not to
 share an interpreter with what it measures; prints one line of JSON.

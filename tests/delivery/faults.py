@@ -82,19 +82,19 @@ async def _post(session: aiohttp.ClientSession, batch: list[dict[str, Any]], led
     """Post one batch, note the answers, and return what was certainly not taken."""
     body = b"\n".join(map(orjson.dumps, batch))
     try:
-        # Every error: those that are left out of a short answer would pass for accepted.
+        # Every error: those that are left out of a short answer would count as accepted.
         async with session.post(f"{BATCH_ENDPOINT}?errors=all", data=body) as answer:
-            status, told = answer.status, await answer.json()
-    except aiohttp.ClientConnectorError:  # nobody listens: nothing was sent
+            status, answered = answer.status, await answer.json()
+    except aiohttp.ClientConnectorError:  # nothing listens: nothing was sent
         return batch
     except (aiohttp.ClientError, OSError, TimeoutError):
         ledger.statuses[0] += 1
         ledger.unknown.update(each["page_id"] for each in batch)
         return []
     ledger.statuses[status] += 1
-    errors = {each["index"]: each["message"] for each in told.get("errors", [])}
+    errors = {each["index"]: each["message"] for each in answered.get("errors", [])}
     if status != 202 and not errors:
-        errors = dict.fromkeys(range(len(batch)), told["message"])
+        errors = dict.fromkeys(range(len(batch)), answered["message"])
     ledger.accepted.update(each["page_id"] for index, each in enumerate(batch) if index not in errors)
     ledger.unknown.update(batch[index]["page_id"] for index, text in errors.items() if text.startswith("unknown"))
     return [batch[index] for index, text in errors.items() if not text.startswith("unknown")]

@@ -134,13 +134,13 @@ async def drain(system: System, until: int, workers: int) -> tuple[float, float,
         await asyncio.to_thread(system.add_worker, flush_seconds="0.5", log_format="json") for _ in range(workers)
     ]
     began, samples = time.monotonic(), [0.0]
-    told = began
+    reported_s = began
     while (done := services.count(system.clickhouse, "pageviews_raw")) < until:
         samples.append(max(worker.resident_mib() for worker in started))
         await asyncio.sleep(0.3)
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            print(f"  {told - began:.0f} s: {done - rows} stored, {samples[-1]:.0f} MiB", flush=True)
+        if time.monotonic() - reported_s > 10:
+            reported_s = time.monotonic()
+            print(f"  {reported_s - began:.0f} s: {done - rows} stored, {samples[-1]:.0f} MiB", flush=True)
         assert time.monotonic() - began < 900
     rate = (done - rows) / (time.monotonic() - began)
     for worker in started:

@@ -1,4 +1,4 @@
-"""A broker that restarts, closes channels and cancels consumers; one queue deleted and made anew."""
+"""A broker that restarts, closes channels and cancels consumers; one queue deleted and declared again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.services import System
 
 @pytest.fixture
 def fragile(tables: parts.ClickHouseProcess, tmp_path: Path) -> Iterator[System]:
-    """A system on a broker of its own."""
+    """A system with its own broker."""
     node = RabbitMQNode(tmp_path / "fragile")
     node.start()
     parts.run_apart(lambda: parts.empty_queues(node.amqp_url))

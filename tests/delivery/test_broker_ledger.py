@@ -16,7 +16,7 @@ from tests.services import System
 
 @pytest.fixture
 def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system on a broker of its own."""
+    """A system with its own broker."""
     parts.empty_tables(clickhouse)
     directory = tmp_path_factory.mktemp("fragile")
     with (

@@ -111,9 +111,9 @@ async def test_reconcile_proves_that_all_is_accounted_for(bare: System) -> None:
     await asyncio.to_thread(services.wait_for, lambda: sum(bare.outcomes().values()) == 301)
     metrics = f"http://127.0.0.1:{bare.gateway.admin_port}/metrics"
 
-    told = json.loads(services.hitline(bare.env, "reconcile", "--gateway", metrics, "--json").stdout)
-    assert (told["accepted"], told["stored"], told["dropped"], told["missing"]) == (301, 300, {"dnt": 1}, 0)
-    assert (told["pageviews"], told["repeats"]) == (300, 0)
+    output = json.loads(services.hitline(bare.env, "reconcile", "--gateway", metrics, "--json").stdout)
+    assert (output["accepted"], output["stored"], output["dropped"], output["missing"]) == (301, 300, {"dnt": 1}, 0)
+    assert (output["pageviews"], output["repeats"]) == (300, 0)
     assert services.hitline(bare.env, "reconcile", "--accepted", "302", check=False).returncode == 1
     by_site = services.hitline(bare.env, "reconcile", "--site", "example.com", "--client", "tests", "--json").stdout
     assert json.loads(by_site)["ended"] == 301

@@ -52,10 +52,10 @@ def leader(nodes: list[RabbitMQNode]) -> RabbitMQNode:
     def look() -> list[RabbitMQNode]:
         asked = random.choice([node for node in nodes if node.running])
         try:
-            told = asked.ctl("list_queues", "name", "leader", "--quiet", timeout_s=20)
+            listed = asked.ctl("list_queues", "name", "leader", "--quiet", timeout_s=20)
         except Exception:  # noqa: BLE001 - an election is under way
             return []
-        found = re.search(r"^hitline\.pageviews\s+(\S+)$", told, re.MULTILINE)
+        found = re.search(r"^hitline\.pageviews\s+(\S+)$", listed, re.MULTILINE)
         return [node for node in nodes if found and node.name == found[1] and node.running]
 
     return services.wait_for(look, 60)[0]

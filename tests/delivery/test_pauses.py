@@ -1,4 +1,4 @@
-"""What a worker tells of its pauses ends with the session that made them: others may have its messages by then."""
+"""A worker's pause ends with its channel: other workers may have its messages by then."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_rows_wait_no_longer_than_their_session(bare: System) -> None:
 
 
 async def prove_told_no_longer(system: System, worker: Service, name: str, labels: str = "") -> None:
-    """Wait until the worker tells of it, take its messages away, and expect it to tell of it no more."""
+    """Wait until the worker reports the pause, take its messages away, and expect the pause to end."""
     await asyncio.to_thread(services.wait_for, lambda: faults.metric(worker, name, labels) > 0)
     await parts.delete_queue(system.broker.amqp_url, queue.QUEUE)
     await asyncio.to_thread(services.wait_for, lambda: worker.text().count("reconnecting in") >= 2)

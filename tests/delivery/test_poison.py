@@ -196,7 +196,7 @@ async def wait_for_outcomes(system: System, expected: dict[str, int]) -> None:
 
 
 async def copy_dead_letter(amqp_url: str) -> None:
-    """Do what a worker does that takes a message anew: the same letter again, under an id of its own."""
+    """Do what a worker does with a redelivered message: publish the same letter again, with another id."""
     connection = await queue.connect([amqp_url], "hitline tests")
     async with connection:
         channel = await connection.channel(publisher_confirms=True)

@@ -1,4 +1,4 @@
-"""`hitline reconcile` while workers are at work: what is stored and not yet counted is no finding."""
+"""`hitline reconcile` while workers run: rows that are stored and not yet counted are not reported."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ async def test_rows_that_are_about_to_be_counted_are_waited_for(bare: System) ->
         assert bare.outcomes() == {}
     finally:
         parts.execute(bare.clickhouse, f"{TABLE} MODIFY SETTING table_readonly = 0")
-    told = await asking
-    assert told.returncode == 0, told.stderr
+    output = await asking
+    assert output.returncode == 0, output.stderr
     assert bare.outcomes() == {"stored": 10}

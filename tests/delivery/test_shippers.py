@@ -22,7 +22,7 @@ KINDS = {"Fluent Bit": shippers.FLUENT_BIT, "Vector": shippers.VECTOR}
 def fragile(
     clickhouse: parts.ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
-    """A system on a broker of its own."""
+    """A system with its own broker."""
     parts.empty_tables(clickhouse)
     directory = tmp_path_factory.mktemp("shippers")
     with (

@@ -16,7 +16,7 @@ async def test_a_redelivered_batch_whose_token_is_known_and_whose_rows_are_lost(
     ledger = Ledger()
     async with Gate(bare.broker.amqp_url).running() as gate:
         worker = await asyncio.to_thread(bare.add_worker, amqp_url=gate.url)
-        # Connected and at work: what follows is one message, hence one batch, now and when it is delivered again.
+        # Connected and consuming: what follows is one message, so one batch, now and when it is redelivered.
         await faults.post_batches(bare, faults.make_pageviews(1), ledger)
         await faults.settled(bare, ledger)
         gate.shut()  # the acknowledgement will not leave

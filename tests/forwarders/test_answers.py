@@ -22,7 +22,7 @@ REFUSALS = (429, 503, None)
 
 
 class Stub:
-    """A gateway that answers as told, then takes everything."""
+    """A gateway that gives prepared answers, then takes everything."""
 
     def __init__(self, port: int) -> None:
         self.answers: list[int | None] = []
@@ -43,7 +43,7 @@ class Stub:
                 self.close_connection = True
                 if status is None:
                     return
-                answer = {"accepted": 1, "rejected": 0, "errors": []} if status == 202 else {"message": "as told"}
+                answer = {"accepted": 1, "rejected": 0, "errors": []} if status == 202 else {"message": "prepared"}
                 data = json.dumps(answer).encode()
                 self.send_response(status)
                 if status in (429, 503):

@@ -25,7 +25,7 @@ TOOLS = (
 
 @pytest.fixture(scope="module")
 def mortal(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system with a broker of its own, whose parts may be stopped."""
+    """A system with its own broker, whose parts may be stopped."""
     parts.empty_tables(clickhouse)
     with (
         services.own_broker(tmp_path_factory.mktemp("broker")) as node,

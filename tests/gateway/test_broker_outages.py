@@ -19,7 +19,7 @@ from tests.services import System
 
 @pytest.fixture(scope="module")
 def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system on a broker of its own, without workers, so that the queue shows what was taken."""
+    """A system with its own broker, without workers, so that the queue shows what was taken."""
     parts.empty_tables(clickhouse)
     directory = tmp_path_factory.mktemp("fragile")
     with (

@@ -52,7 +52,7 @@ def test_all_checks_pass_for_5000_requests(system: System) -> None:
 
 GOOD = pageview(dnt=True)
 LARGE = "x" * 70_000
-#: (body, headers besides the token's): what each documented status but 408, 429 and 503 is answered to.
+#: (body, headers in addition to the token's): what each documented status but 408, 429 and 503 is answered to.
 REQUESTS: list[tuple[Any, dict[str, str]]] = [
     (GOOD, {}),
     ([GOOD], {}),

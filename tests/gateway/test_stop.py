@@ -1,4 +1,4 @@
-"""SIGTERM: what is in flight is finished, nobody is cut off, and another gateway on the same port takes over."""
+"""SIGTERM: requests in flight are finished, none is cut off, and another gateway on the same port takes over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connecting to the first of several addresses that is a broker, whatever the others are."""
+"""Connecting to the first of several addresses that is a broker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests import parts
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Serve what is no broker: it says `answer` to whoever connects, and hangs up.
+    """Serve something other than a broker: it sends `answer` to each client and hangs up.
 
     In a thread, so that a hang-up can be there before the client has begun to read.
     """

@@ -32,7 +32,7 @@ def runner_with(env: dict[str, str]) -> Hitline:
     """Return `hitline(*arguments, expect=exit code)`, which answers click's result."""
 
     def run(*arguments: str, expect: int = 0, stdin: str | None = None) -> Result:
-        # In a thread: a command has an event loop of its own, and must not touch that of the tests.
+        # In a thread: a command has its own event loop, and must not touch that of the tests.
         result = parts.in_thread(lambda: CliRunner().invoke(main, list(arguments), env=env, input=stdin))
         assert result.exit_code == expect, result.output
         assert "Traceback" not in result.output

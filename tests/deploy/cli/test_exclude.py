@@ -44,8 +44,8 @@ def test_a_rule_is_removed_by_the_options_that_added_it(hitline: Hitline) -> Non
 def test_a_malformed_rule_is_an_error(hitline: Hitline) -> None:
     for option in ("--cidr=192.0.2.0/33", "--country=XX", "--path=admin", "--user-agent= "):
         assert option.split("=")[0] in hitline("exclude", "add", option, expect=1).stderr
-    told = hitline("exclude", "add", "--cidr", "192.0.2.0/24", "--cidr", "192.0.2.1/24", expect=1).stderr
-    assert "--cidr '192.0.2.1/24' has host bits set" in told, "which of several"
+    output = hitline("exclude", "add", "--cidr", "192.0.2.0/24", "--cidr", "192.0.2.1/24", expect=1).stderr
+    assert "--cidr '192.0.2.1/24' has host bits set" in output, "which of several"
     assert "no rule given" in hitline("exclude", "add", expect=1).stderr
 
 

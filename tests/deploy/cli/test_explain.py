@@ -23,13 +23,13 @@ def _site(hitline: Hitline) -> None:
     hitline("site", "add", "example.com")
 
 
-def told(hitline: Hitline, pageview: dict[str, Any], *options: str) -> dict[str, Any]:
+def explained(hitline: Hitline, pageview: dict[str, Any], *options: str) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(hitline("explain", "-", "--json", *options, stdin=json.dumps(pageview)).stdout)
     return answer
 
 
 def test_a_pageview_that_would_be_stored_shows_its_row(hitline: Hitline) -> None:
-    answer = told(hitline, PAGEVIEW)
+    answer = explained(hitline, PAGEVIEW)
     assert answer["outcome"] == "stored"
     row = answer["row"]
     assert (row["hostname"], row["path"], row["utm_source"]) == ("example.com", "/shop", "news")
@@ -40,7 +40,7 @@ def test_a_pageview_that_would_be_stored_shows_its_row(hitline: Hitline) -> None
 
 def test_a_drop_names_its_rule_and_ends_the_steps(hitline: Hitline) -> None:
     hitline("exclude", "add", "--path", "/shop", "--site", "example.com")
-    answer = told(hitline, PAGEVIEW)
+    answer = explained(hitline, PAGEVIEW)
     assert answer["outcome"] == "excluded_path"
     assert answer["rule"] == "path /shop of example.com"
     assert answer["steps"][-1]["decision"] == "drop"
@@ -48,13 +48,13 @@ def test_a_drop_names_its_rule_and_ends_the_steps(hitline: Hitline) -> None:
 
 
 def test_a_pageview_that_a_gateway_would_refuse_says_why(hitline: Hitline) -> None:
-    answer = told(hitline, {**PAGEVIEW, "visitor_ip": "nowhere"})
+    answer = explained(hitline, {**PAGEVIEW, "visitor_ip": "nowhere"})
     assert (answer["outcome"], answer["status"]) == ("rejected", 400)
     assert "visitor_ip" in answer["message"]
 
 
 def test_an_unknown_hostname_is_dropped(hitline: Hitline) -> None:
-    assert told(hitline, PAGEVIEW, "--url", "https://example.net/")["outcome"] == "unknown_site"
+    assert explained(hitline, PAGEVIEW, "--url", "https://example.net/")["outcome"] == "unknown_site"
 
 
 def test_options_alone_make_a_pageview(hitline: Hitline) -> None:
@@ -69,7 +69,7 @@ def test_options_without_a_pageview_are_an_error(hitline: Hitline, options: list
 
 
 def test_the_visitors_address_appears_in_neither_steps_nor_row(hitline: Hitline) -> None:
-    assert "192.0.2.1" not in json.dumps(told(hitline, PAGEVIEW))
+    assert "192.0.2.1" not in json.dumps(explained(hitline, PAGEVIEW))
 
 
 def test_a_missing_file_is_an_error(hitline: Hitline, tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_a_missing_file_is_an_error(hitline: Hitline, tmp_path: Path) -> None:
 
 def test_a_file_without_a_timestamp_gets_one_when_a_field_is_given(hitline: Hitline) -> None:
     untimed = {name: value for name, value in PAGEVIEW.items() if name != "timestamp"}
-    assert told(hitline, untimed, "--ip", "192.0.2.1")["outcome"] == "stored"
-    assert told(hitline, untimed)["outcome"] == "rejected"
+    assert explained(hitline, untimed, "--ip", "192.0.2.1")["outcome"] == "stored"
+    assert explained(hitline, untimed)["outcome"] == "rejected"

@@ -44,16 +44,16 @@ def test_a_bug_is_one_line_that_says_where(monkeypatch: pytest.MonkeyPatch, tmp_
         raise KeyError("203.0.113.7")
 
     monkeypatch.setattr(site, "_list", broken)
-    told = runner_with(parts.make_env(tmp_path))("site", "list", expect=1).stderr
-    assert "KeyError at " in told
-    assert "203.0.113.7" not in told
+    output = runner_with(parts.make_env(tmp_path))("site", "list", expect=1).stderr
+    assert "KeyError at " in output
+    assert "203.0.113.7" not in output
 
 
 def test_a_user_error_is_not_reported_as_a_bug(tmp_path: Path) -> None:
     env = parts.make_env(tmp_path)
-    told = runner_with(env)("dead", "list", expect=1).stderr
-    assert "can't be reached" in told
-    assert "bug" not in told
+    output = runner_with(env)("dead", "list", expect=1).stderr
+    assert "can't be reached" in output
+    assert "bug" not in output
     bad = runner_with({**env, "HITLINE_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/?heartbeat=x"})
     assert "bug" not in bad("dead", "list", expect=1).stderr
     away = as_click_error(FileNotFoundError(2, "No such file or directory", "/none/x.html"))

@@ -111,9 +111,9 @@ def test_the_topology_is_declared_and_a_differing_queue_is_reported(
             await channel.queue_delete(queue.QUEUE)
 
     parts.run_apart(spoil)
-    told = both("migrate")
-    assert "queue hitline.pageviews differs from what Hitline declares" in told.stderr
-    assert "x-overflow" in told.stderr
+    output = both("migrate")
+    assert "queue hitline.pageviews differs from what Hitline declares" in output.stderr
+    assert "x-overflow" in output.stderr
     parts.run_apart(repair)
     assert both("migrate").stderr == ""
     both("migrate", "--check")

@@ -1,4 +1,4 @@
-"""`hitline replay` against a whole system: each kept line is one row, whatever happens on the way."""
+"""`hitline replay` against a whole system: each kept line is one row, through interruptions and rotation."""
 
 from __future__ import annotations
 

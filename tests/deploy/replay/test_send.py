@@ -1,4 +1,4 @@
-"""What the sender does with every kind of answer, against a gateway that answers as told."""
+"""What the sender does with every kind of answer, against a gateway with prepared answers."""
 
 from __future__ import annotations
 

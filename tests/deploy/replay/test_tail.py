@@ -1,4 +1,4 @@
-"""Following a log: what is written is given once, whatever rotation does."""
+"""Following a log: each line is read once, through any rotation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINE = '198.51.100.7 - - [05/Mar/2026:10:20:30 +0000] "GET /{} HTTP/1.1" 200 5'
 
 
 class Follower:
-    """A tail with a clock of its own; takes what it is given as a run does."""
+    """A tail with a controlled clock, which consumes lines as a run does."""
 
     def __init__(self, path: Path, known: Sequence[Position] = ()) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Rollups, `pageviews`, `sessions` and a count in Python agree to the row, whatever happens to the pageviews."""
+"""Rollups, `pageviews`, `sessions` and a count in Python agree to the row, after any change to the pageviews."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check_sessions(clickhouse: ClickHouseProcess, stored: Stored) -> None:
 
 
 def check_days(clickhouse: ClickHouseProcess, stored: Stored, zones: dict[uuid.UUID, str] = SITES) -> None:
-    """A day without pageviews is no day of a site: after a change of zone, say."""
+    """A day without pageviews is not listed, such as after a change of time zone."""
     days: dict[str, list[str]] = defaultdict(list)
     for row in stored.values():
         days[row["site_id"]].append(visits.local_day(row, zones))
@@ -103,8 +103,8 @@ def test_duplicates_replays_late_rows_and_erasures(tables: ClickHouseProcess, hi
     check(tables, stored)
 
     path = [key for key, row in stored.items() if row["path"] == "/corrected"]
-    told = hitline("erase", "--path", "/corrected", "--yes").stdout
-    assert f"{len(path)} pageviews erased, none left" in told
+    output = hitline("erase", "--path", "/corrected", "--yes").stdout
+    assert f"{len(path)} pageviews erased, none left" in output
     erase(stored, path)
     # What a correction had replaced was merged away or is erased with its own path; ask the exact view.
     check(tables, stored)
@@ -222,7 +222,7 @@ def test_two_runs_at_once_and_runs_beside_inserts(tables: ClickHouseProcess, hit
 
 
 def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    """It had noted its days and deleted the rows, and died before it computed anything anew."""
+    """It had noted its days and deleted the rows, and died before it computed anything again."""
     from tests.parts import execute
 
     visits.register(tables)

@@ -13,14 +13,14 @@ from tests.deploy.rollups import visits
 def test_everything_stored_before_complete_to_is_in_the_rollups(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables)
     visits.insert(tables, visits.make(50, seed=1, sites=visits.FEW))
-    told = hitline("rollup").stdout
+    output = hitline("rollup").stdout
     [count] = services.rows(
         tables,
         "SELECT (SELECT count() FROM hitline.pageviews WHERE stored_at < (SELECT max(complete_to) FROM"
         " hitline.freshness)) AS before, (SELECT sum(pageviews) FROM hitline.daily WHERE dimension = '') AS rolled_up",
     )
     assert count["before"] == count["rolled_up"]
-    assert "complete up to 2" in told
+    assert "complete up to 2" in output
     zones = services.rows(tables, "SELECT timezone FROM hitline.freshness")
     assert {row["timezone"] for row in zones} <= set(visits.ZONES)
 

@@ -209,7 +209,7 @@ async def test_a_refresh_sees_what_was_written_before_it_was_called(poller: Poll
 async def test_a_lost_control_database_leaves_the_registry_in_use(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An engine of its own: its schema comes and goes, and it is stopped, too."""
+    """A separate engine: its schema is dropped and created, and it is stopped."""
     caplog.set_level("INFO", "shared.registry.poll")
     engine = ClickHouseProcess(tmp_path / "clickhouse")
     engine.start()

@@ -223,7 +223,7 @@ def test_agrees_with_the_reader_of_the_vendor(geo, paths, tmp_path):
         for address in addresses:
             found = geo.find(address)
             try:
-                told = reader.city(address)
+                expected = reader.city(address)
             except geoip2.errors.AddressNotFoundError:
                 assert found == NOWHERE
                 continue
@@ -231,10 +231,10 @@ def test_agrees_with_the_reader_of_the_vendor(geo, paths, tmp_path):
                 assert found == NOWHERE
                 continue
             located += found != NOWHERE
-            region = (told.subdivisions[0].names or {}).get("en") if told.subdivisions else None
+            region = (expected.subdivisions[0].names or {}).get("en") if expected.subdivisions else None
             assert found[:3] == (
-                told.country.iso_code or told.registered_country.iso_code or "",
+                expected.country.iso_code or expected.registered_country.iso_code or "",
                 region or "",
-                told.city.name or "",
+                expected.city.name or "",
             )
     assert located >= 2

@@ -23,7 +23,7 @@ IPHONE = (
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "told"),
+    ("user_agent", "expected"),
     [
         (CHROME, ("Chrome", "138.0", "Windows", "10", "desktop", False, "")),
         (IPHONE, ("Mobile Safari", "17.5", "iOS", "17.5", "mobile", False, "")),
@@ -41,9 +41,9 @@ IPHONE = (
         ("\x00\u202e🙂", ("", "", "", "", "bot", True, "other")),
     ],
 )
-def test_tells_browser_system_device_and_bots(user_agent, told):
+def test_tells_browser_system_device_and_bots(user_agent, expected):
     agent = put_agent(AGENTS, pageview(user_agent=user_agent))
-    assert agent == (user_agent, *told)
+    assert agent == (user_agent, *expected)
 
 
 def test_cuts_what_is_too_long_and_counts_it_each_time(counted):

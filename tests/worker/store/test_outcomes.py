@@ -1,4 +1,4 @@
-"""Every pageview has one end in outcomes, in whatever order it died, was redelivered and replayed."""
+"""Every pageview has one outcome, in any order of dead-lettering, redelivery and replay."""
 
 from __future__ import annotations
 

@@ -142,8 +142,8 @@ def test_no_structure_or_format_does_either(http: Http, secret: Path) -> None:
         answer = requests.post(url, files={"ext": ("x", b"1")}, headers=http.process.credentials, timeout=20)
         assert answer.status_code in (403, 404), answer.text
     given = structure.replace("'", "\\'")
-    told = http("1\n", query=f"INSERT INTO taken SELECT b FROM input('{given}') FORMAT TSV")
-    assert told.status_code == 403, told.text
+    answer = http("1\n", query=f"INSERT INTO taken SELECT b FROM input('{given}') FORMAT TSV")
+    assert answer.status_code == 403, answer.text
 
 
 def test_columns_and_strings_named_so_are_harmless() -> None:

@@ -37,9 +37,9 @@ def test_fetches_all_and_asks_for_no_more_than_changes(update, file_server, tmp_
     assert (tmp_path / "drop_v4.json").read_bytes() == DROP
     assert set(update().values()) == {"unchanged"}
     file_server.put("drop_v6.json", DROP6.replace(b"db8", b"db9"))
-    told = update()
-    assert told.pop("drop_v6.json") == "1 networks"
-    assert set(told.values()) == {"unchanged"}
+    output = update()
+    assert output.pop("drop_v6.json") == "1 networks"
+    assert set(output.values()) == {"unchanged"}
     assert not list(tmp_path.glob(".*part"))
 
 
@@ -64,12 +64,12 @@ def test_a_failing_feed_leaves_its_old_list_and_all_others_alone(update, file_se
     update()
     file_server.put("drop_v4.json", body, status)
     file_server.put("referrer_spam.txt", HOSTS + b"fifth.example\n")
-    told = update()
-    assert told["drop_v4.json"].startswith("!")
-    assert wrong in told["drop_v4.json"]
-    assert told["drop_v4.json"].endswith("the old list stays")
+    output = update()
+    assert output["drop_v4.json"].startswith("!")
+    assert wrong in output["drop_v4.json"]
+    assert output["drop_v4.json"].endswith("the old list stays")
     assert (tmp_path / "drop_v4.json").read_bytes() == DROP
-    assert told["referrer_spam.txt"] == "5 hosts"
+    assert output["referrer_spam.txt"] == "5 hosts"
     file_server.put("drop_v4.json", DROP)
     assert update()["drop_v4.json"] == "unchanged"
 
@@ -77,9 +77,9 @@ def test_a_failing_feed_leaves_its_old_list_and_all_others_alone(update, file_se
 def test_a_list_of_sources_that_is_not_one_leaves_the_old_one_alone(update, file_server, tmp_path):
     update()
     file_server.put("sources/Socials.yml", b"<html>busy</html>")
-    told = update()
-    assert told.pop("sources/Socials.yml") == "!is not a list of sources by name; the old list stays"
-    assert set(told.values()) == {"unchanged"}
+    output = update()
+    assert output.pop("sources/Socials.yml") == "!is not a list of sources by name; the old list stays"
+    assert set(output.values()) == {"unchanged"}
     assert Sources(tmp_path / "sources").problems == {}
 
 
