@@ -123,8 +123,9 @@ def insert(
 
 
 def settled(process: ClickHouseProcess, seconds: float) -> None:
-    """Wait until what was inserted is older than a run looks back, and no merge is under way: its CPU would count."""
+    """Wait until the next run looks back at nothing that was inserted, and no merge (its CPU would count) is left."""
     time.sleep(seconds)
+    rolled_up(process)
     while int(run(process, "SELECT count() FROM system.merges")):
         time.sleep(1)
 
