@@ -128,6 +128,8 @@ def varnish(system: System, directory: Path) -> Iterator[int]:
         directory / "hitline.vcl",
         "-s",
         "malloc,16m",
+        "-p",
+        "vsl_reclen=4084",
         "-j",
         "none",
     )

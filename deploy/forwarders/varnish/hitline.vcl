@@ -1,5 +1,6 @@
 vcl 4.1;
 
+# Run varnishd with `-p vsl_reclen=4084`: the default cuts each header at 255 bytes in the log.
 # varnishncsa writes the log, `hitline replay --follow` sends it:
 #   varnishncsa -a -w /var/log/varnish/hitline.log -q 'not VCL_Log:hitline' -F "$(cat /etc/varnish/hitline.format)"
 #   hitline replay --follow --forwarded-for /var/log/varnish/hitline.log
