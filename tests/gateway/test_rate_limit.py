@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rate_limit import MIN_BURST, LocalCounter, RateLimiter, budget_of, wait_s, with_burst
-from gateway.replies import Rejected
+from gateway.failures import FailureCounter
+from gateway.rate_counters import LocalCounter
+from gateway.rate_limit import MIN_BURST, RateLimiter, budget_of, wait_s, with_burst
+from gateway.replies import Reason, Rejected
 from shared.registry import Client
 
 BEGAN = 1_700_000_000.0
@@ -126,3 +129,39 @@ async def test_no_window_lets_more_than_the_burst_pass(hits: list[tuple[float, i
     for start, _ in taken:
         window = int(start) // item.get_expiry()
         assert sum(amount for moment, amount in taken if int(moment) // item.get_expiry() == window) <= item.amount
+
+
+def test_failures_are_counted_by_address_in_a_sliding_window(clock: Clock) -> None:
+    clock.now = 6_000_000.0  # the beginning of a window
+    counter = FailureCounter(100, 60)
+
+    assert [counter.hit("192.0.2.1") for _ in range(101)] == [True] * 100 + [False]
+    assert counter.hit("192.0.2.2")
+    clock.now += 60 + 30
+    assert [counter.hit("192.0.2.1") for _ in range(51)] == [True] * 50 + [False]
+    clock.now += 1000
+    assert counter.hit("192.0.2.1")
+
+
+async def test_after_too_many_wrong_tokens_retry_after_is_true(clock: Clock) -> None:
+    limiter = RateLimiter("1000/hour")
+    for _ in range(100):
+        await limiter.charge_failure("192.0.2.1")
+    with pytest.raises(Rejected) as refused:
+        await limiter.charge_failure("192.0.2.1")
+
+    assert refused.value.reason is Reason.TOO_MANY_FAILURES
+    clock.now += int(refused.value.headers["Retry-After"])
+    await limiter.charge_failure("192.0.2.1")
+
+
+def test_failures_of_many_addresses_take_no_more_memory(clock: Clock) -> None:
+    counter = FailureCounter(100, 60)
+    counter.hit("192.0.2.1")
+    tracemalloc.start()
+    try:
+        for number in range(100_000):
+            counter.hit(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
