@@ -145,6 +145,7 @@ def make_env(
         "HTTP_PORT": "0",
         "ADMIN_HOST": "127.0.0.1",
         "ADMIN_PORT": "0",
+        "MAX_CONNECTIONS_PER_ADDRESS": "20000",  # all clients of tests have the same
         "STATE_DIR": str(state_dir),
         # So that nothing is in the queue but what a test posts.
         "REFUSALS_SECONDS": "3600",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from pathlib import Path
 
 import pytest
 
-from tests import load, services
+from tests import http, load, services
 from tests.services import Service, System
 
 
@@ -47,3 +49,18 @@ def test_a_port_that_another_program_has_is_named(system: System) -> None:
 
     with pytest.raises(RuntimeError, match="HITLINE_HTTP_PORT"):
         Service("gateway", env, system.logs / "taken.log").start()
+
+
+def test_a_stopping_gateway_goes_on_accepting_until_balancers_have_seen_it(system: System, tmp_path: Path) -> None:
+    env = {**system.env, "HITLINE_HTTP_PORT": "0", "HITLINE_STOP_DELAY_SECONDS": "3"}
+    with services.service("gateway", env, tmp_path / "gateway.log") as gateway:
+        services.wait_for(lambda: http.ready(gateway.admin_port))
+        stopped: list[int] = []
+        stopping = threading.Thread(target=lambda: stopped.append(gateway.stop()))
+        stopping.start()
+        services.wait_for(lambda: not http.ready(gateway.admin_port), 2)
+        answer = http.request(gateway.port, body=services.pageview(dnt=True), token=system.token)
+        stopping.join()
+
+    assert (answer.status, answer.headers["connection"]) == (202, "close")
+    assert stopped == [0]
