@@ -26,6 +26,7 @@ from gateway.pageviews import Pageviews
 from gateway.publish import Publisher
 from gateway.rate_limit import RateLimiter
 from gateway.refusals import Refusals
+from gateway.registry_age import RegistryAge
 from gateway.settings import GatewaySettings
 from shared import logs, metrics
 from shared.admin import Admin
@@ -80,7 +81,8 @@ class Gateway:
         self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         addresses = ClientAddress(settings.trusted_proxies)
-        intake = Intake(self._registry, self._limiter, addresses, Ids(settings.id_secret))
+        self._registry_age = RegistryAge(self._poller, settings.registry_max_age_seconds)
+        intake = Intake(self._registry, self._registry_age, self._limiter, addresses, Ids(settings.id_secret))
         self._connections = ConnectionLimits(
             settings.max_connections, settings.max_connections_per_address, addresses.is_trusted
         )
@@ -97,7 +99,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        server = JsonServer(self._app.handle, self._connections)
+        server = JsonServer(self._app.handle, self._connections, self._settings.keepalive_seconds)
         work = (self._broker.run(), self._poller.run(), self._refusals.run(), server.watch())
         tasks = background(self._admin, stop, *work)
         async with tasks, self._serving(server):
@@ -141,12 +143,15 @@ class Gateway:
     def _missing(self) -> str | None:
         if self._broker.unavailable_reason is not None:
             return self._broker.unavailable_reason.label
-        return "the registry is empty or was never loaded" if self._registry.empty else None
+        if self._registry.empty:
+            return "the registry is empty or was never loaded"
+        return "the copy of the registry is too old" if self._registry_age.too_old else None
 
     def _refresh_metrics(self) -> None:
         metrics.REQUESTS_IN_FLIGHT.set(self._app.in_flight)
         metrics.CONNECTIONS.set(self._connections.open)
         metrics.REGISTRY_AGE.set(self._poller.age_s)
+        metrics.REGISTRY_TOO_OLD.set(int(self._registry_age.too_old))
         metrics.REGISTRY_VERSION.set(self._registry.version)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp.web_request import BaseRequest
 
+from gateway.registry_age import RegistryAge
 from gateway.replies import Reason, Rejected
 from gateway.settings import Network
 from shared.registry import Client, Replica, token_hash
@@ -20,15 +21,17 @@ _MOST_HOPS: Final = 32
 _FORWARDED_FOR: Final = re.compile(r'(?:^|;)\s*for=("[^"]*"|[^;"\s]+)', re.IGNORECASE)
 
 
-def authenticate(request: BaseRequest, registry: Replica) -> Client:
+def authenticate(request: BaseRequest, registry: Replica, age: RegistryAge) -> Client:
     """Return the API client of the request's token.
 
     `Authorization: Bearer TOKEN` (RFC 6750; the scheme in any case) takes precedence over `X-API-Key: TOKEN`.  Raises
-    `Rejected`: no token, an unknown or revoked one (401), or no registry yet (503).
+    `Rejected`: no token, an unknown or revoked one (401), or no registry that can decide this (503).
     """
     token = _token(request)
     if token is None:
         raise Rejected(Reason.NO_TOKEN)
+    if age.too_old:
+        raise Rejected(Reason.OLD_REGISTRY)
     client = registry.find_client(token_hash(token)) if len(token) <= _MAX_TOKEN else None
     if client is not None:
         return client

@@ -18,6 +18,7 @@ from aiohttp.web_server import Server
 from gateway.authenticate import network_of
 from gateway.connections import ConnectionLimits
 from gateway.replies import Reason, Rejected, as_bytes, error_response
+from gateway.settings import KEEPALIVE_SECONDS
 from shared import metrics
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ _BUFFER_BYTES: Final = 64 * 1024
 #: HTTP/0.9 and 2.0 are in no request line that means something (RFC 9113, section 3).
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _LINGER_S: Final = 2.0
-_KEEPALIVE_S: Final = 75.0
 
 
 class Connection(web.RequestHandler):
@@ -58,10 +58,16 @@ class Connection(web.RequestHandler):
         "_taken", "_unhandled", "_unread_finished", "_unread_since",
     )  # fmt: skip
 
-    def __init__(self, manager: Server, loop: asyncio.AbstractEventLoop, limits: ConnectionLimits) -> None:
+    def __init__(
+        self,
+        manager: Server,
+        loop: asyncio.AbstractEventLoop,
+        limits: ConnectionLimits,
+        keepalive_s: float = KEEPALIVE_SECONDS,
+    ) -> None:
         super().__init__(
             manager, loop=loop, logger=_mute, access_log=None, auto_decompress=False, lingering_time=_LINGER_S,  # type: ignore[arg-type]
-            keepalive_timeout=_KEEPALIVE_S, read_bufsize=_BUFFER_BYTES,
+            keepalive_timeout=keepalive_s, read_bufsize=_BUFFER_BYTES,
         )  # fmt: skip
         # One request at a time: those before a malformed one are answered, and the rest of a segment stays unparsed.
         self._parser = HttpRequestParser(

@@ -18,6 +18,7 @@ from aiohttp.web_request import BaseRequest
 from gateway.connection import Connection
 from gateway.connections import ConnectionLimits
 from gateway.replies import Reason, Rejected
+from gateway.settings import KEEPALIVE_SECONDS
 
 #: Seconds within which a request's body must have arrived.
 BODY_SECONDS: Final = 30.0
@@ -30,13 +31,17 @@ Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 class JsonServer(web.Server):
     """aiohttp's low-level server with Hitline's connections."""
 
-    def __init__(self, handler: Handler, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self, handler: Handler, limits: ConnectionLimits | None = None, keepalive_s: float = KEEPALIVE_SECONDS
+    ) -> None:
+        """Without requests a connection is closed after `keepalive_s`."""
+        self._keepalive_s = keepalive_s
         self._limits = limits or ConnectionLimits()
         super().__init__(handler)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
-        return Connection(self, self._loop, self._limits)
+        return Connection(self, self._loop, self._limits, self._keepalive_s)
 
     async def watch(self) -> None:
         """End connections of clients that do not read, until cancelled."""

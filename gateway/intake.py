@@ -15,6 +15,7 @@ from gateway.fields import ABSENT
 from gateway.ids import Ids
 from gateway.json_text import Parsed
 from gateway.rate_limit import RateLimiter
+from gateway.registry_age import RegistryAge
 from gateway.replies import Reason, Rejected
 from gateway.validate import PageviewRequest, validate
 from shared import pageview
@@ -43,8 +44,11 @@ class IdempotencyKey:
 class Intake:
     """Authenticates requests, and validates, authorizes and packs pageviews one JSON value at a time."""
 
-    def __init__(self, registry: Replica, limiter: RateLimiter, client_address: ClientAddress, ids: Ids) -> None:
+    def __init__(
+        self, registry: Replica, age: RegistryAge, limiter: RateLimiter, client_address: ClientAddress, ids: Ids
+    ) -> None:
         self._registry = registry
+        self._registry_age = age
         self._limiter = limiter
         self._client_address = client_address
         self._ids = ids
@@ -52,7 +56,7 @@ class Intake:
     async def client_of(self, request: BaseRequest) -> Client:
         """Return the API client; a request with a wrong token counts against its address's failure limit."""
         try:
-            return authenticate(request, self._registry)
+            return authenticate(request, self._registry, self._registry_age)
         except Rejected as rejected:
             if rejected.reason is Reason.BAD_TOKEN:
                 await self._limiter.charge_failure(self._client_address.of(request))

@@ -57,6 +57,11 @@ class Reason(Enum):
         503,
         "not taken: no site is registered yet, or the registry is unreachable; repeat later",
     )
+    OLD_REGISTRY = (
+        "old_registry",
+        503,
+        "not taken: this gateway has not been able to update its registry for too long; repeat later",
+    )
     UNKNOWN_FATE = (
         "unknown_fate", 503,
         "unknown: sent to the queue, but not confirmed in time; repeat with the same ids or Idempotency-Key",

@@ -13,6 +13,8 @@ from shared.settings import Port, QueueKeys, Secret, Settings, Words, split_word
 
 #: Well within Redis' 64-bit counters.
 _LARGEST_AMOUNT = 1_000_000_000
+#: Longer than nginx and AWS's load balancers keep idle connections (60 s).
+KEEPALIVE_SECONDS = 75.0
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -71,6 +73,8 @@ class GatewaySettings(Settings):
     #: Open connections, in all and from one address (but a trusted proxy's); 0 picks what memory bears.
     max_connections: Annotated[int, Field(ge=0)] = 0
     max_connections_per_address: Annotated[int, Field(ge=0)] = 0
+    #: How long a connection without requests stays open; longer than proxies in front keep theirs.
+    keepalive_seconds: Annotated[float, Field(gt=0, le=7200)] = KEEPALIVE_SECONDS
     #: The rate limit of API clients for which none is set.
     rate_limit: Annotated[str, AfterValidator(parse_rate)] = "5000/second"
     #: `redis://…` to share limits between gateways; empty: each process counts for itself.
@@ -79,6 +83,8 @@ class GatewaySettings(Settings):
     confirm_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
     #: How often refused pageviews are logged and counted in `outcomes`.
     refusals_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    #: While ClickHouse can't be reached, the copy of the registry is used until it is this old; 0: however old it is.
+    registry_max_age_seconds: Annotated[float, Field(ge=0)] = 604_800.0
     #: How long a stopping gateway still accepts connections after `/readyz` has turned 503, for balancers to see it.
     stop_delay_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
     #: How long a gateway then waits for requests in flight.

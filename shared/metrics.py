@@ -49,11 +49,14 @@ PAGEVIEWS_WAITING = Gauge("hitline_pageviews_waiting", "Pageviews waiting to be 
 #: 1 while rate limits can't reach their shared storage and each process counts for itself.
 RATE_LIMIT_FALLBACK = Gauge("hitline_rate_limit_fallback", "1 while the shared rate limit storage can't be reached")
 
+#: 1 while requests are answered 503 because the copy of the registry is too old (HITLINE_REGISTRY_MAX_AGE_SECONDS).
+REGISTRY_TOO_OLD = Gauge("hitline_registry_too_old", "1 while the copy of the registry is too old to decide by")
+
 # ---- both ----------------------------------------------------------------------------------------------------------
 
 #: 1 while connected to the broker with a usable channel.
 BROKER_UP = Gauge("hitline_broker_up", "1 while the broker connection is usable")
-#: Seconds since the registry was last compared with ClickHouse; grows while ClickHouse is down.
+#: Seconds since the registry was last compared with ClickHouse, also before a restart; grows while ClickHouse is down.
 REGISTRY_AGE = Gauge("hitline_registry_age_seconds", "Age of the registry copy")
 #: Version of the newest change in the registry copy.
 REGISTRY_VERSION = Gauge("hitline_registry_version", "Newest version in the registry copy")

@@ -24,6 +24,8 @@ from shared.registry.window import OVERLAP_US, Look, Window, look
 POLL_SECONDS: Final = 2.0
 #: Between attempts while ClickHouse is down; a change must take effect within 5 s of its return, too.
 MAX_PAUSE_SECONDS: Final = 4.0
+#: How often the time of the last poll is written to the replica.
+_NOTE_S: Final = 10.0
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -39,12 +41,17 @@ class Poller:
         *,
         poll_s: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.replica = replica
         self._clickhouse = clickhouse
         self._poll_s = poll_s
         self._clock = clock
+        self._wall_clock = wall_clock
         self._succeeded_at = -1.0
+        self._polled_at_s = self._noted_at_s = replica.polled_at_s  # by the wall clock
+        #: Whether the last poll that has ended failed; False before the first has ended.
+        self.failing = False
         self._known = {table: Window(replica.version, rows=-1) for table in TABLES_BY_NAME}
         self._passes = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
@@ -58,8 +65,15 @@ class Poller:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the last successful poll; infinite before the first."""
-        return self._clock() - self._succeeded_at if self._succeeded_at >= 0 else float("inf")
+        """Seconds since the last successful poll, also one before the process was started; infinite without any.
+
+        The larger one of two clocks: a monotonic clock may stand still while the machine sleeps, and the wall clock
+        may be set.  A poll that lies ahead of the wall clock counts as that long ago.
+        """
+        if self._polled_at_s == 0:
+            return float("inf")
+        by_wall_clock = abs(self._wall_clock() - self._polled_at_s)
+        return max(by_wall_clock, self._clock() - self._succeeded_at if self._succeeded_at >= 0 else 0.0)
 
     async def run(self) -> None:
         """Poll until cancelled; afterwards no task of it is left running."""
@@ -98,16 +112,19 @@ class Poller:
     async def _pass(self) -> bool:
         try:
             behind = await self._fetch()
+            await self._note()
         except asyncio.CancelledError:
             raise
         except sqlite3.Error as error:
+            self.failing = True
             return self._report(f"can't write the registry's copy {self.replica.path}: {error}")
         except Exception as error:
+            self.failing = True
             if failure_of(error) is None:
                 log.debug("polling the registry failed", exc_info=True)
                 return self._report(f"polling the registry failed unexpectedly: {type(error).__name__}")
             return self._report(f"{explain(error, self._clickhouse.address)}; using the registry as last fetched")
-        self._succeeded_at = self._clock()
+        self.failing = False
         if behind:
             self._report(
                 "ClickHouse's registry is older than this process's copy, which stays in use; if that is intended"
@@ -117,6 +134,14 @@ class Poller:
             self._last_problem = ""
             log.info("polling the registry works again")
         return True
+
+    async def _note(self) -> None:
+        """Note that the replica is as new as ClickHouse."""
+        self._succeeded_at = self._clock()
+        self._polled_at_s = self._wall_clock()
+        if self.replica.version and abs(self._polled_at_s - self._noted_at_s) >= _NOTE_S:
+            await _in_thread(self.replica.note_poll, self._polled_at_s)
+            self._noted_at_s = self._polled_at_s
 
     def _report(self, problem: str) -> bool:
         """Log a problem unless it is the same as last time; returns False for the caller to return."""

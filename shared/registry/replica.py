@@ -80,6 +80,16 @@ class Replica:
         """True until a load with any record in it is complete: until then nothing may be refused or dropped."""
         return self.version == 0
 
+    def note_poll(self, at_s: float) -> None:
+        """Note when it was last compared with ClickHouse, in seconds since the epoch (on any thread)."""
+        self._writer.execute("INSERT OR REPLACE INTO polled VALUES (1, ?)", (at_s,))
+
+    @property
+    def polled_at_s(self) -> float:
+        """When it was last compared with ClickHouse; else the time of its newest change, 0 if there is none."""
+        row = self._reader.execute("SELECT at_s FROM polled").fetchone()
+        return float(row[0]) if row else self.version / 1e6
+
     def _read_version(self) -> int:
         version: int = self._reader.execute("SELECT version FROM state").fetchone()[0]
         return version

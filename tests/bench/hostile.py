@@ -121,7 +121,7 @@ _ORDINARY: Final = body({"referrer": "https://example.org/"})
 
 
 _CLIENT: Final = Client(b"c" * 16, "forwarder", frozenset({Grant(None, MANAGE_DATA)}))
-_INTAKE: Final = Intake(FakeRegistry(), None, None, Ids("a secret"))  # type: ignore[arg-type]  # tokens are not asked for
+_INTAKE: Final = Intake(FakeRegistry(), None, None, None, Ids("a secret"))  # type: ignore[arg-type]  # tokens are not asked for
 
 
 def gateway(sent: bytes) -> bytes | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,8 +169,22 @@ def test_a_gateway_starts_from_its_copy_of_the_registry_while_clickhouse_is_away
         with services.service("gateway", env, tmp_path / "gateway.log") as gateway:
             services.wait_for(lambda: http.ready(gateway.admin_port))
             assert http.request(gateway.port, body=services.pageview(), token=fragile.token).status == 202
+        make_older(Path(env["HITLINE_STATE_DIR"]), 86_400)
+        env["HITLINE_REGISTRY_MAX_AGE_SECONDS"] = "3600"
+        with services.service("gateway", env, tmp_path / "late.log") as gateway:
+            answer = http.request(gateway.port, body=services.pageview(), token=fragile.token)
+            assert_refused(answer)
+            assert "registry" in answer.message
+            ready = http.request(gateway.admin_port, "GET", "/readyz")
+            assert (ready.status, ready.body) == (503, b"the copy of the registry is too old\n")
     finally:
         fragile.gateway.start()
+
+
+def make_older(state: Path, seconds: float) -> None:
+    for path in state.glob("registry-gateway-*.sqlite"):
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE polled SET at_s = at_s - ?", (seconds,))
 
 
 def test_a_gateway_without_any_registry_is_503_never_401_or_404(fragile: System, tmp_path: Path) -> None:

@@ -36,3 +36,20 @@ async def test_a_closed_connection_leaves_nothing_in_memory() -> None:
         assert connections() == 0
     finally:
         await runner.cleanup()
+
+
+async def test_an_idle_connection_is_closed_after_the_time_that_is_set() -> None:
+    runner = web.ServerRunner(JsonServer(answer, keepalive_s=0.2))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        began = asyncio.get_running_loop().time()
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert asyncio.get_running_loop().time() - began > 0.15
+        writer.close()
+    finally:
+        await runner.cleanup()

@@ -268,11 +268,33 @@ async def test_a_start_without_clickhouse_finds_the_last_known_registry(
         late = Poller(again, ClickHouse("http://127.0.0.1:1", "hitline tests"))
         assert not await late.refresh()
         assert late.ready
-        assert late.age_s == float("inf")
+        assert late.failing
+        assert late.age_s < 60
         assert again.find_site("example.com")
     finally:
         again.close()
         poller.replica = Replica(tmp_path / "state", "test")
+
+
+async def test_the_age_of_a_copy_survives_a_restart_and_a_clock_that_stood_still(
+    poller: Poller, tables: ClickHouseProcess
+) -> None:
+    nowhere = ClickHouse("http://127.0.0.1:1", "hitline tests")
+    assert Poller(poller.replica, nowhere).age_s == float("inf")
+    add_site(tables, 1, "example.com")
+    assert await poller.refresh()
+    polled = poller.replica.polled_at_s
+    later = Poller(poller.replica, nowhere, wall_clock=lambda: polled + 86_400)
+    assert later.age_s == 86_400
+    assert Poller(poller.replica, nowhere, wall_clock=lambda: polled - 500).age_s == 500, "of an unknown age"
+    now = [polled]
+    poller = Poller(poller.replica, poller._clickhouse, clock=lambda: 5.0, wall_clock=lambda: now[0])
+    assert await poller.refresh()
+    now[0] += 7_200  # the machine slept
+    assert poller.age_s == 7_200
+    assert await poller.refresh()
+    assert poller.age_s == 0
+    assert poller.replica.polled_at_s == now[0]
 
 
 async def test_the_copy_is_readable_by_its_user_only(poller: Poller, tables: ClickHouseProcess) -> None:
