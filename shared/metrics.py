@@ -88,5 +88,10 @@ ROWS_WAITING = Gauge("hitline_rows_waiting", "Rows collected for the next insert
 PAUSED = Gauge("hitline_paused", "1 while the worker takes nothing from the queue", ["reason"])
 #: 1 while a geo database, a spam list or an exclusion rule was refused or is missing, by name.
 LOOKUP_STALE = Gauge("hitline_lookup_stale", "1 while look-up data is refused or missing", ["name"])
+#: How new look-up data in use is, in seconds since the epoch: when a geo database was built (geo_city, geo_asn,
+#: geo_isp), when the oldest spam list was last changed or found unchanged (spam).  Its age is time() minus this.
+LOOKUP_UPDATED = Gauge("hitline_lookup_updated_timestamp_seconds", "Time of the look-up data in use", ["name"])
+#: Updates of a feed by the worker itself that left the old list in use: `shrunk` to less than half, or `failed`.
+FEED_FAILURES = Counter("hitline_feed_failures_total", "Feed updates that kept the old list", ["feed", "reason"])
 #: Strings cut to their documented length, by column.
 TRUNCATED = Counter("hitline_truncated_total", "Strings cut to their documented length", ["column"])

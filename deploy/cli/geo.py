@@ -13,7 +13,7 @@ from deploy.cli.signals import clean_up_on_sigterm
 from deploy.cli.support import CommandError, warn
 from shared import logs
 from shared.settings import Settings, load
-from worker.lookups.updates.geo import problem_with, update_databases
+from worker.lookups.updates.geo import KINDS, problem_with, update_databases
 from worker.lookups.updates.geo_sources import DBIP_URL, MAXMIND_URL, Licence, sources
 
 
@@ -43,7 +43,7 @@ def geo() -> None:
 
 
 @geo.command
-@click.option("--if-missing", is_flag=True, help="Do nothing if there already is a usable City database.")
+@click.option("--if-missing", is_flag=True, help="Download only what is missing or damaged.")
 @click.option("--maxmind-url", default=MAXMIND_URL, hidden=True)
 @click.option("--dbip-url", default=DBIP_URL, hidden=True)
 def update(if_missing: bool, maxmind_url: str, dbip_url: str) -> None:
@@ -56,18 +56,13 @@ def update(if_missing: bool, maxmind_url: str, dbip_url: str) -> None:
     clean_up_on_sigterm()
     settings = load(GeoSettings)
     directory = settings.state_dir / "geo"
-    city = directory / "city.mmdb"
-    if if_missing:
-        problem = problem_with(city, "city")
-        if problem is None:
-            click.echo(f"city: {city} is in place")
-            return
-        if city.exists():
-            warn(f"{city} {problem}; downloading another")
+    kinds = _missing(directory) if if_missing else KINDS
+    if not kinds:
+        return
     _warn_of_other_paths(settings, directory)
     directory.mkdir(parents=True, exist_ok=True)
     found = sources(settings.licence, datetime.now(UTC).date(), maxmind_url, dbip_url)
-    missing = update_databases(found, directory, click.echo, warn)
+    missing = update_databases(found, directory, click.echo, warn, kinds)
     if "city" in missing:
         raise CommandError(
             "could not download a City database from any source; country, region and city stay as they are"
@@ -75,6 +70,21 @@ def update(if_missing: bool, maxmind_url: str, dbip_url: str) -> None:
         )
     if "asn" in missing:
         warn("could not download an ASN database; provider, asn and asn_org stay as they are (empty without one)")
+
+
+def _missing(directory: Path) -> list[str]:
+    """Return the kinds of database that are missing or damaged, and say so."""
+    missing = []
+    for kind in KINDS:
+        path = directory / f"{kind}.mmdb"
+        problem = problem_with(path, kind)
+        if problem is None:
+            click.echo(f"{kind}: {path} is in place")
+            continue
+        missing.append(kind)
+        if path.exists():
+            warn(f"{path} {problem}; downloading another")
+    return missing
 
 
 def _warn_of_other_paths(settings: GeoSettings, directory: Path) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from shared.metrics import LOOKUP_STALE
+from shared.metrics import LOOKUP_STALE, LOOKUP_UPDATED
 from worker.lookups.addresses import parse_address
 from worker.lookups.geo_file import BadDatabase, Database, open_database
 from worker.lookups.geo_records import NOWHERE, Location, locate
@@ -71,6 +71,7 @@ class Geo:
             return False
         self.problems.pop(kind, None)
         LOOKUP_STALE.labels(f"geo_{kind}").set(0)
+        LOOKUP_UPDATED.labels(f"geo_{kind}").set(self._databases[kind].metadata().build_epoch)
         log.info("geo database %s: %s is in use", kind, path)
         return True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.hostnames import parents
-from shared.metrics import LOOKUP_STALE
+from shared.metrics import LOOKUP_STALE, LOOKUP_UPDATED
 from worker.lookups.addresses import parse_address
 from worker.lookups.domains import is_public_suffix
 from worker.lookups.networks import Network, Networks
@@ -64,6 +64,9 @@ class Spam:
         if changed or gone:
             self._use()
         LOOKUP_STALE.labels("spam").set(1 if self.problems else 0)
+        times = [seen.changed_ns for path, seen in self._seen.items() if seen is not None and path in self._lists]
+        if times:
+            LOOKUP_UPDATED.labels("spam").set(min(times) / 1e9)
 
     def describe(self) -> dict[str, str]:
         """Return what each file in use lists, for people."""

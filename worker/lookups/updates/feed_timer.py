@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from shared import metrics
 from worker.lookups.updates.feeds import FEEDS, BusyError, Feed, update_feeds
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class FeedTimer:
     def _update(self) -> None:
         try:
             for result in update_feeds(self._directory, self._feeds):
+                if not result.ok:
+                    metrics.FEED_FAILURES.labels(result.feed.file, "shrunk" if result.shrunk else "failed").inc()
                 log.log(logging.INFO if result.ok else logging.WARNING, "feed %s: %s", result.feed.file, result.text)
         except BusyError:
             log.debug("another worker updates the feeds")

@@ -55,6 +55,8 @@ class Result(NamedTuple):
     feed: Feed
     ok: bool
     text: str
+    #: Refused because it lists less than half of what the old one does.
+    shrunk: bool = False
 
 
 class BusyError(Exception):
@@ -89,11 +91,16 @@ def _update(directory: Path, feed: Feed, force: bool) -> Result:
         if not fetched.changed:
             if not conditions:
                 raise DownloadError("the server answered 304 Not Modified to a request without conditions")
+            path.touch()  # it is as new as the feed: workers report the file's time
             return Result(feed, True, "unchanged")
         found = _count(content, feed)
         before = _count_before(path, feed)
         if found * 2 < before and not force:
-            raise BadList(f"lists {found} {feed.lists}, less than half of the {before} in use (--force takes it)")
+            text = (
+                f"lists {found} {feed.lists}, less than half of the {before} in use; the old list stays"
+                " (`hitline feeds update --force` takes the new one)"
+            )
+            return Result(feed, False, text, shrunk=True)
     except (DownloadError, BadList) as error:
         return Result(feed, False, f"{error}; the old list stays" if path.exists() else str(error))
     _replace(path, content)

@@ -24,13 +24,15 @@ _OLD_DAYS: Final = 90
 Report = Callable[[str], None]
 
 
-def update_databases(sources: Sequence[Source], directory: Path, report: Report, warn: Report) -> list[str]:
-    """Update each kind of database in `directory`; returns the kinds that no source has.
+def update_databases(
+    sources: Sequence[Source], directory: Path, report: Report, warn: Report, kinds: Sequence[str] = KINDS
+) -> list[str]:
+    """Update each of these kinds of database in `directory`; returns the kinds that no source has.
 
     `report` is called with the state of each database, `warn` with the reason a source was skipped.  Raises `OSError`
     if the directory can't be written.
     """
-    missing = list(KINDS)
+    missing = list(kinds)
     for source in sources:
         for kind in [kind for kind in source.kinds if kind in missing]:
             try:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from shared import metrics
 from tests.file_server import DROP, DROP6, HOSTS, FileServer
 from worker.lookups.sources import Sources
+from worker.lookups.spam import Spam
 from worker.lookups.updates.feed_timer import FeedTimer
 from worker.lookups.updates.feeds import FEEDS, BusyError, update_feeds
 
@@ -83,10 +85,13 @@ def test_a_list_of_sources_that_is_not_one_leaves_the_old_one_alone(update, file
     assert Sources(tmp_path / "sources").problems == {}
 
 
-def test_a_list_that_shrank_to_less_than_half_is_taken_only_by_force(update, file_server):
+def test_a_list_that_shrank_to_less_than_half_is_taken_only_by_force(update, file_server, tmp_path):
     update()
     file_server.put("referrer_spam.txt", b"spam.example\n")
-    assert "less than half of the 4 in use" in update()["referrer_spam.txt"]
+    result = next(each for each in update_feeds(tmp_path, file_server.feeds()) if not each.ok)
+    assert result.shrunk
+    assert "less than half of the 4 in use" in result.text
+    assert "`hitline feeds update --force`" in result.text
     assert update(force=True)["referrer_spam.txt"] == "1 hosts"
 
 
@@ -147,3 +152,28 @@ def test_a_timer_updates_at_once_and_then_by_the_clock(file_server, tmp_path):
 def test_files_are_readable_by_other_users(update, tmp_path):
     update()
     assert os.stat(tmp_path / "drop_v4.json").st_mode & 0o777 == 0o644
+
+
+def test_the_worker_counts_what_it_refuses(update, file_server, tmp_path):
+    def failures(reason: str) -> float:
+        return metrics.FEED_FAILURES.labels("referrer_spam.txt", reason)._value.get()
+
+    update()
+    before = failures("shrunk"), failures("failed")
+    timer = FeedTimer(tmp_path, 1, file_server.feeds(), clock=lambda: 0.0)
+    file_server.put("referrer_spam.txt", b"spam.example\n")
+    timer._update()
+    file_server.put("referrer_spam.txt", b"error", 500)
+    timer._update()
+    assert (failures("shrunk"), failures("failed")) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_list_that_is_found_unchanged_is_as_new_as_one_that_was_fetched(update, tmp_path):
+    update()
+    path = tmp_path / "drop_v4.json"
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    Spam([tmp_path])
+    assert metrics.LOOKUP_UPDATED.labels("spam")._value.get() == 1_000_000_000
+    assert update()["drop_v4.json"] == "unchanged"
+    Spam([tmp_path])
+    assert metrics.LOOKUP_UPDATED.labels("spam")._value.get() > 1_700_000_000
