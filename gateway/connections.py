@@ -26,7 +26,10 @@ _MOST: Final = 20_000
 #: File descriptors in addition to those of clients: broker, ClickHouse, registry, the private port and its callers.
 _OTHER_FILES: Final = 256
 #: One address may have this part of all connections.
-_PART_OF_ADDRESS: Final = 4
+_PART_OF_ADDRESS: Final = 1 / 4
+#: An address of this host may have more: a proxy beside the gateway, or a load test.
+_PART_OF_LOOPBACK: Final = 3 / 4
+_LOOPBACK: Final = ("127.", "::/64")  # as `network_of` writes them
 #: Received bytes that are not handled yet, of all connections, beyond what each may have anyway.
 _UNHANDLED_BYTES: Final = 32 * 1024 * 1024
 #: Least time between two lines of log about connections that were turned away.
@@ -49,7 +52,8 @@ class ConnectionLimits:
     ) -> None:
         """`exempt` returns whether an address may open as many as there are: a trusted proxy."""
         self._most = most or default_most()
-        self._most_of_address = most_of_address or max(16, self._most // _PART_OF_ADDRESS)
+        self._most_of_address = most_of_address or max(16, int(self._most * _PART_OF_ADDRESS))
+        self._most_of_loopback = most_of_address or max(16, int(self._most * _PART_OF_LOOPBACK))
         self._exempt = exempt
         self._of_address: Counter[str] = Counter()
         self._logged = -_LOG_PAUSE_S
@@ -66,8 +70,9 @@ class ConnectionLimits:
         if self.open >= self._most:
             self._turned_away("all", self._most)
             return False
-        if self._of_address[address] >= self._most_of_address and not self._exempt(address):
-            self._turned_away("address", self._most_of_address)
+        most = self._most_of_loopback if address.startswith(_LOOPBACK) else self._most_of_address
+        if self._of_address[address] >= most and not self._exempt(address):
+            self._turned_away("address", most)
             return False
         self.open += 1
         self._of_address[address] += 1

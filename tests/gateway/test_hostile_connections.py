@@ -16,6 +16,7 @@ from aiohttp.web_request import BaseRequest
 
 from gateway import connection as connections
 from gateway.app import App, Routes
+from gateway.authenticate import network_of
 from gateway.connection import Connection
 from gateway.connections import ConnectionLimits, default_most
 from gateway.http import JsonServer, read_body
@@ -229,6 +230,15 @@ def test_a_proxy_may_have_more_connections_than_an_address_but_no_more_than_ther
     assert [limits.admit("192.0.2.1") for _ in range(3)] == [True, True, False]
     limits.leave("10.0.0.1")
     assert limits.admit("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "share"), [("127.0.0.1", 300), ("::1", 300), ("192.0.2.1", 100), ("2001:db8::1", 100)]
+)
+def test_an_address_of_this_host_may_have_more_than_others(peer: str, share: int) -> None:
+    limits = ConnectionLimits(400)
+
+    assert sum(limits.admit(network_of(peer)) for _ in range(400)) == share
 
 
 def test_connections_by_default_are_as_many_as_memory_bears() -> None:
