@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploy.cli.support import CommandError
+from deploy.cli.support import CommandError, warn
 from shared.clickhouse import ClickHouse
 from shared.hostnames import BadHostname, normalise
 from shared.registry import Site, store
+from worker.lookups.domains import is_public_suffix
 
 
 def parse_hostname(text: str) -> str:
@@ -25,8 +26,12 @@ def parse_hostname(text: str) -> str:
 
 
 def parse_hostnames(texts: Sequence[str]) -> tuple[str, ...]:
-    """Parse several hostnames, in order and without duplicates."""
-    return tuple(dict.fromkeys(parse_hostname(text) for text in texts))
+    """Parse several hostnames, in order and without duplicates; warns of a wildcard over other people's domains."""
+    hostnames = tuple(dict.fromkeys(parse_hostname(text) for text in texts))
+    for hostname in hostnames:
+        if hostname.startswith("*.") and is_public_suffix(hostname.removeprefix("*.")):
+            warn(f"{hostname} is every domain under a public suffix (https://publicsuffix.org), whoever owns it")
+    return hostnames
 
 
 async def find_site(clickhouse: ClickHouse, text: str) -> Site:

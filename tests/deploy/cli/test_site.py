@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from deploy.cli import main
@@ -28,6 +29,16 @@ def test_names_and_aliases_are_normalised(hitline: Hitline) -> None:
 def test_a_wildcard_keeps_its_www(hitline: Hitline) -> None:
     hitline("site", "add", "*.www.example.com")
     assert sites(hitline)[0]["hostnames"] == ["*.www.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("hostname", "warned"),
+    [("*.com", True), ("*.co.uk", True), ("*.xn--p1ai", True), ("*.example.co.uk", False), ("co.uk", False)],
+)
+def test_a_wildcard_over_a_public_suffix_is_warned_of(hitline: Hitline, hostname: str, warned: bool) -> None:
+    said = hitline("site", "add", "example.com", "--hostname", hostname).stderr
+    assert (f"{hostname} is every domain under a public suffix" in said) is warned
+    assert hostname in sites(hitline)[0]["hostnames"]
 
 
 def test_the_same_hostname_twice_is_stored_once(hitline: Hitline) -> None:
