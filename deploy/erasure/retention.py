@@ -5,7 +5,8 @@ A day in the site's time zone is erased once all of it is older than the retenti
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,6 +17,25 @@ from shared.clickhouse import ClickHouse
 
 #: A hundred years.
 MAX_RETENTION_DAYS: Final = 36_500
+#: What ClickHouse's clock and this process's may differ by: what is erased by a wrong one is erased for good.
+MAX_DIFFERENCE_S: Final = 300.0
+
+
+class ClocksDifferError(erasure.NotErased):
+    """ClickHouse's clock and this process's clock differ too much to erase by either; the text says what to do."""
+
+
+async def check_clocks(clickhouse: ClickHouse, clock: Callable[[], float] = time.time) -> None:
+    """Raise `ClocksDifferError` unless ClickHouse's clock agrees with `clock` (seconds since the epoch)."""
+    before_s = clock()
+    found = await clickhouse.query("SELECT toUnixTimestamp64Milli(now64(3))")
+    server_s = found.result_rows[0][0] / 1000
+    difference_s = max(before_s - server_s, server_s - clock(), 0.0)
+    if difference_s > MAX_DIFFERENCE_S:
+        raise ClocksDifferError(
+            f"nothing was erased: ClickHouse's clock and this machine's differ by {difference_s:.0f} s; set both right"
+            " (NTP), and run it again"
+        )
 
 
 async def due(clickhouse: ClickHouse, instance_days: int) -> list[tuple[int, Erasure]]:
@@ -44,7 +64,13 @@ async def due(clickhouse: ClickHouse, instance_days: int) -> list[tuple[int, Era
     return result
 
 
-async def apply(clickhouse: ClickHouse, instance_days: int) -> AsyncIterator[tuple[int, Erasure, int]]:
-    """Erase what is due, yielding each erasure's retention in days, the erasure and its number of pageviews."""
+async def apply(
+    clickhouse: ClickHouse, instance_days: int, clock: Callable[[], float] = time.time
+) -> AsyncIterator[tuple[int, Erasure, int]]:
+    """Erase what is due, yielding each erasure's retention in days, the erasure and its number of pageviews.
+
+    Raises `ClocksDifferError` before anything is erased.
+    """
+    await check_clocks(clickhouse, clock)
     for days, wanted in await due(clickhouse, instance_days):
         yield days, wanted, await erasure.erase(clickhouse, wanted)
