@@ -63,6 +63,8 @@ async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) 
                 if began - retained_at >= _RETAIN_EVERY_S:
                     await _retain(clickhouse, settings.retention_days)
                     retained_at = began
+        except erasure.NotErased as error:
+            warn(str(error))
         except Exception as error:  # noqa: BLE001 - reported and retried: what is due stays due
             warn(f"rollups are not up to date: {as_click_error(error).message}")
         await asyncio.sleep(max(1.0, every_s - (time.monotonic() - began)))
