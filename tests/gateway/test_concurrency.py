@@ -132,7 +132,7 @@ def test_batches_that_never_end_are_bounded_and_keep_no_finished_one_out(system:
     head = f"POST {http.BATCH_ENDPOINT} HTTP/1.1\r\n{headers}\r\n\r\n"
     with services.service("gateway", {**system.env, "HITLINE_HTTP_PORT": "0"}, tmp_path / "gateway.log") as gateway:
         services.wait_for(lambda: http.ready(gateway.admin_port))
-        connections = [socket.create_connection(("127.0.0.1", gateway.port), timeout=10) for _ in range(48)]
+        connections = [socket.create_connection(("127.0.0.1", gateway.port), timeout=60) for _ in range(48)]
         try:
             for connection in connections:
                 with contextlib.suppress(OSError):  # those that were refused are closed

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.rate_limit import RateLimiter
+from gateway.rate_limit import RateLimiter, with_burst
 from shared.registry import Client
 from tests import http, load, services
 from tests.redis import RedisProcess
 from tests.services import Service, System
 
-RATE = 500
+#: Of a client that is too slow to be given the burst of a whole batch.
+RATE = 400
+BURST = with_burst(f"{RATE}/second").amount
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +64,8 @@ async def test_two_gateways_keep_one_limit(pair: tuple[list[Service], RedisProce
 
     accepted, posted = await accepted_in(4, gateways, token)
 
-    # The burst of 1,000 that a fresh client has, and then the rate; a slow machine may not come to post so many.
-    assert min(posted, 3.5 * RATE) <= accepted <= 4.1 * RATE + 1000
+    # The burst that a fresh client has, and then the rate; a slow machine may not come to post so many.
+    assert min(posted, 3.5 * RATE) <= accepted <= 4.1 * RATE + BURST
 
 
 def fallen_back(gateway: Service) -> int:
@@ -112,7 +114,7 @@ async def test_without_redis_each_gateway_counts_for_itself_and_ingest_goes_on(
 
     accepted, posted = await accepted_in(4, gateways, token)
 
-    assert min(posted, 4 * RATE) <= accepted <= 2 * (4.1 * RATE + 1000)
+    assert min(posted, 4 * RATE) <= accepted <= 2 * (4.1 * RATE + BURST)
     assert "hitline_rate_limit_fallback 1.0" in http.request(gateways[0].admin_port, "GET", "/metrics").body.decode()
     redis.start()
     await asyncio.to_thread(services.wait_for, lambda: back(gateways[0], token))
@@ -126,19 +128,20 @@ async def test_a_window_in_its_last_millisecond_does_not_count_whole(
     A budget is spent whole and asked for a half two windows later, by 200 clients so that some meet the millisecond.
     """
     _, redis, _ = pair
-    limiter = RateLimiter("1000/second", redis.url)
+    window_s = with_burst(f"{RATE}/second").get_expiry()
+    limiter = RateLimiter(f"{RATE}/second", redis.url)
     clients = [Client(number.to_bytes(16, "big"), "client", frozenset()) for number in range(200)]
     began = []
     for client in clients:
         began.append(time.monotonic())
-        assert (await limiter.charge(client, 1000)).remaining == 0
+        assert (await limiter.charge(client, BURST)).remaining == 0
 
     for number, (client, start) in enumerate(zip(clients, began, strict=True)):
-        moment = start + 1.999 + number % 20 * 0.0001
+        moment = start + 2 * window_s - 0.001 + number % 20 * 0.0001
         await asyncio.sleep(max(0.0, moment - 0.001 - time.monotonic()))
         while time.monotonic() < moment:
             continue
-        await limiter.charge(client, 500)
+        await limiter.charge(client, BURST // 2)
 
 
 def back(gateway: Service, token: str) -> bool:

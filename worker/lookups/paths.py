@@ -24,6 +24,8 @@ _CANONICAL: Final = {
     for high in "0123456789ABCDEFabcdef"
     for low in "0123456789ABCDEFabcdef"
 }
+#: U+FFFD, which stands for bytes that were not UTF-8, as an escape.  It stays a character, so that readers see the damage.
+_REPLACEMENT: Final = quote("\ufffd")
 #: Characters that are escaped at a time.
 _CHUNK: Final = 256
 #: Characters that a rule keeps escaped, so that reading it once more gives the same path.
@@ -35,7 +37,7 @@ def canonical(path: str) -> str:
 
     Escapes in upper case, and only where they are needed; whatever a path can't hold as it is (`é`, a space) escaped;
     dot segments removed.  `/café`, `/caf%c3%a9` and `/x/../%63afé` are all `/caf%C3%A9`.  Escapes that mean something
-    else than their character (`%2F`, `%21`) stay, and so does a percent sign that begins no escape.
+    else than their character (`%2F`, `%21`) stay, and so does a percent sign that begins no escape.  U+FFFD stays too.
     """
     if not _NOT_CANONICAL.search(path):
         return path
@@ -45,7 +47,7 @@ def canonical(path: str) -> str:
         path = _quoted(path)
     if "/." in path:
         path = _without_dot_segments(path)
-    return path
+    return path.replace(_REPLACEMENT, "\ufffd")
 
 
 def _quoted(path: str) -> str:
