@@ -73,12 +73,12 @@ def locate(city: Record, asn: Record, isp: Record) -> Location:
 
 
 def _model(make: Callable[..., Model], record: Record, wanted: Sequence[str]) -> Model:
-    """Make a model of the record, else of those wanted fields that are of a shape that it knows."""
+    """Make a model of the wanted fields, else of those whose shape it knows."""
+    fields = {name: record[name] for name in wanted if name in record}
     try:
-        return make(**record)
-    except (TypeError, ValueError):  # `country` is a text, say, or there is a field named as one of the model's own
-        known = (name for name in wanted if name in record and _is_known(make, name, record[name]))
-        return make(**{name: record[name] for name in known})
+        return make(**fields)
+    except (TypeError, ValueError):  # `country` is a text, say
+        return make(**{name: value for name, value in fields.items() if _is_known(make, name, value)})
 
 
 def _is_known(make: Callable[..., Model], name: str, value: object) -> bool:

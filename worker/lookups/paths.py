@@ -24,7 +24,7 @@ _CANONICAL: Final = {
     for high in "0123456789ABCDEFabcdef"
     for low in "0123456789ABCDEFabcdef"
 }
-#: U+FFFD, which stands for bytes that were not UTF-8, as an escape.  It stays a character, so that readers see the damage.
+#: U+FFFD, for bytes that were not UTF-8, as an escape.  It stays a character, so that readers see the damage.
 _REPLACEMENT: Final = quote("\ufffd")
 #: Characters that are escaped at a time.
 _CHUNK: Final = 256
