@@ -74,11 +74,17 @@ def locate(city: Record, asn: Record, isp: Record) -> Location:
 
 def _model(make: Callable[..., Model], record: Record, wanted: Sequence[str]) -> Model:
     """Make a model of the wanted fields, else of those whose shape it knows."""
-    fields = {name: record[name] for name in wanted if name in record}
+    fields = _picked(record, wanted)
+    if isinstance(traits := fields.get("traits"), dict):
+        fields["traits"] = _picked(traits, _OWNER)
     try:
         return make(**fields)
     except (TypeError, ValueError):  # `country` is a text, say
         return make(**{name: value for name, value in fields.items() if _is_known(make, name, value)})
+
+
+def _picked(record: Record, wanted: Sequence[str]) -> dict[str, Any]:
+    return {name: record[name] for name in wanted if name in record}
 
 
 def _is_known(make: Callable[..., Model], name: str, value: object) -> bool:

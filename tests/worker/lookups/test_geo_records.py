@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +88,12 @@ RECORDS = st.dictionaries(
     VALUES,
     max_size=6,
 )  # fmt: skip
+
+
+def test_what_is_not_read_of_traits_is_not_given_to_the_models() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a network that is true, `ipaddress` makes an address
+        assert locate({"traits": {"network": True, "isp": "An ISP"}}, {}, {}).provider == "An ISP"
 
 
 @given(RECORDS, RECORDS, RECORDS)
