@@ -137,9 +137,12 @@ def test_batches_that_never_end_are_bounded_and_keep_no_finished_one_out(system:
             for connection in connections:
                 with contextlib.suppress(OSError):  # those that were refused are closed
                     connection.sendall(head.encode() + b" " * (most - 1))
-            refused = [answer_of(connection) for connection in connections[-8:]]
+            answers = [answer for connection in connections if (answer := answer_so_far(connection))]
             print(f"{gateway.resident_mib():.0f} MiB resident with 48 batches of 4 MiB begun")
             assert gateway.resident_mib() < 300
+            # On a slow machine the first ones' time is over before the last one is sent.
+            refused = [answer for answer in answers if not answer.startswith(b"HTTP/1.1 408 ")]
+            assert len(refused) >= 8
             for answer in refused:
                 assert answer.startswith(b"HTTP/1.1 503 ")
                 assert b"\r\nRetry-After: 1\r\n" in answer
@@ -201,12 +204,10 @@ async def prove_batches(system: System, directory: Path, encoding: str, **fields
     assert latencies[len(latencies) * 9 // 10] < 2
 
 
-def answer_of(connection: socket.socket) -> bytes:
-    """Return what came back; one that was closed meanwhile may have a reset behind its answer."""
-    received = b""
-    with contextlib.suppress(ConnectionError):
-        while part := connection.recv(65536):
-            received += part
-            if b"}" in part:
-                break
-    return received
+def answer_so_far(connection: socket.socket) -> bytes:
+    """Return what a connection has been answered by now: nothing while its batch is read, or if a reset took it along."""
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
