@@ -205,7 +205,7 @@ async def prove_batches(system: System, directory: Path, encoding: str, **fields
 
 
 def answer_so_far(connection: socket.socket) -> bytes:
-    """Return what a connection has been answered by now: nothing while its batch is read, or if a reset took it along."""
+    """Return what a connection has been answered by now: nothing while its batch is read, or if a reset took it."""
     connection.settimeout(0.2)
     try:
         return connection.recv(65536)
