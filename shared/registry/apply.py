@@ -120,12 +120,26 @@ def _insert(connection: sqlite3.Connection, table: str, changes: Sequence[Change
 def _row(record: Record, version: int) -> tuple[Any, ...]:
     """Return a record's row in the order of `COLUMNS`."""
     match record:
-        case Site(site_id, name, hostnames, timezone, retention_days, created_us):
-            return site_id, name, "\n".join(hostnames), timezone, retention_days, created_us or 0, version
+        case Site():
+            return _site_row(record, version)
         case Client(client_id, name, grants, rate, token_sha256, burst):
             return client_id, name, _write_grants(grants), rate, token_sha256, burst, version
         case Exclusion(exclusion_id, kind, value, site_id):
             return exclusion_id, kind, value, site_id, version
+
+
+def _site_row(site: Site, version: int) -> tuple[Any, ...]:
+    lists = ["\n".join(names) for names in (site.hostnames, site.query_keep, site.query_drop)]
+    plain = site.timezone, site.retention_days
+    options = lists[1], lists[2], site.hash_paths, site.derived_sessions
+    return site.site_id, site.name, lists[0], *plain, *options, site.created_us or 0, version
+
+
+def read_site(row: Sequence[Any]) -> Site:
+    """Read a site from its columns, in the order of `SITES`."""
+    site_id, name, hostnames, timezone, days, keep, drop, *switches = row
+    lists = [tuple(text.split("\n")) if text else () for text in (hostnames, keep, drop)]
+    return Site(site_id, name, lists[0], timezone, days, lists[1], lists[2], *map(bool, switches))
 
 
 def read_hostnames(text: str) -> tuple[str, ...]:

@@ -22,6 +22,13 @@ class Site:
     timezone: str = "UTC"
     #: 0: the instance's own retention.
     retention_days: int = 0
+    #: Patterns of the names of query parameters that are stored; empty: all that `query_drop` does not match.
+    query_keep: tuple[str, ...] = ()
+    query_drop: tuple[str, ...] = ()
+    #: A fragment that begins with `/` or `!/` belongs to the path.
+    hash_paths: bool = False
+    #: A pageview without a session gets the one of its visitor on that day.
+    derived_sessions: bool = False
     #: Microseconds since the epoch; None: not stored yet, or not known to this copy.
     created_us: int | None = None
 
@@ -110,6 +117,10 @@ SITES: Final = Table(
         "hostnames": "Array(String)",
         "timezone": "String",
         "retention_days": "UInt32",
+        "query_keep": "Array(String)",
+        "query_drop": "Array(String)",
+        "hash_paths": "Bool",
+        "derived_sessions": "Bool",
     },
 )
 CLIENTS: Final = Table(

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from shared.registry.apply import apply, read_grants, read_hostnames
+from shared.registry.apply import apply, read_grants, read_site
 from shared.registry.owners import find_owner
 from shared.registry.records import CLIENTS, EXCLUSIONS, SITES, Change, Client, Exclusion, Site
 from shared.registry.replica_file import claim, connect, open_replica
@@ -102,8 +102,7 @@ class Replica:
         row = self._reader.execute(_FIND_SITE, (hostname,)).fetchone()
         if row is None:
             return None
-        site_id, name, hostnames, timezone, retention_days = row
-        return Site(site_id, name, read_hostnames(hostnames), timezone, retention_days)
+        return read_site(row)
 
     def _find_client(self, token_sha256: str) -> Client | None:
         row = self._reader.execute(_FIND_CLIENT, (token_sha256,)).fetchone()

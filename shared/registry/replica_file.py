@@ -12,11 +12,12 @@ from typing import IO, Final
 log = logging.getLogger(__name__)
 
 #: Changes with the tables below, which then are fetched again.
-_LAYOUT: Final = 3
+_LAYOUT: Final = 4
 #: Columns are those of `shared.registry.apply`.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, hostnames TEXT NOT NULL,
-    timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, created_us INTEGER NOT NULL,
+    timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, query_keep TEXT NOT NULL, query_drop TEXT NOT NULL,
+    hash_paths INTEGER NOT NULL, derived_sessions INTEGER NOT NULL, created_us INTEGER NOT NULL,
     version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
     PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;

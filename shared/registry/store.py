@@ -174,8 +174,17 @@ def to_changes(table: Table, rows: Sequence[Sequence[Any]]) -> list[Change]:
     return [Change(make(*row[:-2]), row[-2], row[-1]) for row in rows]
 
 
-def _site(site_id: UUID, name: str, hostnames: list[str], *rest: Any) -> Site:
-    return Site(site_id.bytes, name, tuple(hostnames), *rest)
+def _site(
+    site_id: UUID,
+    name: str,
+    hostnames: list[str],
+    timezone: str,
+    days: int,
+    keep: list[str],
+    drop: list[str],
+    *rest: Any,
+) -> Site:
+    return Site(site_id.bytes, name, tuple(hostnames), timezone, days, tuple(keep), tuple(drop), *rest)
 
 
 def _client(client_id: UUID, name: str, grants: list[tuple[str, str]], *rest: Any) -> Client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def put(replica: Replica, *sites: Change) -> int:
 def found(replica: Replica, hostname: str) -> str | None:
     site = replica.find_site(hostname)
     return site.name if site else None
+
+
+def test_a_site_is_found_with_its_options(replica: Replica) -> None:
+    plain = Site(an_id(1), "example.com", ("example.com",), "Europe/Berlin", 30)
+    full = replace(plain, query_keep=("page", "q*"), query_drop=("sid",), hash_paths=True, derived_sessions=True)
+    put(replica, Change(replace(full, created_us=5), 1))
+    assert replica.find_site("example.com") == full
+    put(replica, Change(replace(plain, created_us=5), 2))
+    assert replica.find_site("example.com") == plain
 
 
 def test_an_exact_hostname_goes_before_a_wildcard_and_the_longest_wildcard_before_a_shorter(replica: Replica) -> None:

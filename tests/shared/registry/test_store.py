@@ -15,7 +15,10 @@ from shared.registry import Client, Exclusion, Grant, Site, store, token_hash
 from shared.registry.records import SITES, TABLES, TABLES_BY_NAME, Change, Record
 from tests.parts import execute
 
-SITE = Site(uuid.uuid4().bytes, "example.com", ("example.com", "*.example.org"), "Europe/Berlin", 30)
+SITE = Site(
+    uuid.uuid4().bytes, "example.com", ("example.com", "*.example.org"), "Europe/Berlin", 30, ("page", "q*"), ("sid",),
+    hash_paths=True, derived_sessions=True,
+)  # fmt: skip
 CLIENT = Client(
     uuid.uuid4().bytes,
     "edge",
