@@ -81,7 +81,8 @@ class Intake:
         else:
             # From the validated values, so that it does not depend on how the JSON is written.
             ids = (checked.session_id or _NIL, checked.page_id or _NIL)
-            content = pageview.pack(to_queued(checked, client.client_id, 0, *ids))
+            # In the first version's form, which gateways of every version make, so that all derive the same ids.
+            content = pageview.pack_item(pageview.to_item(to_queued(checked, client.client_id, 0, *ids), 1))
             occurrence = idempotency_key.occurrence(content)
             session_id, page_id = self._ids.derived(checked, client.client_id, idempotency_key.key, content, occurrence)
         return pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
@@ -108,6 +109,7 @@ def to_queued(
         checked.screen_height or 0,
         checked.viewport_width or 0,
         checked.viewport_height or 0,
+        checked.session_id is not None,
     )
 
 

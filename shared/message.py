@@ -11,7 +11,7 @@ from typing import Protocol
 import aio_pika
 from aio_pika.abc import HeadersType
 
-from shared.pageview import SCHEMA_VERSION
+from shared.pageview import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION
 from shared.seal import Opener, Sealer, Unopenable
 
 #: Limits of one message, in pageviews and in bytes before compression (so the sealed form stays below, too).
@@ -99,7 +99,7 @@ def read_headers(message: SealedMessage) -> Headers:
         raise
     except (KeyError, ValueError, TypeError, AttributeError):
         raise Unopenable("message id or headers are missing or malformed") from None
-    if headers.schema != SCHEMA_VERSION:
+    if headers.schema < OLDEST_SCHEMA_VERSION:
         raise Unopenable(_other_schema(headers.schema))
     return headers
 
@@ -110,7 +110,8 @@ def open_body(message: SealedMessage, headers: Headers, opener: Opener) -> bytes
 
 
 def _other_schema(schema: int) -> str:
-    return f"unknown schema version: {schema}, while this version of Hitline reads {SCHEMA_VERSION}"
+    known = " and ".join(map(str, range(OLDEST_SCHEMA_VERSION, SCHEMA_VERSION + 1)))
+    return f"unknown schema version: {schema}, while this version of Hitline reads {known}"
 
 
 def _integer(value: object) -> int:

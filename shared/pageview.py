@@ -12,8 +12,13 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-#: Version of `QueuedPageview`'s wire format; a worker refuses versions that it does not know.
-SCHEMA_VERSION = 1
+#: Version of `QueuedPageview`'s wire format that gateways write.  Workers read it and `OLDEST_SCHEMA_VERSION`, so that
+#: they can be upgraded first, and leave newer ones to newer workers.  Version 2 added `has_session`.
+SCHEMA_VERSION = 2
+OLDEST_SCHEMA_VERSION = 1
+
+#: Number of fields by version; each version appends some.
+_FIELDS = {1: 16, 2: 17}
 
 #: The permission that an API client needs on a site to post its pageviews.
 MANAGE_DATA = "site.manage_data"
@@ -41,15 +46,18 @@ class QueuedPageview(NamedTuple):
     screen_height: int
     viewport_width: int
     viewport_height: int
+    #: False: the client sent no `session_id`, and the gateway made up this one.
+    has_session: bool = True
 
 
 FIELD_TYPES: tuple[type, ...] = (
     bytes, int, str, str, int, str, str, bool, bytes, bytes, str, str, int, int, int, int,
+    bool,
 )  # fmt: skip
 
 
 class Unparseable(ValueError):
-    """A message body or a pageview in it does not follow schema version 1; the message says what is wrong."""
+    """A message body or a pageview in it does not follow its schema version; the message says what is wrong."""
 
 
 _packer = msgpack.Packer(autoreset=True)
@@ -87,10 +95,20 @@ def unpack(body: bytes) -> tuple[Any, ...]:
     return items
 
 
-def parse(item: Any) -> QueuedPageview:
-    """Check the shape of one unpacked pageview; raises `Unparseable` naming the field that is wrong."""
-    if type(item) is not tuple or len(item) != len(FIELD_TYPES):
+def to_item(pageview: QueuedPageview, schema: int = SCHEMA_VERSION) -> tuple[Any, ...]:
+    """Return the pageview's fields as a message of that schema version has them, for `pack_item`."""
+    return pageview[: _FIELDS[schema]]
+
+
+def parse(item: Any, schema: int = SCHEMA_VERSION) -> QueuedPageview:
+    """Check the shape of one unpacked pageview of a message of that schema version.
+
+    Raises `Unparseable` naming the field that is wrong.
+    """
+    if type(item) is not tuple or len(item) != _FIELDS[schema]:
         raise Unparseable("pageview does not have the fields of this schema version")
+    if schema == 1:  # it did not say, and sessions were never derived
+        item = (*item, True)
     if tuple(map(type, item)) != FIELD_TYPES:
         raise Unparseable(_wrong_field(item))
     pageview = QueuedPageview._make(item)

@@ -151,4 +151,6 @@ def _batch_id(delivery: Delivery) -> uuid.UUID:
 
 def part_headers(headers: Headers, position: int) -> Headers:
     """Return the headers under which one pageview of a message is dead-lettered, and later replayed."""
-    return Headers(headers.batch_id, 1, headers.registry_version, first_position=position, repeated=True)
+    return Headers(
+        headers.batch_id, 1, headers.registry_version, first_position=position, repeated=True, schema=headers.schema
+    )

@@ -85,8 +85,8 @@ class DeadLetter:
 
     def contents(self, opener: Opener) -> list[QueuedPageview | str]:
         """Return its pageviews, with the error in place of an unreadable one; raises `Unopenable`, `Unparseable`."""
-        items = unpack(open_body(self.message, read_headers(self.message), opener))
-        return [_read(item) for item in items]
+        headers = read_headers(self.message)
+        return [_read(item, headers.schema) for item in unpack(open_body(self.message, headers, opener))]
 
     def to_replay(self) -> aio_pika.Message:
         """Return the message to publish for it to be processed again, unchanged and marked as a replay.
@@ -107,9 +107,9 @@ class DeadLetter:
         )
 
 
-def _read(item: Any) -> QueuedPageview | str:
+def _read(item: Any, schema: int) -> QueuedPageview | str:
     try:
-        return parse(item)
+        return parse(item, schema)
     except Unparseable as error:
         return str(error)
 

@@ -11,7 +11,7 @@ import aio_pika
 
 from shared import message, queue
 from shared.message import Headers
-from shared.pageview import QueuedPageview, join, pack_item
+from shared.pageview import SCHEMA_VERSION, QueuedPageview, join, pack_item
 from shared.seal import Sealer, key_id
 from tests import parts
 
@@ -39,7 +39,11 @@ def queued(**fields: Any) -> QueuedPageview:
 
 
 def sealed(
-    items: list[Any], key: bytes = parts.QUEUE_KEY, count: int | None = None, schema: int = 1, body: bytes | None = None
+    items: list[Any],
+    key: bytes = parts.QUEUE_KEY,
+    count: int | None = None,
+    schema: int = SCHEMA_VERSION,
+    body: bytes | None = None,
 ) -> aio_pika.Message:
     headers = Headers(uuid.uuid4(), len(items) if count is None else count, 0, schema=schema)
     return message.build(headers, join(list(map(pack_item, items))) if body is None else body, Sealer([key]))
@@ -62,7 +66,7 @@ KINDS = {
     ),
     "cut short": Kind(lambda: cut(sealed([queued()])), "body or headers were altered or cut short"),
     "older schema": Kind(
-        lambda: sealed([queued()], schema=0), "unknown schema version: 0, while this version of Hitline reads 1"
+        lambda: sealed([queued()], schema=0), "unknown schema version: 0, while this version of Hitline reads 1 and 2"
     ),
     "not ours": Kind(foreign, "message id or headers are missing or malformed"),
     "no msgpack": Kind(lambda: sealed([1], body=b"\xc1"), "body is not msgpack: FormatError"),

@@ -54,6 +54,15 @@ def test_missing_headers_are_refused() -> None:
             read_headers(message)
 
 
+def test_the_version_before_is_read_and_its_body_opened() -> None:
+    older = dataclasses.replace(HEADERS, schema=1)
+    message = build(older, b"body", Sealer([KEY]))
+    assert read_headers(message) == older
+    assert open_body(message, older, Opener([KEY])) == b"body"
+    with pytest.raises(Unopenable):  # the version is authenticated
+        open_body(message, HEADERS, Opener([KEY]))
+
+
 def test_an_unknown_older_schema_version_is_refused() -> None:
     with pytest.raises(Unopenable, match="schema version: 0") as refused:
         read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=0))
@@ -62,5 +71,5 @@ def test_an_unknown_older_schema_version_is_refused() -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"pageviews": "three"}, {"registry_version": None}], ids=str)
 def test_a_newer_schema_version_is_recognized_whatever_its_other_headers(changes: dict[str, Any]) -> None:
-    with pytest.raises(NewerSchema, match="schema version: 2"):
-        read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=2, **changes))
+    with pytest.raises(NewerSchema, match="schema version: 3"):
+        read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=3, **changes))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.pageview import FIELD_TYPES, QueuedPageview, Unparseable, join, pack, parse, unpack
+from shared.pageview import FIELD_TYPES, QueuedPageview, Unparseable, join, pack, pack_item, parse, to_item, unpack
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 ID = st.binary(min_size=16, max_size=16)
@@ -17,7 +17,7 @@ MILLISECONDS = st.integers(0, 2**53)
 PIXELS = st.integers(0, 65535)
 PAGEVIEWS = st.builds(
     QueuedPageview, ID, MILLISECONDS, TEXT, TEXT, MILLISECONDS, TEXT, TEXT, st.booleans(), ID, ID, TEXT, TEXT, PIXELS,
-    PIXELS, PIXELS, PIXELS,
+    PIXELS, PIXELS, PIXELS, st.booleans(),
 )  # fmt: skip
 SOME = QueuedPageview(
     bytes(16), 1, "example.com", "https://example.com/", 2, "192.0.2.1", "agent", False, bytes(16), bytes(16), "", "",
@@ -57,6 +57,21 @@ def test_a_pageview_with_a_field_more_or_less_is_refused() -> None:
     for item in (SOME[:-1], (*SOME, 0), (), None, "text", {"url": 1}):
         with pytest.raises(Unparseable, match="does not have the fields"):
             parse(item if item is None or not isinstance(item, tuple) else tuple(item))
+
+
+def test_a_pageview_of_the_version_before_is_read_and_written_in_its_form() -> None:
+    item = to_item(SOME, 1)
+    assert len(item) == 16
+    (read,) = unpack(join([pack_item(item)]))
+    assert parse(read, 1) == SOME, "it did not say whether its client sent the session"
+    assert to_item(parse(item, 1), 1) == item
+    for other in (tuple(SOME), item[:-1]):
+        with pytest.raises(Unparseable, match="does not have the fields"):
+            parse(other, 1)
+    with pytest.raises(Unparseable, match="does not have the fields"):
+        parse(item)
+    with pytest.raises(Unparseable, match="user_agent"):
+        parse((*item[:6], 7, *item[7:]), 1)
 
 
 def test_an_id_of_another_length_is_refused() -> None:

@@ -107,7 +107,7 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
             await asyncio.sleep(0)
             yield_at = time.monotonic() + _LONGEST_SLICE_S
         try:
-            pageview = _parse(item)
+            pageview = _parse(item, opened.headers.schema)
             times.append(pageview.timestamp_ms)
             result = _run_pipeline(pageview, steps)
         except (Unparseable, PipelineFailed) as error:
@@ -125,8 +125,8 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
     return ProcessedMessage(opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, span, refused)
 
 
-def _parse(item: Any) -> QueuedPageview:
-    pageview = parse(item)
+def _parse(item: Any, schema: int) -> QueuedPageview:
+    pageview = parse(item, schema)
     if not 0 <= pageview.received_ms <= LATEST_MS:
         raise Unparseable("received_ms is beyond any clock")
     if not 0 <= pageview.timestamp_ms <= LATEST_MS:  # the gateway takes 1990 to tomorrow

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from shared.outcomes import Outcome
+from shared.pageview import to_item
 from worker.delivery import PageviewKey, PageviewOutcome, Poison, ProcessedMessage
 
 _NONE: Final[Mapping[PageviewKey, Any]] = MappingProxyType({})
@@ -44,7 +45,14 @@ def revise(
             outcomes[position] = outcome._replace(site_id=stored[key], outcome=Outcome.STORED)
         elif key in refused and position in rows:
             row = rows.pop(position)
-            poison.append(Poison(position, tuple(row.pageview), f"ClickHouse: {refused[key]}", admitted=True))
+            poison.append(
+                Poison(
+                    position,
+                    to_item(row.pageview, message.headers.schema),
+                    f"ClickHouse: {refused[key]}",
+                    admitted=True,
+                )
+            )
             outcomes[position] = outcome._replace(outcome=Outcome.DEAD_LETTERED)
             continue
         else:

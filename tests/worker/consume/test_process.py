@@ -14,7 +14,7 @@ import pytest
 from shared import refusals
 from shared.message import MAX_PAGEVIEWS, Headers, NewerSchema, build
 from shared.outcomes import Outcome
-from shared.pageview import QueuedPageview, join, pack, pack_item
+from shared.pageview import SCHEMA_VERSION, QueuedPageview, join, pack, pack_item
 from shared.refusals import Refusal
 from shared.seal import Opener, Sealer
 from tests.worker.deliveries import FakeDelivery
@@ -143,7 +143,7 @@ def test_a_message_that_can_not_be_opened_waits_for_no_registry() -> None:
 
 def test_a_message_of_a_newer_version_is_no_dead_letter() -> None:
     given = delivery(pageview())
-    given.headers["schema"] = 2
+    given.headers["schema"] = SCHEMA_VERSION + 1
     with pytest.raises(NewerSchema):
         processed(given, lambda _: DNT, FakeGate(0))
 
