@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-#: Where a container's limit is: cgroup v2 and v1 (kernel documentation, "Control Group v2", memory.max).
-_MEMORY_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_GROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _FILES: Final = 4096
 
 
@@ -26,15 +28,34 @@ def harden(files: int = _FILES) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def memory_limit(limits: tuple[Path, ...] = _MEMORY_LIMITS) -> int:
-    """Return the bytes of memory that this process may use: its container's limit, else the machine's memory."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in limits:
-        try:
-            return min(machine, int(path.read_text()))
-        except (OSError, ValueError):  # no such file; or "max"
+def memory_limit(groups: Path = _GROUPS, own: Path = _OWN_GROUPS) -> int:
+    """Return the bytes of memory that this process may use: the least limit of its control groups, else the machine's.
+
+    A container sees its own group as the root; a unit of systemd is in a group below it, whose parents have limits too.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for file in _limit_files(groups, own):
+        with contextlib.suppress(OSError, ValueError):  # no such file; or "max"
+            limits.append(int(file.read_text()))
+    return min(limits)
+
+
+def _limit_files(groups: Path, own: Path) -> Iterator[Path]:
+    """Yield where limits may be: cgroup v2's memory.max and v1's (kernel documentation, "Control Group v2")."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    paths = [line.split(":", 2)[1:] for line in lines if line.count(":") >= 2]
+    for controllers, path in [("", "/"), ("memory", "/"), *paths]:
+        if controllers == "":
+            root, name = groups, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = groups / "memory", "memory.limit_in_bytes"
+        else:
             continue
-    return machine
+        group = Path(path.lstrip("/"))
+        yield from (root / above / name for above in (group, *group.parents))
 
 
 def settle_garbage_collector() -> None:

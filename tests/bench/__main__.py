@@ -10,20 +10,23 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.bench import freshness, gateway_speed, hostile, scale, sites, steps, worker_speed
+from tests.bench import freshness, gateway_speed, hostile, neighbours, scale, sites, steps, worker_speed
 from tests.bench.table import Table
 
 SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
+#: Only when named: they take long.
+LONG_SECTIONS = {"neighbours": neighbours.run}
+ON_REAL_PARTS = {**SECTIONS, **LONG_SECTIONS}
 
 
 def main() -> None:
     chosen = sys.argv[1:] or [*SECTIONS, "steps", "hostile"]
     table = Table()
     table.machine()
-    if any(name in SECTIONS for name in chosen):
+    if any(name in ON_REAL_PARTS for name in chosen):
         ensure_rabbitmq()
         with tempfile.TemporaryDirectory() as directory:
-            on_real_parts([name for name in chosen if name in SECTIONS], Path(directory), table)
+            on_real_parts([name for name in chosen if name in ON_REAL_PARTS], Path(directory), table)
     if "scale" in chosen:
         table.section("scale")
         scale.main(scale.PAGEVIEWS, scale.SITES, scale.NEW, table)
@@ -48,7 +51,7 @@ def on_real_parts(chosen: list[str], directory: Path, table: Table) -> None:
                 parts.empty_tables(clickhouse)
                 table.section(name)
                 with services.system(clickhouse, broker, directory / name, workers=0) as system:
-                    SECTIONS[name](system, table)
+                    ON_REAL_PARTS[name](system, table)
     finally:
         broker.stop()
 

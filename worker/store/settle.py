@@ -45,6 +45,8 @@ class MessageSettler:
         Counting comes first, so that the replay of a dead letter finds the count that it takes back.  Messages without
         poison do not wait for those with poison.
         """
+        if not messages:  # all of a batch have old rows left; the client would send nothing, and nothing would answer
+            return
         await self._count(messages, earlier)
         await self._acknowledge([message for message in messages if not message.poison])
         for group in _in_groups([message for message in messages if message.poison]):

@@ -1,0 +1,191 @@
+"""What a hostile client costs another one: two clients, one of which does everything to keep the other out.
+
+Run with `make bench ONLY=neighbours`; HITLINE_BENCH_HOSTILE_SECONDS (default 60) is how long each attack goes on, and
+HITLINE_BENCH_ATTACKS (names, default all) which.  Each attack alternates with nothing and with a control: the same
+attack on a server that only reads, so that what the attacker itself takes of this machine's cores is known, too.  The
+gateway is held to 512 MiB of memory where a control group can be made, and otherwise its own memory is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from shared import queue
+from tests import http, memory_group, parts, services
+from tests.bench.attacks import ATTACKS, HOSTNAME
+from tests.bench.table import Table
+from tests.services import Service, System
+
+SECONDS: Final = float(os.environ.get("HITLINE_BENCH_HOSTILE_SECONDS", "60"))
+CHOSEN: Final = os.environ.get("HITLINE_BENCH_ATTACKS", "").split() or list(ATTACKS)
+MEMORY_MIB: Final = 512
+ROUNDS: Final = 3
+#: Attacks of a client that sends little by its limit; the others may send what the default allows.
+_OF_A_SMALL_CLIENT: Final = ("batches_that_never_end", "aborted_bodies")
+#: Between two posts of the good client, which opens a connection for each.
+_PAUSE_S: Final = 0.02
+#: How long memory has to come back, and what the allocator may keep for the next request.
+_BACK_S: Final = 30.0
+_KEPT_MIB: Final = 64
+_ROOT: Final = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class Seen:
+    """What the good client has seen: seconds of its posts by what went on beside them, and its failures."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def p99_ms(self, beside: str) -> float:
+        found = sorted(self.seconds[beside])
+        return found[len(found) * 99 // 100] * 1000
+
+
+@dataclass
+class Bench:
+    """The parts of a run."""
+
+    system: System
+    gateway: Service
+    sink_port: int
+    good_token: str
+    tokens: dict[str, str]
+    peak_mib: float = 0.0
+
+    def measure(self, name: str, seconds: float = SECONDS) -> Seen:
+        """Run one attack for so many seconds, in turns with nothing and with its control."""
+        seen, turn = Seen(), seconds / ROUNDS
+        token = self.tokens["small" if name in _OF_A_SMALL_CLIENT else "large"]
+        self.peak_mib = 0.0
+        for _ in range(ROUNDS):
+            self._post(seen, "nothing", turn / 2)
+            with attacking(name, self.sink_port, token, turn / 2):
+                self._post(seen, "control", turn / 2)
+            with attacking(name, self.gateway.port, token, turn):
+                self._post(seen, "attack", turn)
+        return seen
+
+    def _post(self, seen: Seen, beside: str, seconds: float) -> None:
+        taken = seen.seconds.setdefault(beside, [])
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            began = time.monotonic()
+            try:
+                body = services.pageview(**services.ids())
+                answer = http.request(self.gateway.port, body=body, token=self.good_token, timeout_s=20)
+                status = str(answer.status)
+            except OSError as error:
+                status = type(error).__name__
+            taken.append(time.monotonic() - began)
+            if status != "202":
+                seen.failed.append(f"{status} beside {beside}")
+            self.peak_mib = max(self.peak_mib, self.gateway.resident_mib())
+            time.sleep(_PAUSE_S)
+
+
+@contextlib.contextmanager
+def attacking(name: str, port: int, token: str, seconds: float) -> Iterator[None]:
+    """Attack a port from a process of its own, whose share of the cores is small: it stands for another machine."""
+    command = [sys.executable, "-m", "tests.bench.attacks", name, str(port), token, str(seconds)]
+    attacker = subprocess.Popen(["nice", "-n", "19", *command], cwd=_ROOT, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            attacker.wait(seconds + 15)
+        attacker.kill()
+        attacker.wait()
+
+
+@contextlib.contextmanager
+def bench(system: System, directory: Path) -> Iterator[Bench]:
+    """Start a gateway in a limited group, and a server that only reads; register both clients."""
+    services.hitline(system.env, "site", "add", HOSTNAME)
+    good = services.add_client(system.env, "good neighbour", "example.com")
+    large = services.add_client(system.env, "hostile, large", HOSTNAME, rate="5000/second")
+    small = services.add_client(system.env, "hostile, small", HOSTNAME, rate="1/hour")
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(memory_group.limited(MEMORY_MIB))
+        env = {**system.env, "HITLINE_HTTP_PORT": "0"}
+        gateway = Service("gateway", env, directory / "gateway.log", memory_group.wrapped(group, "gateway"))
+        stack.callback(gateway.end)
+        gateway.start()
+        services.wait_for(lambda: http.ready(gateway.admin_port))
+        for token in (good, small, large):
+            services.wait_for(lambda token=token: not is_refused(gateway.port, token))
+        command = [sys.executable, "-m", "tests.bench.sink"]
+        sink = stack.enter_context(subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True))
+        stack.callback(sink.terminate)
+        assert sink.stdout is not None
+        yield Bench(system, gateway, int(sink.stdout.readline()), good, {"large": large, "small": small})
+
+
+def is_refused(port: int, token: str) -> bool:
+    """Return whether a gateway does not know a token yet."""
+    return http.request(port, body=b"", token=token).status == 401
+
+
+def waiting(system: System) -> int:
+    """Return how many messages wait in the queue."""
+    return parts.run_apart(lambda: parts.depth(system.broker.amqp_url, queue.QUEUE))
+
+
+def stored_s(system: System) -> tuple[int, float]:
+    """Return how many pageviews of the good client's site are stored, and the longest time that one took."""
+    sql = """SELECT count() AS number,
+        max(toUnixTimestamp64Milli(stored_at) - toUnixTimestamp64Milli(received_at)) AS ms
+        FROM hitline.pageviews_raw WHERE hostname = 'example.com'"""
+    row = services.rows(system.clickhouse, sql)[0]
+    return int(row["number"]), int(row["ms"]) / 1000
+
+
+def run(system: System, table: Table) -> None:
+    """Measure every attack and add its rows."""
+    system.add_worker()
+    with bench(system, system.logs) as running:
+        running.measure(CHOSEN[0], 3)  # to warm up
+        for name in CHOSEN:
+            report(name, running, table)
+
+
+def report(name: str, running: Bench, table: Table) -> None:
+    """Measure one attack and add its rows."""
+    gateway, system = running.gateway, running.system
+    services.wait_for(lambda: waiting(system) == 0, 120)
+    parts.empty_tables_of_pageviews(system.clickhouse)
+    before = gateway.resident_mib()
+    seen = running.measure(name)
+    after = lowest_mib(gateway, before + _KEPT_MIB)
+    taken = sum(map(len, seen.seconds.values())) - len(seen.failed)
+    with contextlib.suppress(TimeoutError):
+        services.wait_for(lambda: stored_s(system)[0] >= taken, 40)
+    missing = taken - stored_s(system)[0]
+    alone, control, beside = (seen.p99_ms(each) for each in ("nothing", "control", "attack"))
+    table.note(f"{name}: p99 alone, beside the control, beside it", f"{alone:.1f}, {control:.1f}, {beside:.1f} ms")
+    table.note(f"{name}: memory before, most, 30 s after", f"{before:.0f}, {running.peak_mib:.0f}, {after:.0f} MiB")
+    table.ratio(f"{name}: p99 of what it is beside the control", beside / max(alone, control), 3, at_most=True)
+    table.ratio(f"{name}: stored after, at most", stored_s(system)[1], 5, at_most=True, form="{:.1f} s")
+    table.ratio(f"{name}: not stored", missing, 0, at_most=True, form="{:.0f}")
+    table.ratio(f"{name}: failed posts", len(seen.failed), 0, at_most=True, form="{:.0f}")
+    table.ratio(f"{name}: the gateway's memory, MiB", running.peak_mib, MEMORY_MIB, at_most=True, form="{:.0f}")
+    table.ratio(f"{name}: memory that is kept, MiB", after - before, _KEPT_MIB, at_most=True, form="{:.0f}")
+    for failure in sorted(set(seen.failed)):
+        table.note(f"  {failure}", f"{seen.failed.count(failure)} times")
+    if not gateway.running:
+        raise RuntimeError(f"{name}: the gateway has ended: {gateway.text()[-2000:]}")
+
+
+def lowest_mib(gateway: Service, enough: float) -> float:
+    """Return the gateway's memory once it is as low as `enough`, or after `_BACK_S`."""
+    with contextlib.suppress(TimeoutError):
+        services.wait_for(lambda: gateway.resident_mib() <= enough, _BACK_S)
+    return gateway.resident_mib()
