@@ -111,7 +111,7 @@ def parse(item: Any, schema: int = SCHEMA_VERSION) -> QueuedPageview:
         item = (*item, True)
     if tuple(map(type, item)) != FIELD_TYPES:
         raise Unparseable(_wrong_field(item))
-    pageview = QueuedPageview._make(item)
+    pageview = tuple.__new__(QueuedPageview, item)  # twice as fast as `_make`, which checks the length again
     if not len(pageview.client_id) == len(pageview.session_id) == len(pageview.page_id) == 16:
         raise Unparseable("an id does not have 16 bytes")
     return pageview

@@ -101,6 +101,7 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
     outcomes: dict[int, PageviewOutcome] = {}
     poison: list[Poison] = []
     times = []
+    stored = PageviewOutcome(0, NIL, NIL, Outcome.STORED)
     yield_at = time.monotonic() + _LONGEST_SLICE_S
     for position, item in enumerate(opened.items, opened.headers.first_position):
         if time.monotonic() >= yield_at:
@@ -119,7 +120,10 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
             outcomes[position] = PageviewOutcome(minute, result.site_id or NIL, pageview.client_id, result.reason)
         else:
             rows[position] = result
-            outcomes[position] = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
+            outcome = minute, result.site.site_id, pageview.client_id, Outcome.STORED
+            if outcome != stored:  # nearly all of a message have the same
+                stored = PageviewOutcome(*outcome)
+            outcomes[position] = stored
     span = (min(times), max(times)) if times else None
     refused = refusals.read(opened.delivery.headers) if not opened.items else {}
     return ProcessedMessage(opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, span, refused)

@@ -37,10 +37,13 @@ def put_source(
 ) -> Source:
     """Return where the pageview comes from; a link within the site is a direct visit, as without a referrer."""
     host = referrer.referrer_host
-    if host and (host == pageview.hostname or own.has(host, site)):
-        host = ""
-    if not host and not page.has_campaign and not page.click_id:
+    campaign = page.has_campaign or page.click_id
+    if not host and not campaign:
         return _DIRECT
+    if host and (host == pageview.hostname or own.has(host, site)):
+        if not campaign:
+            return _DIRECT
+        host = ""
     return sources.find(host, page.utm_source, page.utm_medium, page.has_campaign, page.click_id)
 
 

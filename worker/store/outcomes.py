@@ -22,7 +22,7 @@ def outcome_row(message: ProcessedMessage, earlier: Earlier) -> list[Any]:
     """Return the row of a message; `earlier` is what `outcomes_raw` says about messages that were seen before."""
     key = message.key
     counts = message.counts()
-    dead = dead_outcomes(message)
+    dead = dead_outcomes(message) if any(each.outcome == Outcome.DEAD_LETTERED for each in counts) else {}
     if key.part > 0:
         dead = {}
         pageview = key.batch_id.bytes, key.part - 1

@@ -60,7 +60,10 @@ class MessageSettler:
     async def _acknowledge(self, messages: Sequence[ProcessedMessage]) -> None:
         async with self._acknowledging:
             await self._ack(messages)
-        counts = Counter(each.outcome for message in messages for each in message.outcomes.values())
+        counts = Counter[str]()
+        for message in messages:
+            for each, number in Counter(message.outcomes.values()).items():
+                counts[each.outcome] += number
         for outcome, count in counts.items():
             metrics.OUTCOMES.labels(outcome).inc(count)
         self._limiter.record_good(counts.total() - counts[Outcome.DEAD_LETTERED])

@@ -31,7 +31,7 @@ class BatchWriter:
         ClickHouse are retried.
         """
         messages, earlier = await self._without_duplicates(batch.messages)
-        if old_before_ms is None:
+        if old_before_ms is None or not any(has_old(message, old_before_ms) for message in messages):
             await self._settler.settle(await self._insert(messages), earlier)
             return []
         messages = await self._insert(messages, lambda time_ms: time_ms >= old_before_ms)
