@@ -120,9 +120,9 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
             outcomes[position] = PageviewOutcome(minute, result.site_id or NIL, pageview.client_id, result.reason)
         else:
             rows[position] = result
-            outcome = minute, result.site.site_id, pageview.client_id, Outcome.STORED
-            if outcome != stored:  # nearly all of a message have the same
-                stored = PageviewOutcome(*outcome)
+            # Nearly all of a message have the same.
+            if stored[:3] != (minute, result.site.site_id, pageview.client_id):
+                stored = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
             outcomes[position] = stored
     span = (min(times), max(times)) if times else None
     refused = refusals.read(opened.delivery.headers) if not opened.items else {}
