@@ -166,7 +166,7 @@ def never_reading(port: int, _: str, until: float) -> None:
             time.sleep(min(40.0, left_s(until)))
 
 
-def many_connections(port: int, _: str, until: float) -> None:
+def many_connections(port: int, _token: str, until: float) -> None:
     """As many connections as can be had, which then say nothing."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

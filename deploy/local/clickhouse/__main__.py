@@ -59,6 +59,7 @@ def main() -> int:
             return fail(f"{options.path} is in use by another process")
         _make_temporary_directory(options.path.resolve() / "front" / "tmp")
         sandbox.enter(options.path.resolve(), options.port, readable=[options.config_file.resolve().parent])
+        os.environ["CLICKHOUSE_CONNECT_USE_C"] = "0"  # native_protocol.py has to see where its reader is
         # Only now: it starts threads, which would stay outside the sandbox.
         from deploy.local.clickhouse import serve
 

@@ -97,7 +97,7 @@ class Server:
         query_id = http.query.get("query_id")
         try:
             args, body, files = await self._read(http)
-            if not body and "query" not in args:
+            if http.method in ("GET", "HEAD") and "query" not in args:
                 return await self._ok(http)
             query = request.read(http.method, args, http.headers, body, files)
             query_id = query.query_id
@@ -241,7 +241,7 @@ class Server:
     def _blocks(self, user: User, query: Query, work: execute.Work) -> Generator[Result, None, None]:
         self._settle(work)
         with self._connected(user, query, work) as connection:
-            found = connection.stream(work.statement.sql, work.format, query.params)
+            found = execute.stream(connection, query, work)
             with closing(found):  # which cancels what still runs
                 yield from blocks.with_one_heading(found, work.format)
 

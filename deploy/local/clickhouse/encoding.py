@@ -1,7 +1,9 @@
-"""Content-Encoding of request and response bodies: gzip, deflate, lz4 (frames), zstd."""
+"""Content-Encoding of request and response bodies: gzip, deflate, lz4 (frames), zstd, xz, bz2."""
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
 from typing import Any, Protocol
 
@@ -12,7 +14,7 @@ from deploy.local.clickhouse.errors import ClickHouseError
 
 _CHUNK = 8 << 20
 # The order of preference when a client lists several, fastest first.
-_PREFERENCE = ("lz4", "zstd", "gzip", "deflate")
+_PREFERENCE = ("lz4", "zstd", "gzip", "deflate", "bz2", "xz")
 
 
 def _decompressor(encoding: str) -> Any:
@@ -22,6 +24,10 @@ def _decompressor(encoding: str) -> Any:
         return zstandard.ZstdDecompressor().decompressobj()
     if encoding in ("gzip", "deflate"):
         return zlib.decompressobj(47)  # detects gzip and zlib headers
+    if encoding == "xz":
+        return lzma.LZMADecompressor()
+    if encoding == "bz2":
+        return bz2.BZ2Decompressor()
     raise ClickHouseError(48, f"Unknown compression method: {encoding}")
 
 
@@ -45,7 +51,7 @@ def decompress(data: bytes | bytearray, encoding: str, limit_bytes: int) -> byte
                 raise ClickHouseError(271, f"Cannot decompress: the {encoding} body ends too early")
             if step.unused_data:
                 rest = memoryview(bytes(step.unused_data) + bytes(rest))
-    except (RuntimeError, zlib.error, zstandard.ZstdError) as error:
+    except (RuntimeError, OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
         raise ClickHouseError(271, f"Cannot decompress the {encoding} body: {error}") from None
     return out
 
@@ -84,6 +90,10 @@ class Compressor:
             self._head = self._packer.begin()
         elif encoding == "zstd":
             self._packer = zstandard.ZstdCompressor(level=1).compressobj()
+        elif encoding == "bz2":
+            self._packer = bz2.BZ2Compressor(1)
+        elif encoding == "xz":
+            self._packer = lzma.LZMACompressor(preset=0)
         elif encoding:
             self._packer = zlib.compressobj(3, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
 

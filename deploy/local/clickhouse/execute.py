@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import reduce
 
-from deploy.local.clickhouse import blocks, native_compression
+from deploy.local.clickhouse import blocks, native_compression, native_protocol
 from deploy.local.clickhouse import statement as statements
 from deploy.local.clickhouse.encoding import decompress
 from deploy.local.clickhouse.engine import Connection, Engine, Result, identifier, memory_file
@@ -16,6 +17,7 @@ from deploy.local.clickhouse.processes_view import tag
 from deploy.local.clickhouse.request import Query
 from deploy.local.clickhouse.sessions import Sessions
 from deploy.local.clickhouse.statement import INPUT_TABLE, Statement
+from deploy.local.clickhouse.streaming import merged
 from deploy.local.clickhouse.users import User
 
 _DEFAULT_FORMAT = "TabSeparated"
@@ -29,6 +31,11 @@ class Work:
     data: list[memoryview]
     format: str
     streams: bool
+
+    @property
+    def speaks_native(self) -> bool:
+        """Whether its result depends on the version of the client's protocol."""
+        return self.format.lower() == "native" and self.statement.has_result
 
 
 def prepare(query: Query, limit_bytes: int) -> Work:
@@ -163,7 +170,12 @@ def run(connection: Connection, query: Query, work: Work) -> Result:
     """Run to the end on a connection that has been set up."""
     statement = work.statement
     if statement.insert_format is None:
-        return connection.query(statement.sql, work.format, query.params)
+        if not (work.speaks_native and query.protocol_version):
+            return connection.query(statement.sql, work.format, query.params)
+        if statement.reads:
+            return reduce(merged, stream(connection, query, work), Result())
+        result = connection.query(statement.sql, work.format, query.params)
+        return native_protocol.whole(result, query.protocol_version)
     if statement.input_structure is not None:
         result = _run_with_input(connection, query, work, statement.input_structure)
     else:
@@ -171,6 +183,13 @@ def run(connection: Connection, query: Query, work: Work) -> Result:
             result = connection.query(statement.sql_reading(path), work.format, query.params)
     # The engine counts the rows it read from the memory file as a result; a server's insert has none.
     return replace(result, data=b"", read_rows=result.written_rows, read_bytes=result.written_bytes)
+
+
+def stream(connection: Connection, query: Query, work: Work) -> Generator[Result, None, None]:
+    """Run a SELECT and yield its result block by block; closing the generator early cancels the query."""
+    if work.speaks_native and query.protocol_version:
+        return native_protocol.stream(connection, work.statement, query.params, query.protocol_version)
+    return connection.stream(work.statement.sql, work.format, query.params)
 
 
 def _run_with_input(connection: Connection, query: Query, work: Work, structure: str) -> Result:

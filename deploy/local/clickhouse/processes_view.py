@@ -1,8 +1,8 @@
 """Shows the clients' query ids in `system.processes` and KILL QUERY.
 
 chDB gives each query an id of its own and accepts none. So a client's id travels in the setting `log_comment`, as
-`user/id`, which system.processes shows; statements that name that table, or kill by id or
-user, are rewritten to read them from there.
+`user/id`, which system.processes shows; statements that name that table, kill by id or user, or select `queryID()`,
+are rewritten to read them from there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ _PROCESSES = (
 )
 
 
+# What functions return a query's own id.
+_OWN_ID = (b"queryid", b"query_id", b"initialqueryid", b"initial_query_id")
+
+
 def tag(user: str, query_id: str) -> str:
     """Return the value of `log_comment` for a query."""
     return f"{user.replace('/', '_')}/{query_id}"
 
 
 def with_query_ids(query: bytes, found: list[Token], kind: str) -> bytes:
-    """Rewrite `system.processes` in any statement, and `query_id` in KILL QUERY."""
+    """Rewrite `system.processes` in any statement, `query_id` in KILL QUERY, and `queryID()` in SELECT."""
     edits: list[tuple[int, int, bytes]] = []
     if kind == "KILL":
         edits = [
@@ -44,9 +48,16 @@ def with_query_ids(query: bytes, found: list[Token], kind: str) -> bytes:
     for first, dot, last in zip(found, found[1:], found[2:], strict=False):
         if (first.name, dot.text, last.name) == (b"system", b".", b"processes"):
             edits.append((first.start, last.end, _PROCESSES))
+        if kind in ("SELECT", "WITH") and first.name in _OWN_ID and (dot.text, last.text) == (b"(", b")"):
+            edits.append((first.start, last.end, _own_id(query[first.start : last.end])))
     for start, end, text in sorted(edits, reverse=True):
         query = query[:start] + text + query[end:]
     return query
+
+
+def _own_id(call: bytes) -> bytes:
+    """Return an expression for the id that the client gave, with the name that the call would have."""
+    return b"(extract(getSetting('log_comment'), '^[^/]*/((?s).*)') AS `" + call + b"`)"
 
 
 def _is_column(before: Token | None, following: Token | None) -> bool:

@@ -54,6 +54,12 @@ def summary(result: Result) -> str:
     return json.dumps({name: str(count) for name, count in counts.items()}, separators=(",", ":"))
 
 
+def _add_summary(fields: dict[str, str], query: Query, result: Result) -> None:
+    fields["X-ClickHouse-Summary"] = summary(result)
+    if query.progress_s is not None and result.elapsed_ns > query.progress_s * 1e9:
+        fields["X-ClickHouse-Progress"] = fields["X-ClickHouse-Summary"]  # of many on a server, the last one
+
+
 def headers(query_id: str, fmt: str | None, timezone: str) -> dict[str, str]:
     """Return the headers of every answer to a successful query; `fmt` None: the statement has no result."""
     fields = {
@@ -73,7 +79,7 @@ def _in_a_line(text: str) -> str:
 def result(query: Query, fmt: str | None, timezone: str, got: Result) -> web.Response:
     """Return a query's whole answer, compressed if the client asked for it."""
     fields = headers(query.query_id, fmt, timezone)
-    fields["X-ClickHouse-Summary"] = summary(got)
+    _add_summary(fields, query, got)
     packer = _packer(query, fields)
     return web.Response(body=packer.add(got.data) + packer.end(), headers=fields)
 
@@ -90,7 +96,7 @@ class Streamed:
 def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
     """Return the start of a streamed answer."""
     fields = headers(query.query_id, fmt, timezone)
-    fields["X-ClickHouse-Summary"] = summary(so_far)
+    _add_summary(fields, query, so_far)
     tag = secrets.token_hex(8)
     fields["X-ClickHouse-Exception-Tag"] = tag
     packer = _packer(query, fields)

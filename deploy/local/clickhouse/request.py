@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from uuid import uuid4
 from multidict import MultiMapping
 
 from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.lexer import tokens
 
 # src/Server/HTTPHandler.cpp: parameters of the interface; every other one is a setting or `param_*`.
 _INTERFACE = frozenset(
@@ -70,7 +70,8 @@ class Query:
     """A request. `text` is the URL's query; `body` is still encoded as `encoding` and `decompress` say.
 
     `whole_s`: a result that takes longer is not kept until it is whole: the client said that it does not wait for the
-    end, or has been sent headers with the progress by then; either way with the status 200.
+    end, or has been sent headers with the progress by then; either way with the status 200. `progress_s`: a query that
+    takes longer has such a header.
     """
 
     query_id: str
@@ -92,7 +93,9 @@ class Query:
     decompress: bool = False
     whole_s: float | None = None
     wait_end: bool = False
+    progress_s: float | None = None
     ends_with_client: bool = False
+    protocol_version: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     external: tuple[External, ...] = ()
@@ -133,7 +136,9 @@ def read(
         decompress=_flag(args, "decompress"),
         whole_s=_whole_s(args),
         wait_end=_flag(args, "wait_end_of_query"),
+        progress_s=_progress_s(args),
         ends_with_client=_flag(args, "cancel_http_readonly_queries_on_client_close"),
+        protocol_version=_number(args, "client_protocol_version"),
         settings=settings,
         params={name.removeprefix("param_"): value for name, value in args.items() if name.startswith("param_")},
         external=external,
@@ -146,13 +151,21 @@ def _external(name: str, data: bytes, args: Mapping[str, str]) -> External:
         types = args.get(f"{name}_types")
         if types is None:
             raise ClickHouseError(36, f"Neither {name}_structure nor {name}_types is given for external data")
-        # Types only: columns _1, _2 and so on. A type may contain commas, in brackets.
-        parts = re.split(r",(?![^(]*\))", types)
-        structure = ", ".join(f"_{number} {part.strip()}" for number, part in enumerate(parts, 1))
+        structure = ", ".join(f"_{number} {part.strip()}" for number, part in enumerate(_types(types), 1))
     fmt = args.get(f"{name}_format", "TabSeparated")
     if not fmt.isidentifier():
         raise ClickHouseError(73, f"Unknown format in {name}_format")
     return External(name, structure, fmt, data)
+
+
+def _types(text: str) -> list[str]:
+    """Return the types of a list, whose columns are called _1, _2 and so on; a type may contain commas, in brackets."""
+    encoded, start, found = text.encode(), 0, []
+    for token in tokens(encoded):
+        if token.text == b"," and not token.depth:
+            found.append(encoded[start : token.start].decode())
+            start = token.end
+    return [*found, encoded[start:].decode()]
 
 
 def _is_setting(name: str) -> bool:
@@ -164,17 +177,28 @@ def _flag(args: Mapping[str, Any], name: str) -> bool:
 
 
 def _whole_s(args: Mapping[str, str]) -> float | None:
-    if args.get("wait_end_of_query") == "0":
-        return _SOON_S
+    return _SOON_S if args.get("wait_end_of_query") == "0" else _progress_s(args)
+
+
+def _progress_s(args: Mapping[str, str]) -> float | None:
     if not _flag(args, "send_progress_in_http_headers"):
         return None
     interval_ms = args.get("http_headers_progress_interval_ms", "")
     return int(interval_ms) / 1000 if interval_ms.isdecimal() else _SOON_S
 
 
+def _number(args: Mapping[str, str], name: str) -> int:
+    value = args.get(name, "0")
+    if not (value.isascii() and value.isdecimal()):
+        raise ClickHouseError(6, f"Cannot parse {name}: it is not a number")
+    return int(value)
+
+
 def _seconds(value: str) -> float:
-    if not value.isdigit() or int(value) > 3600:
-        raise ClickHouseError(36, f"Session timeout '{value}' is larger than max_session_timeout: 3600 or no number")
+    if not (value.isascii() and value.isdecimal()):
+        raise ClickHouseError(374, f"Invalid session timeout: '{value}'")
+    if int(value) > 3600:
+        raise ClickHouseError(374, f"Session timeout '{value}' is larger than max_session_timeout: 3600")
     return float(value)
 
 

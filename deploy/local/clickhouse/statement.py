@@ -28,7 +28,8 @@ class Statement:
     `data_start` is where an insert's data begin in the text that was read (None: there are none),
     `insert_format` their format. `format` is the FORMAT clause of any other statement. `words` are the statement's
     words outside of brackets, upper-cased. With an `input_structure`, the insert selects from `INPUT_TABLE`, into
-    which its data have to be put first: it called the table function input().
+    which its data have to be put first: it called the table function input(). `unformatted` is a SELECT without its
+    FORMAT clause.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Statement:
     data_start: int | None = None
     words: tuple[bytes, ...] = ()
     input_structure: str | None = None
+    unformatted: bytes = b""
 
     @property
     def urgent(self) -> bool:
@@ -172,7 +174,14 @@ def _whole(query: bytes, found: list[Token], kind: str) -> Statement:
     kind = kind or next((token.text.decode() for token in found if token.kind == "word"), "")
     if not kind:  # the engine takes such a text for an empty one
         raise ClickHouseError(62, "Syntax error: failed at position 1")
-    return Statement(kind, without_hints(with_query_ids(query, found, kind)), _format_clause(query, found), words=words)
+    sql, clause = with_query_ids(query, found, kind), _format_clause(found)
+    if clause is None:
+        return Statement(kind, without_hints(sql), words=words, unformatted=without_hints(sql))
+    word, name = clause
+    # What is rewritten stands before a FORMAT clause, so both are as far from the end as before.
+    unformatted = sql[: len(sql) - len(query) + word.start] + query[name.end :]
+    fmt = query[name.start : name.end].strip(b'`"').decode()
+    return Statement(kind, without_hints(sql), fmt, words=words, unformatted=without_hints(unformatted))
 
 
 def _one_statement(query: bytes, found: list[Token]) -> bytes:
@@ -188,12 +197,12 @@ def _words(found: list[Token]) -> tuple[bytes, ...]:
     return tuple(token.text for token in found if token.kind == "word" and token.depth == 0)
 
 
-def _format_clause(query: bytes, found: list[Token]) -> str | None:
-    """Return the name in a closing `FORMAT name`, which only SETTINGS or INTO can follow."""
+def _format_clause(found: list[Token]) -> tuple[Token, Token] | None:
+    """Return the word FORMAT and the name in a closing `FORMAT name`, which only SETTINGS or INTO can follow."""
     for at in range(len(found) - 1, 0, -1):
         clause, name = found[at - 1], found[at]
         if clause.text != b"FORMAT" or clause.depth or name.kind not in ("word", "quoted"):
             continue
         if at + 1 == len(found) or found[at + 1].text in _AFTER_FORMAT:
-            return query[name.start : name.end].strip(b'`"').decode()
+            return clause, name
     return None

@@ -20,7 +20,7 @@ CASES = [
     ("SELEC 1", 400, 62, "SYNTAX_ERROR"),
     ("SELECT toUInt8('x')", 400, 6, "CANNOT_PARSE_TEXT"),
     ("SELECT throwIf(1)", 500, 395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"),
-    ("", 200, 0, ""),
+    ("", 400, 62, "SYNTAX_ERROR"),
 ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +99,17 @@ def test_get_and_readonly_change_nothing(http: Http) -> None:
     assert http("EXISTS TABLE never").text == "0\n"
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "lz4", "zstd"])
+ENCODINGS = {
+    "gzip": gzip.decompress,
+    "lz4": lz4.frame.decompress,
+    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+    "xz": lzma.decompress,
+    "bz2": bz2.decompress,
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_answers_are_compressed_when_asked_for(http: Http, encoding: str) -> None:
-    unpack = {
-        "gzip": gzip.decompress,
-        "lz4": lz4.frame.decompress,
-        "zstd": lambda d: zstandard.ZstdDecompressor().decompressobj().decompress(d),
-    }
     for rows in (10, 400_000):  # whole, and streamed
         answer = requests.post(
             http.process.url + "/?enable_http_compression=1",
@@ -114,13 +120,14 @@ def test_answers_are_compressed_when_asked_for(http: Http, encoding: str) -> Non
         )
         assert answer.headers["Content-Encoding"] == encoding
         raw = answer.raw.read(decode_content=False)
-        assert unpack[encoding](raw).count(b"\n") == rows
+        assert ENCODINGS[encoding](raw).count(b"\n") == rows
     plain = http("SELECT 1", headers={"Accept-Encoding": encoding})
     assert "Content-Encoding" not in plain.headers
 
 
 def test_a_query_may_come_compressed(http: Http) -> None:
-    for encoding, pack in (("gzip", gzip.compress), ("lz4", lz4.frame.compress), ("zstd", zstandard.compress)):
+    packers = {"gzip": gzip.compress, "lz4": lz4.frame.compress, "zstd": zstandard.compress}
+    for encoding, pack in {**packers, "xz": lzma.compress, "bz2": bz2.compress}.items():
         assert http(pack(b"SELECT 'packed'"), headers={"Content-Encoding": encoding}).text == "packed\n"
     assert http(b"SELECT 1", headers={"Content-Encoding": "lz4"}).headers["X-ClickHouse-Exception-Code"] == "271"
     assert http(b"SELECT 1", headers={"Content-Encoding": "xyz"}).status_code == 501
@@ -286,3 +293,39 @@ def test_what_is_larger_than_a_servers_limits_is_refused(http: Http) -> None:
     assert form.headers["X-ClickHouse-Exception-Code"] == "1000"
     many: dict[str, Any] = {f"param_p{number}": "x" * 100_000 for number in range(11)}
     assert http("SELECT 1", **many).status_code == 400
+
+
+def test_a_query_sees_its_own_id(http: Http) -> None:
+    answer = http(
+        "SELECT queryID(), count() FROM system.one WHERE query_id() = 'a/b' FORMAT TSVWithNames", query_id="a/b"
+    )
+    assert answer.text == "queryID()\tcount()\na/b\t1\n"
+    assert http("SELECT 'queryID()'").text == "queryID()\n"
+
+
+def test_a_slow_query_has_a_header_with_its_progress(http: Http) -> None:
+    sql = "SELECT sleepEachRow(0.05) FROM numbers(4) FORMAT Null"
+    progress = http(sql, send_progress_in_http_headers=1).headers["X-ClickHouse-Progress"]
+    assert json.loads(progress)["read_rows"] == "4"
+    assert "X-ClickHouse-Progress" not in http("SELECT 1", send_progress_in_http_headers=1).headers
+
+
+def test_types_of_external_data_may_contain_commas(http: Http) -> None:
+    types = "UInt8, Tuple(UInt8, Array(Decimal(10,2))), Enum8('a,b' = 1)"
+    answer = requests.post(
+        http.process.url, params={"query": "SELECT * FROM e", "e_types": types},
+        files={"e": ("e", b"1\t(1,[2])\ta,b\n")}, timeout=20,
+    )  # fmt: skip
+    assert answer.text == "1\t(1,[2])\ta,b\n"
+
+
+def test_several_statements_side_by_side_and_explained_inserts(http: Http) -> None:
+    assert http(
+        "CREATE TABLE side_1 (a UInt8) ENGINE = Memory PARALLEL WITH CREATE TABLE side_2 (a UInt8) ENGINE = Memory"
+    )
+    assert http("INSERT INTO side_1 SELECT 1 PARALLEL WITH INSERT INTO side_2 SELECT 2").ok
+    assert http("SELECT * FROM side_1 UNION ALL SELECT * FROM side_2 ORDER BY 1").text == "1\n2\n"
+    assert http("EXPLAIN AST INSERT INTO side_1 VALUES (3)").text.startswith("InsertQuery")
+    assert http("EXPLAIN SYNTAX INSERT INTO side_1 SELECT 4").text.startswith("INSERT INTO side_1")
+    assert http("SELECT count() FROM side_1").text == "1\n"
+    assert http("DROP TABLE side_1 PARALLEL WITH DROP TABLE side_2").ok
