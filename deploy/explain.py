@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,12 +57,16 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
     with TemporaryDirectory() as directory:
         replica = Replica(Path(directory), "explain")
         try:
-            replica.apply(await _relevant_changes(checked.url.hostname, clickhouse))
-            replica.refreshed()
+            changes = await _relevant_changes(checked.url.hostname, clickhouse)
+            _, touched = replica.apply(changes)
+            replica.refreshed(touched)
             # Ids that are missing are nil here, since any would do.
             ids = (checked.session_id or _NIL, checked.page_id or _NIL)
             pageview = to_queued(checked, _NIL, time.time_ns() // 1_000_000, *ids)
-            return _take_steps(pageview, Lookups(settings, replica))
+            hostnames = {
+                each.record.site_id: each.record.hostnames for each in changes if isinstance(each.record, Site)
+            }
+            return _take_steps(pageview, Lookups(settings, replica), hostnames)
         finally:
             replica.close()
 
@@ -73,9 +78,17 @@ async def _relevant_changes(hostname: str, clickhouse: ClickHouse) -> list[Chang
     return [*(Change(site, version=1) for site in sites), *(Change(rule, version=1) for rule in rules)]
 
 
-def _take_steps(pageview: QueuedPageview, lookups: Lookups) -> dict[str, Any]:
+def _take_steps(
+    pageview: QueuedPageview, lookups: Lookups, hostnames: Mapping[bytes, tuple[str, ...]]
+) -> dict[str, Any]:
+    """`hostnames`: those of sites, by id, which a replica does not give with its sites."""
     steps: list[dict[str, Any]] = []
-    listening = traced(build_steps(lookups), lambda name, answer: steps.append(_decision(name, answer)))
+
+    def listen(name: str, answer: Any) -> None:
+        full = replace(answer, hostnames=hostnames[answer.site_id]) if isinstance(answer, Site) else answer
+        steps.append(_decision(name, full))
+
+    listening = traced(build_steps(lookups), listen)
     result = process(pageview, listening)
     # Most installations have no ISP database: not a problem.
     problems = {name: text for name, text in lookups.problems.items() if name != "geo_isp" or "missing" not in text}

@@ -73,7 +73,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, publisher: type[Publisher] = Publisher) -> None:
         self._settings = settings
-        self._registry = Replica(settings.state_dir, "gateway")
+        self._registry = Replica(settings.state_dir, "gateway", ("sites", "clients", "grants"))
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
         self._poller = Poller(self._registry, self._clickhouse)
         self._broker = BrokerConnection(settings.amqp_url, settings.confirm_seconds)

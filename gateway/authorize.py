@@ -14,8 +14,8 @@ def authorize(hostname: str, client: Client, registry: Replica) -> None:
     permission is checked here only.
     """
     site = registry.find_site(hostname)
-    # A client without any grant must not learn from 403 and 404 which hostnames exist.
-    if site is None or not client.grants:
+    if site is None:
         raise Rejected(Reason.UNKNOWN_SITE)
-    if not client.may(MANAGE_DATA, site):
-        raise Rejected(Reason.FORBIDDEN)
+    if not registry.may(client, MANAGE_DATA, site):
+        # A client without any grant must not learn from 403 and 404 which hostnames exist.
+        raise Rejected(Reason.FORBIDDEN if registry.has_grants(client) else Reason.UNKNOWN_SITE)

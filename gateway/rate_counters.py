@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol, TypeVar
 import limits
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedLimiter
-from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter as LocalLimiter
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from gateway.window_storage import WindowStorage
 from shared import metrics
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class LocalCounter:
     """Counts in this process's memory."""
 
     def __init__(self) -> None:
-        self._storage = MemoryStorage()
+        self._storage = WindowStorage()
         self._limiter = LocalLimiter(self._storage)
 
     async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:

@@ -232,11 +232,9 @@ async def _register(clickhouse_url: str) -> str:
     token = f"hl_{secrets.token_urlsafe(32)}"
     hostnames = ("example.com", "alias.example", "*.wild.example.org")
     site = Site(uuid.uuid4().bytes, hostnames[0], hostnames)
-    grants = frozenset({Grant(site.site_id, MANAGE_DATA)})
-    client = Client(uuid.uuid4().bytes, "tests", grants, "1000000/second", token_hash(token))
+    client = Client(uuid.uuid4().bytes, "tests", "1000000/second", token_hash(token))
     clickhouse = ClickHouse(clickhouse_url, "hitline tests")
-    await store.put(clickhouse, site)
-    await store.put(clickhouse, client)
+    await store.put(clickhouse, site, client, Grant(client.client_id, MANAGE_DATA, site.site_id))
     await clickhouse.close()
     return token
 

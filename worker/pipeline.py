@@ -82,8 +82,8 @@ def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_
         drop_excluded=partial(drop_excluded, lookups.exclusions),
         drop_spam_network=partial(drop_spam_network, lookups.spam),
         put_referrer=put_referrer,
-        drop_spam_referrer=partial(drop_spam_referrer, lookups.spam),
-        put_source=partial(put_source, lookups.sources, OwnHosts()),
+        drop_spam_referrer=partial(drop_spam_referrer, lookups.spam, lookups.registry),
+        put_source=partial(put_source, lookups.sources, OwnHosts(lookups.registry)),
         put_agent=partial(put_agent, lookups.agents),
         put_language=put_language,
     )

@@ -18,7 +18,7 @@ from shared.background import background
 from shared.backoff import Backoff
 from shared.clickhouse import ClickHouse
 from shared.registry import Replica
-from shared.registry.poll import Poller
+from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Opener, Sealer
 from worker.consume.consumer import ChannelLost, Consumer
 from worker.consume.newer_messages import NewerMessages
@@ -50,11 +50,11 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._registry = Replica(settings.state_dir, "worker")
+        self._registry = Replica(settings.state_dir, "worker", ("sites", "exclusions"))
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline worker", read_s=_INSERT_S)
         # A separate client, so that a server that stops answering does not keep the registry waiting for `_INSERT_S`.
         self._control = ClickHouse(settings.clickhouse_url, "hitline worker registry", read_s=_REGISTRY_S)
-        self._poller = Poller(self._registry, self._control)
+        self._poller = Poller(self._registry, self._control, idle_s=IDLE_SECONDS)
         self._lookups = Lookups(settings, self._registry)
         self._gate = RegistryGate(self._registry, self._poller, self._lookups)
         self._processor = Processor(Opener(settings.queue_keys), build_steps(self._lookups), self._gate)

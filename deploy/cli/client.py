@@ -16,10 +16,13 @@ from deploy.cli.support import CommandError, connected, load_settings, print_jso
 from shared.clickhouse import ClickHouse
 from shared.pageview import MANAGE_DATA
 from shared.registry import Client, Grant, store, token_hash
-from shared.registry.records import EVERY_SITE
+from shared.registry.old_grants import with_old_grants
+from shared.registry.records import EVERY_SITE, EVERY_SITE_ID
 
-#: Names of sites by id; None: every site.
-SiteNames = dict[bytes | None, str]
+#: Names of sites and permissions by client.
+Granted = defaultdict[bytes, list[tuple[str, str]]]
+#: Sites of a client that the list shows.
+_SHOWN: Final = 10
 #: Pageviews that were accepted and refused, by client.
 LastHour = defaultdict[bytes, tuple[int, int]]
 #: By day first, since the view `outcomes` would read all of them.
@@ -77,7 +80,7 @@ def add(name: str, sites: tuple[str, ...], permission: str, rate: str, burst: in
             f"client name {name!r} is empty or has characters that can't be printed; use letters and digits"
         )
     token = f"hl_{secrets.token_urlsafe(32)}"
-    new = Client(uuid4().bytes, name.strip(), frozenset(), _parse_rate(rate), token_hash(token), burst or 0)
+    new = Client(uuid4().bytes, name.strip(), _parse_rate(rate), token_hash(token), burst or 0)
     run(_add(load_settings().clickhouse_url, new, sites, permission))
     if as_json:
         print_json({"client_id": UUID(bytes=new.client_id), "name": new.name, "token": token})
@@ -95,8 +98,8 @@ async def _add(url: str, new: Client, sites: Sequence[str], permission: str) -> 
     async with connected(url) as clickhouse:
         if await store.clients(clickhouse, new.name):
             raise CommandError(f"client {new.name} exists already: revoke it first, or choose another name")
-        grants = await _grants(clickhouse, sites, permission)
-        await store.put(clickhouse, dataclasses.replace(new, grants=grants))
+        grants = await _grants(clickhouse, new, sites, permission)
+        await store.put(clickhouse, with_old_grants(new, grants), *grants)
         # Another `client add` may have run at the same time: the older one keeps the name.
         oldest = (await store.clients(clickhouse, new.name))[0]
         if oldest.client_id != new.client_id:
@@ -104,10 +107,13 @@ async def _add(url: str, new: Client, sites: Sequence[str], permission: str) -> 
             raise CommandError(f"client {new.name} has just been added by another command: choose another name")
 
 
-async def _grants(clickhouse: ClickHouse, sites: Sequence[str], permission: str) -> frozenset[Grant]:
+async def _grants(clickhouse: ClickHouse, client: Client, sites: Sequence[str], permission: str) -> list[Grant]:
     """Turn hostnames into grants; raises `CommandError` for one that belongs to no site."""
-    ids = [None if text == EVERY_SITE else (await find_site(clickhouse, text)).site_id for text in sites]
-    return frozenset(Grant(site_id, permission) for site_id in ids)
+    ids = [
+        EVERY_SITE_ID if text == EVERY_SITE else (await find_site(clickhouse, text)).site_id
+        for text in dict.fromkeys(sites)
+    ]
+    return [Grant(client.client_id, permission, site_id) for site_id in dict.fromkeys(ids)]
 
 
 def _parse_rate(rate: str) -> str:
@@ -128,12 +134,12 @@ def list_(as_json: bool) -> None:
 
     Refused ones are counted once a minute. Tokens can't be shown again.
     """
-    found, sites, last_hour = run(_list(load_settings().clickhouse_url))
+    found, granted, last_hour = run(_list(load_settings().clickhouse_url))
     if as_json:
-        print_json([_as_dict(each, sites, last_hour) for each in found])
+        print_json([_as_dict(each, granted, last_hour) for each in found])
     elif found:
         rows = [
-            [each.name, _site_list(each, sites), each.rate or "-", *map(str, last_hour[each.client_id]),
+            [each.name, _site_list(each, granted), each.rate or "-", *map(str, last_hour[each.client_id]),
              str(UUID(bytes=each.client_id))]
             for each in found
         ]  # fmt: skip
@@ -142,27 +148,28 @@ def list_(as_json: bool) -> None:
         click.echo("no API clients yet: add one with `hitline client add NAME --grant HOSTNAME`", err=True)
 
 
-async def _list(url: str) -> tuple[list[Client], SiteNames, LastHour]:
+async def _list(url: str) -> tuple[list[Client], Granted, LastHour]:
     async with connected(url) as clickhouse:
-        names: SiteNames = {None: EVERY_SITE}
+        names: dict[bytes, str] = {EVERY_SITE_ID: EVERY_SITE}
         names |= {site.site_id: site.name for site in await store.sites(clickhouse)}
         result = await clickhouse.query(_LAST_HOUR)
         last_hour: LastHour = defaultdict(lambda: (0, 0))
         last_hour |= {client_id.bytes: (accepted, refused) for client_id, accepted, refused in result.result_rows}
-        return await store.clients(clickhouse), names, last_hour
+        granted: Granted = defaultdict(list)
+        for grant in await store.grants(clickhouse):
+            if grant.site_id in names:  # a removed site's grants ended with it
+                granted[grant.client_id].append((names[grant.site_id], grant.permission))
+        return await store.clients(clickhouse), granted, last_hour
 
 
-def _granted(client: Client, sites: SiteNames) -> list[tuple[str, str]]:
-    """Return its grants as names of sites and permissions; a removed site's grants ended with it."""
-    return sorted((sites[grant.site_id], grant.permission) for grant in client.grants if grant.site_id in sites)
+def _site_list(client: Client, granted: Granted) -> str:
+    names = sorted({site for site, _ in granted[client.client_id]})
+    more = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return " ".join([*names[:_SHOWN], *more])
 
 
-def _site_list(client: Client, sites: SiteNames) -> str:
-    return " ".join(dict.fromkeys(site for site, _ in _granted(client, sites)))
-
-
-def _as_dict(client: Client, sites: SiteNames, last_hour: LastHour) -> dict[str, object]:
-    granted = [{"site": site, "permission": permission} for site, permission in _granted(client, sites)]
+def _as_dict(client: Client, all_granted: Granted, last_hour: LastHour) -> dict[str, object]:
+    granted = [{"site": site, "permission": permission} for site, permission in sorted(all_granted[client.client_id])]
     accepted, refused = last_hour[client.client_id]
     return {
         "client_id": UUID(bytes=client.client_id),
@@ -189,8 +196,10 @@ def grant(name: str, sites: tuple[str, ...], permission: str) -> None:
 
 async def _grant(url: str, name: str, sites: Sequence[str], permission: str) -> None:
     async with connected(url) as clickhouse:
-        new = await _grants(clickhouse, sites, permission)
-        await _change(clickhouse, name, lambda old: dataclasses.replace(old, grants=old.grants | new))
+        client = (await _named(clickhouse, name))[0]
+        new = await _grants(clickhouse, client, sites, permission)
+        changed = with_old_grants(client, new)
+        await store.put(clickhouse, *new, *([changed] if changed != client else []))
 
 
 @client.command

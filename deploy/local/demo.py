@@ -43,11 +43,11 @@ def hitline(env: Mapping[str, str], *arguments: str) -> str:
 def prepare(env: Mapping[str, str], token: str | None, say: Callable[[str], None]) -> str:
     """Set up schema, topology, demo site and client; return the client's token: `token` if it still works."""
     hitline(env, "migrate")
-    site, client = asyncio.run(_look_up(env["HITLINE_CLICKHOUSE_URL"]))
+    site, client, granted = asyncio.run(_look_up(env["HITLINE_CLICKHOUSE_URL"]))
     if site is None:
         hitline(env, "site", "add", SITE)
         say(f"added the site {SITE}")
-    elif token and client and _works(token, site, client):
+    elif token and client and client.token_sha256 == token_hash(token) and site.site_id in granted:
         return token
     if client is not None:
         # Its token was not kept here, and tokens are shown only once: make a new client.
@@ -57,16 +57,14 @@ def prepare(env: Mapping[str, str], token: str | None, say: Callable[[str], None
     return str(json.loads(added)["token"])
 
 
-def _works(token: str, site: Site, client: Client) -> bool:
-    return client.token_sha256 == token_hash(token) and client.may(MANAGE_DATA, site)
-
-
-async def _look_up(url: str) -> tuple[Site | None, Client | None]:
-    """Return the demo site and client as the registry has them."""
+async def _look_up(url: str) -> tuple[Site | None, Client | None, set[bytes]]:
+    """Return the demo site and client as the registry has them, and the sites that the client may post for."""
     clickhouse = ClickHouse(url, "hitline make run")
     try:
         sites = await store.sites_named(clickhouse, [SITE])
         clients = await store.clients(clickhouse, CLIENT)
+        grants = await store.grants(clickhouse, clients[0]) if clients else []
     finally:
         await clickhouse.close()
-    return (sites[0] if sites else None), (clients[0] if clients else None)
+    granted = {grant.site_id for grant in grants if grant.permission == MANAGE_DATA}
+    return (sites[0] if sites else None), (clients[0] if clients else None), granted

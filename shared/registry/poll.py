@@ -7,28 +7,33 @@ address that points elsewhere, must not turn into 404s and dropped pageviews.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final
 
 from shared.backoff import Backoff
 from shared.clickhouse import ClickHouse, explain, failure_of
-from shared.registry.records import TABLES_BY_NAME
+from shared.registry.load import apply_after, in_thread, load
+from shared.registry.records import TABLES_BY_NAME, Table
 from shared.registry.replica import Replica
-from shared.registry.store import rows, to_changes
-from shared.registry.window import OVERLAP_US, Look, Window, look
+from shared.registry.window import OVERLAP_US, Look, Marker, Window, look, read_marker
 
-POLL_SECONDS: Final = 2.0
+#: On average; a change must take effect within 5 s.
+POLL_SECONDS: Final = 4.2
+#: How far polls of several processes are spread: this part of the pause more or less.
+_JITTER: Final = 0.08
+#: Between polls of a process that has nothing to decide.
+IDLE_SECONDS: Final = 20.0
 #: Between attempts while ClickHouse is down; a change must take effect within 5 s of its return, too.
 MAX_PAUSE_SECONDS: Final = 4.0
 #: How often the time of the last poll is written to the replica.
 _NOTE_S: Final = 10.0
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class Poller:
@@ -40,6 +45,7 @@ class Poller:
         clickhouse: ClickHouse,
         *,
         poll_s: float = POLL_SECONDS,
+        idle_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -53,6 +59,12 @@ class Poller:
         #: Whether the last poll that has ended failed; False before the first has ended.
         self.failing = False
         self._known = {table: Window(replica.version, rows=-1) for table in TABLES_BY_NAME}
+        self._marker: Marker = None
+        self._behind = False
+        self._idle_s = idle_s
+        #: Whether the copy was used since the last poll.
+        self._in_use = True
+        self._wake = asyncio.Event()
         self._passes = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
         self._tasks: set[asyncio.Task[bool]] = set()
@@ -77,20 +89,37 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled; afterwards no task of it is left running."""
-        backoff = Backoff(2 * self._poll_s, min(16 * self._poll_s, MAX_PAUSE_SECONDS))
+        backoff = Backoff(min(2 * self._poll_s, MAX_PAUSE_SECONDS), min(16 * self._poll_s, MAX_PAUSE_SECONDS))
+        # A hundred processes that were started together don't poll together.
+        part = random.uniform(0.2, 1)
         try:
             while True:
                 if await self.refresh():
                     backoff.reset()
-                    # Jitter, so that a hundred processes that were started together don't keep polling together.
-                    pause_s = self._poll_s * random.uniform(0.75, 1.25)
+                    await self._pause(part)
+                    part = random.uniform(1 - _JITTER, 1 + _JITTER)
                 else:
-                    pause_s = backoff.next_s()
-                await asyncio.sleep(pause_s)
+                    await asyncio.sleep(backoff.next_s())
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _pause(self, part: float) -> None:
+        """Wait for the next poll; a process that is idle polls less often, and at once when it is not idle any more."""
+        pause_s = self._poll_s
+        if self._idle_s is not None:
+            pause_s, self._in_use = (self._poll_s if self._in_use else self._idle_s), False
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(part * pause_s):
+                await self._wake.wait()
+
+    def used(self) -> None:
+        """Note that something was decided by the copy: with `idle_s`, only then is it polled every `poll_s`."""
+        if not self._in_use:
+            self._in_use = True
+            self._wake.set()
 
     async def refresh(self) -> bool:
         """Fetch what is new; returns True if the replica has everything that ClickHouse had when this was called.
@@ -140,7 +169,7 @@ class Poller:
         self._succeeded_at = self._clock()
         self._polled_at_s = self._wall_clock()
         if self.replica.version and abs(self._polled_at_s - self._noted_at_s) >= _NOTE_S:
-            await _in_thread(self.replica.note_poll, self._polled_at_s)
+            await in_thread(self.replica.note_poll, self._polled_at_s)
             self._noted_at_s = self._polled_at_s
 
     def _report(self, problem: str) -> bool:
@@ -152,46 +181,29 @@ class Poller:
 
     async def _fetch(self) -> bool:
         """Apply everything new; returns whether ClickHouse has less than the replica."""
+        marker = await read_marker(self._clickhouse)
+        if marker is not None and marker == self._marker:
+            return self._behind
         found = await look(self._clickhouse, self._known)
         for table, now in found.items():
-            await self._fetch_table(table, now)
+            if table in self.replica.tables:
+                await self._fetch_table(TABLES_BY_NAME[table], now)
+            self._known[table] = now.window
         newest = max(now.latest for now in found.values())
         if newest > self.replica.version:
-            await _in_thread(self.replica.complete, newest)
-            self.replica.refreshed(new_changes=False)
-        return newest < self.replica.version
+            await in_thread(self.replica.complete, newest)
+            self.replica.refreshed()
+        self._marker = marker
+        self._behind = newest < self.replica.version
+        return self._behind
 
-    async def _fetch_table(self, table: str, now: Look) -> None:
-        """Apply a table's new rows, and those that became visible late."""
-        known = self._known[table]
-        if now.last_rows != known.rows:
-            await self._apply(table, known.newest - OVERLAP_US, now.last_rows + now.new_rows)
-        elif now.new_rows:
-            await self._apply(table, known.newest, now.new_rows)
-        self._known[table] = now.window
-
-    async def _apply(self, table: str, after: int, expected: int) -> None:
-        """Apply a table's rows above a version; raises `ConnectionError` if fewer than `expected` arrive."""
-        new = count = 0
-        try:
-            async for block in rows(self._clickhouse, TABLES_BY_NAME[table], after):
-                count += len(block)
-                new += await _in_thread(self._apply_block, table, block)
-        finally:
-            if new:
-                self.replica.refreshed()
-        if count < expected:
-            raise ConnectionError(f"{count} rows of {table} arrived instead of {expected}")
-
-    def _apply_block(self, table: str, block: Sequence[Sequence[Any]]) -> int:
-        return self.replica.apply(to_changes(TABLES_BY_NAME[table], block))
-
-
-async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Run `work` in a thread; when cancelled, still wait for it, since the thread goes on and needs its file open."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    async def _fetch_table(self, table: Table, now: Look) -> None:
+        """Apply a table's new rows, and those that became visible late; or all that is in force, to begin with."""
+        known = self._known[table.name]
+        if not known.newest:
+            if now.latest:
+                await load(self._clickhouse, table, self.replica)
+        elif now.last_rows != known.rows:
+            await apply_after(self._clickhouse, table, self.replica, known.newest - OVERLAP_US, now.late_or_new)
+        elif now.new:
+            await apply_after(self._clickhouse, table, self.replica, known.newest, now.new)

@@ -9,12 +9,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
-from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Site:
-    """A site; `hostnames` are normalised, and `*.domain` stands for all subdomains of `domain`."""
+    """A site; `hostnames` are normalised, and `*.domain` stands for all subdomains of `domain`.
+
+    A replica keeps the hostnames apart, since a site may have ten thousand: there `hostnames` is empty, and
+    `Replica.lists` tells whether the site has one.
+    """
 
     site_id: bytes
     name: str
@@ -33,42 +36,36 @@ class Site:
     created_us: int | None = None
 
 
-#: Stands for every site in a stored grant, in place of a site's id.
-EVERY_SITE: Final = "*"
-
-
-class Grant(NamedTuple):
-    """A permission on one site, or with `site_id` None on every site, those added later included."""
-
-    site_id: bytes | None
-    permission: str
-
-    @classmethod
-    def read(cls, site: str, permission: str) -> Grant | None:
-        """Read a stored grant; `site` is a UUID in any form or `EVERY_SITE`, and anything else grants nothing: None."""
-        try:
-            return cls(None if site == EVERY_SITE else UUID(site).bytes, permission)
-        except ValueError:
-            return None
-
-
 @dataclass(frozen=True, slots=True)
 class Client:
     """An API client; only the hash of its token is known."""
 
     client_id: bytes
     name: str
-    grants: frozenset[Grant]
     #: Such as `600/second`; empty: the gateway's default.
     rate: str = ""
     token_sha256: str = ""
     #: Pageviews that it may send at once; 0: what the gateway gives a client of its rate.
     burst: int = 0
+    #: Grants as gateways before migration 0011 read them, `(site or "*", permission)`; only commands know them.
+    old_grants: tuple[tuple[str, str], ...] = ()
     created_us: int | None = None
 
-    def may(self, permission: str, site: Site) -> bool:
-        """Return whether the client holds `permission` on `site`."""
-        return (site.site_id, permission) in self.grants or (None, permission) in self.grants
+
+#: Stands for every site where a site is written as text.
+EVERY_SITE: Final = "*"
+#: And where it is an id.
+EVERY_SITE_ID: Final = bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A client's permission on one site, or with `EVERY_SITE_ID` on every site, those added later included."""
+
+    client_id: bytes
+    permission: str
+    site_id: bytes = EVERY_SITE_ID
+    created_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class Exclusion:
     created_us: int | None = None
 
 
-Record = Site | Client | Exclusion
+Record = Site | Client | Grant | Exclusion
 
 
 class Change(NamedTuple):
@@ -100,13 +97,12 @@ class Table(NamedTuple):
     """A table of the registry; in ClickHouse each also has `created_at`, `removed` and `version`."""
 
     name: str
-    #: ClickHouse type by column, named like the record's fields and in their order; the first is the id.
+    #: ClickHouse type by column, named like the record's fields and in their order, the key's first.
     columns: Mapping[str, str]
-
-    @property
-    def key(self) -> str:
-        """The column that holds the record's id."""
-        return next(iter(self.columns))
+    #: The columns that identify a record.
+    key: tuple[str, ...]
+    #: Columns that only commands read, and replicas do without.
+    not_copied: frozenset[str] = frozenset()
 
 
 SITES: Final = Table(
@@ -122,23 +118,32 @@ SITES: Final = Table(
         "hash_paths": "Bool",
         "derived_sessions": "Bool",
     },
+    ("site_id",),
 )
 CLIENTS: Final = Table(
     "clients",
     {
         "client_id": "UUID",
         "name": "String",
-        "grants": "Array(Tuple(String, String))",
         "rate": "String",
         "token_sha256": "String",
         "burst": "UInt32",
+        "grants": "Array(Tuple(String, String))",
     },
+    ("client_id",),
+    frozenset({"grants"}),
+)
+GRANTS: Final = Table(
+    "grants",
+    {"client_id": "UUID", "permission": "String", "site_id": "UUID"},
+    ("client_id", "permission", "site_id"),
 )
 EXCLUSIONS: Final = Table(
     "exclusions",
     {"exclusion_id": "UUID", "kind": "String", "value": "String", "site_id": "Nullable(UUID)"},
+    ("exclusion_id",),
 )
-TABLES: Final[Mapping[type[Record], Table]] = {Site: SITES, Client: CLIENTS, Exclusion: EXCLUSIONS}
+TABLES: Final[Mapping[type[Record], Table]] = {Site: SITES, Client: CLIENTS, Grant: GRANTS, Exclusion: EXCLUSIONS}
 TABLES_BY_NAME: Final[Mapping[str, Table]] = {table.name: table for table in TABLES.values()}
 
 

@@ -8,29 +8,48 @@ writes to it on a thread while the event loop reads (SQLite's write-ahead log al
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
-from shared.registry.apply import apply, read_grants, read_site
+from shared.hostnames import parents
+from shared.registry import apply_grants
+from shared.registry.apply import SITE_COLUMNS, apply, clear, read_site
+from shared.registry.cache import Cache
 from shared.registry.owners import find_owner
-from shared.registry.records import CLIENTS, EXCLUSIONS, SITES, Change, Client, Exclusion, Site
+from shared.registry.records import EVERY_SITE_ID, EXCLUSIONS, TABLES_BY_NAME, Change, Client, Exclusion, Site
 from shared.registry.replica_file import claim, connect, open_replica
+from shared.registry.rule_log import RuleChanges, RuleLog
+from shared.registry.touched import Rule, Touched
 from shared.settings import SettingsError
+
+_NAMES: Final = 50_000
+_CLIENTS: Final = 10_000
+_GRANTS: Final = 50_000
+#: With more new wildcards than these, looking through the names costs more than forgetting them.
+_MOST_WILDCARDS: Final = 20
 
 #: One statement, since the writer may remove the site between two.
 _FIND_SITE: Final = (
-    f"SELECT {', '.join(SITES.columns)} FROM hostnames AS listings JOIN sites USING (site_id)"  # noqa: S608
+    f"SELECT {', '.join(SITE_COLUMNS)} FROM hostnames AS listings JOIN sites USING (site_id)"  # noqa: S608
     " WHERE hostname = ? ORDER BY listings.created_us, site_id LIMIT 1"
 )
-_FIND_CLIENT: Final = f"SELECT {', '.join(CLIENTS.columns)} FROM clients WHERE token_sha256 = ?"  # noqa: S608
-#: A removed site's rules ended with it.
-_EXCLUSIONS: Final = (
-    f"SELECT {', '.join(EXCLUSIONS.columns)} FROM exclusions"  # noqa: S608
-    " WHERE site_id IS NULL OR site_id IN (SELECT site_id FROM sites) ORDER BY exclusion_id"
+_LISTS: Final = "SELECT 1 FROM hostnames WHERE hostname = ? AND site_id = ? LIMIT 1"
+_FIND_CLIENT: Final = "SELECT client_id, name, rate, token_sha256, burst FROM clients WHERE token_sha256 = ?"
+_FIND_GRANT: Final = """
+SELECT 1 FROM holders JOIN grants USING (holder)
+WHERE client_id = ? AND permission = ? AND site_id IN (?, ?) AND grants.version > 0
+"""
+_ANY_GRANT: Final = (
+    "SELECT 1 FROM holders JOIN grants USING (holder) WHERE client_id = ? AND grants.version > 0 LIMIT 1"
 )
+#: A removed site's rules ended with it.
+_IN_FORCE: Final = "(site_id IS NULL OR site_id IN (SELECT site_id FROM sites))"
+_EXCLUSIONS: Final = f"SELECT {', '.join(EXCLUSIONS.columns)} FROM exclusions WHERE {_IN_FORCE}"  # noqa: S608
+_OF_OWNER: Final = f"{_EXCLUSIONS} AND site_id IS ?"
+_HOLDS: Final = f"SELECT 1 FROM exclusions WHERE site_id IS ? AND kind = ? AND value = ? AND {_IN_FORCE}"  # noqa: S608
 
 
 class Replica:
@@ -40,8 +59,12 @@ class Replica:
     applied, for callers that compile `exclusions` into something else.
     """
 
-    def __init__(self, directory: Path, role: str) -> None:
-        """Open the first free file of `role` in `directory`; raises `SettingsError` if it can't be written."""
+    def __init__(self, directory: Path, role: str, tables: Collection[str] = tuple(TABLES_BY_NAME)) -> None:
+        """Open the first free file of `role` in `directory`; raises `SettingsError` if it can't be written.
+
+        `tables`: those that the process needs; the others are not fetched.
+        """
+        self.tables = tables
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path, self._lock = claim(directory, role)
@@ -51,14 +74,27 @@ class Replica:
             raise SettingsError(f"HITLINE_STATE_DIR: {directory} can't be written: {error.strerror}") from None
         except sqlite3.Error as error:
             raise SettingsError(f"HITLINE_STATE_DIR: {directory}: {error}") from None
-        self.generation = 0
+        self._rule_log = RuleLog()
         self.version = self._read_version()
-        self.find_site: Callable[[str], Site | None] = lru_cache(maxsize=50_000)(self._find_site)
-        self.find_client: Callable[[str], Client | None] = lru_cache(maxsize=10_000)(self._find_client)
+        #: One object a site for all of its names, as long as one of them is remembered.
+        self._sites: WeakValueDictionary[bytes, Site] = WeakValueDictionary()
+        self.find_site = Cache(_NAMES, self._find_site)
+        self.find_client = Cache(_CLIENTS, self._find_client)
+        self._granted = Cache(_GRANTS, self._find_grant)
+        self._grants_at_all = Cache(_CLIENTS, self._find_any_grant)
 
-    def apply(self, changes: Iterable[Change]) -> int:
-        """Write `changes` (on any thread) and return how many were new; call `refreshed` afterwards."""
+    def apply(self, changes: Iterable[Change]) -> tuple[int, Touched]:
+        """Write `changes` (on any thread); returns how many were new, and what to give to `refreshed` afterwards."""
         return apply(self._writer, changes)
+
+    def load_grants(self, packed: Sequence[tuple[bytes, str, bytes, Sequence[int]]]) -> tuple[int, Touched]:
+        """Write many grants (on any thread), as `apply_grants.load` takes them; the same as `apply` otherwise."""
+        new = apply_grants.load(self._writer, packed)
+        return new, Touched(grantees={client_id for client_id, *_ in packed} if new else set())
+
+    def clear(self, table: str) -> None:
+        """Empty a table (on any thread) before all of it is loaded."""
+        clear(self._writer, table)
 
     def complete(self, version: int) -> None:
         """Note that all changes up to `version` have been applied (on any thread); call `refreshed` afterwards.
@@ -67,13 +103,45 @@ class Replica:
         """
         self._writer.execute("UPDATE state SET version = max(version, ?)", (version,))
 
-    def refreshed(self, *, new_changes: bool = True) -> None:
-        """Drop cached answers, on the readers' thread; without `new_changes` only `version` may have changed."""
+    def refreshed(self, touched: Touched | None = None) -> None:
+        """Forget cached answers that a change concerns, on the readers' thread; None: only `version` has changed."""
         self.version = self._read_version()
-        if new_changes:
-            self.find_site.cache_clear()  # type: ignore[attr-defined]
-            self.find_client.cache_clear()  # type: ignore[attr-defined]
-            self.generation += 1
+        if touched is None:
+            return
+        touched.bound()
+        self._rule_log.add(touched)
+        if touched.all:
+            self.find_site.clear()
+            self.find_client.clear()
+            self._granted.clear()
+            self._grants_at_all.clear()
+            return
+        self._forget_sites(touched)
+        self.find_client.drop(touched.tokens)
+        if touched.grantees:
+            self._granted.drop_if(lambda key, _: key[0] in touched.grantees)
+            self._grants_at_all.drop(touched.grantees)
+
+    def _forget_sites(self, touched: Touched) -> None:
+        if not touched.sites:
+            return
+        wildcards = touched.wildcards
+        if len(wildcards) > _MOST_WILDCARDS:
+            self.find_site.clear()
+            return
+        self.find_site.drop(touched.hostnames)
+        self.find_site.drop_if(
+            lambda name, site: (site is not None and site.site_id in touched.sites) or name.endswith(wildcards)
+        )
+
+    def rules_since(self, generation: int) -> RuleChanges | None:
+        """Return which exclusion rules have changed after a generation (on any thread); None: too many to tell."""
+        return self._rule_log.since(generation)
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change."""
+        return self._rule_log.generation
 
     @property
     def empty(self) -> bool:
@@ -102,14 +170,35 @@ class Replica:
         row = self._reader.execute(_FIND_SITE, (hostname,)).fetchone()
         if row is None:
             return None
-        return read_site(row)
+        found = read_site(row)
+        known = self._sites.get(found.site_id)
+        if known == found:
+            return known
+        self._sites[found.site_id] = found
+        return found
+
+    def lists(self, site: Site, host: str) -> bool:
+        """Return whether a normalised host is one of the site's or below one; `*.domain` counts as `domain`."""
+        names = [name for parent in (host, *parents(host)) for name in (parent, f"*.{parent}")]
+        return any(self._reader.execute(_LISTS, (name, site.site_id)).fetchone() for name in names)
+
+    def may(self, client: Client, permission: str, site: Site) -> bool:
+        """Return whether the client holds `permission` on `site`."""
+        return self._granted((client.client_id, permission, site.site_id))
+
+    def has_grants(self, client: Client) -> bool:
+        """Return whether the client holds any permission on any site."""
+        return self._grants_at_all(client.client_id)
+
+    def _find_grant(self, key: tuple[bytes, str, bytes]) -> bool:
+        return self._reader.execute(_FIND_GRANT, (*key, EVERY_SITE_ID)).fetchone() is not None
+
+    def _find_any_grant(self, client_id: bytes) -> bool:
+        return self._reader.execute(_ANY_GRANT, (client_id,)).fetchone() is not None
 
     def _find_client(self, token_sha256: str) -> Client | None:
         row = self._reader.execute(_FIND_CLIENT, (token_sha256,)).fetchone()
-        if row is None:
-            return None
-        client_id, name, grants, *rest = row
-        return Client(client_id, name, read_grants(grants), *rest)
+        return Client(*row) if row else None
 
     def exclusions(self) -> list[Exclusion]:
         """Return all exclusion rules in force; on any thread, since there may be 100,000 of them.
@@ -118,6 +207,16 @@ class Replica:
         """
         with closing(connect(self.path)) as connection:
             return [Exclusion(*row) for row in connection.execute(_EXCLUSIONS)]
+
+    def exclusions_of(self, owner: bytes | None) -> list[Exclusion]:
+        """Return the rules in force of a site, or with None of the instance; on any thread."""
+        with closing(connect(self.path)) as connection:
+            return [Exclusion(*row) for row in connection.execute(_OF_OWNER, (owner,))]
+
+    def holds(self, rules: Iterable[Rule]) -> set[Rule]:
+        """Return those of `rules` that are in force; on any thread."""
+        with closing(connect(self.path)) as connection:
+            return {rule for rule in rules if connection.execute(_HOLDS, rule).fetchone()}
 
     def close(self) -> None:
         """Close the file and release its name."""

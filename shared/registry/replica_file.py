@@ -12,20 +12,27 @@ from typing import IO, Final
 log = logging.getLogger(__name__)
 
 #: Changes with the tables below, which then are fetched again.
-_LAYOUT: Final = 4
-#: Columns are those of `shared.registry.apply`.
+_LAYOUT: Final = 5
+#: Columns are those of `shared.registry.apply`.  A site's hostnames come last: look-ups do not read that far.  Grants
+#: may be ten million, so each is as short as can be: its client and permission are a number, and a version below zero
+#: says that it was removed then.
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL, hostnames TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS sites (site_id BLOB PRIMARY KEY, name TEXT NOT NULL,
     timezone TEXT NOT NULL, retention_days INTEGER NOT NULL, query_keep TEXT NOT NULL, query_drop TEXT NOT NULL,
     hash_paths INTEGER NOT NULL, derived_sessions INTEGER NOT NULL, created_us INTEGER NOT NULL,
-    version INTEGER NOT NULL) WITHOUT ROWID;
+    version INTEGER NOT NULL, hostnames TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hostnames (hostname TEXT, created_us INTEGER, site_id BLOB,
     PRIMARY KEY (hostname, created_us, site_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clients (client_id BLOB PRIMARY KEY, name TEXT NOT NULL, token_sha256 TEXT NOT NULL,
-    grants TEXT NOT NULL, rate TEXT NOT NULL, burst INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+    rate TEXT NOT NULL, burst INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS clients_by_token ON clients (token_sha256);
+CREATE TABLE IF NOT EXISTS holders (holder INTEGER PRIMARY KEY, client_id BLOB NOT NULL, permission TEXT NOT NULL,
+    UNIQUE (client_id, permission));
+CREATE TABLE IF NOT EXISTS grants (holder INTEGER, site_id BLOB, version INTEGER NOT NULL,
+    PRIMARY KEY (holder, site_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS exclusions (exclusion_id BLOB PRIMARY KEY, site_id BLOB, kind TEXT NOT NULL,
     value TEXT NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS exclusions_by_rule ON exclusions (site_id, kind, value);
 CREATE TABLE IF NOT EXISTS gone (kind TEXT, id BLOB, version INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (only INTEGER PRIMARY KEY CHECK (only = 1), version INTEGER NOT NULL);
 INSERT OR IGNORE INTO state VALUES (1, 0);

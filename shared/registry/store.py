@@ -1,4 +1,4 @@
-"""The registry in ClickHouse (`hitline_control`): changes are written and read here.
+"""The registry in ClickHouse (`hitline_control`): commands write and read it here; `fetch` is what processes read.
 
 A change appends a row with a newer version, which is the server's clock in microseconds, or one more than the newest
 version if that clock is behind it (set back, or another server's): processes fetch only what is newer than their
@@ -7,17 +7,19 @@ copy.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from itertools import starmap
+import random
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
 from shared.clickhouse import ClickHouse
 from shared.registry.records import (
     CLIENTS,
-    EVERY_SITE,
     EXCLUSIONS,
+    GRANTS,
     SITES,
     TABLES,
     Change,
@@ -29,50 +31,80 @@ from shared.registry.records import (
     Table,
 )
 
-#: Rows fetched at once: a million sites must not be in memory together.
-BLOCK_ROWS: Final = 20_000
+#: Rows of one insert.
+_INSERTED: Final = 50_000
+#: Two commands that ask for a version in the same moment get different ones, almost surely.
+_SPREAD_US: Final = 1_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NEWEST_VERSION: Final = " UNION ALL ".join(
     f"SELECT max(version) AS newest FROM hitline_control.{table.name}"  # noqa: S608 - names are constants
     for table in TABLES.values()
 )
-_NEXT_VERSION: Final = (
-    f"greatest(toUInt64(toUnixTimestamp64Micro(now64(6))), 1 + (SELECT max(newest) FROM ({_NEWEST_VERSION})))"  # noqa: S608
-)
+_NOW: Final = f"""
+SELECT toUnixTimestamp64Micro(now64(6)) AS now,
+       greatest(toUInt64(now), 1 + (SELECT max(newest) FROM ({_NEWEST_VERSION})))
+"""  # noqa: S608
 
 
-async def put(clickhouse: ClickHouse, record: Record) -> None:
-    """Store a new record, or a new state of one; returns once ClickHouse has it."""
-    await _append(clickhouse, record, removed=False)
+async def put(clickhouse: ClickHouse, *records: Record) -> int:
+    """Store new records, or new states of some; returns their version once ClickHouse has them."""
+    return await _append(clickhouse, records, removed=False)
 
 
-async def remove(clickhouse: ClickHouse, record: Record) -> None:
-    """Remove a record: its history stays, but it is no longer in force."""
-    await _append(clickhouse, record, removed=True)
+async def remove(clickhouse: ClickHouse, *records: Record) -> int:
+    """Remove records: their history stays, but they are no longer in force; returns that state's version."""
+    return await _append(clickhouse, records, removed=True)
 
 
-async def _append(clickhouse: ClickHouse, record: Record, *, removed: bool) -> None:
-    table = TABLES[type(record)]
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    created = "now64(6)" if record.created_us is None else "fromUnixTimestamp64Micro({created_us:Int64}, 'UTC')"
-    values = ", ".join(f"{{{name}:{kind}}}" for name, kind in table.columns.items())
-    await clickhouse.command(
-        f"INSERT INTO hitline_control.{table.name} ({', '.join(table.columns)}, created_at, removed, version)"
-        f" SELECT {values}, {created}, {removed}, {_NEXT_VERSION}",
-        {name: _to_parameter(value) for name, value in fields.items()},
+async def _append(clickhouse: ClickHouse, records: Sequence[Record], *, removed: bool) -> int:
+    version = 0
+    by_table = sorted(records, key=lambda record: TABLES[type(record)].name)
+    for table, some in groupby(by_table, key=lambda record: TABLES[type(record)]):
+        of_table = list(some)
+        for start in range(0, len(of_table), _INSERTED):
+            version = await _insert(clickhouse, table, of_table[start : start + _INSERTED], removed=removed)
+    return version
+
+
+async def _insert(clickhouse: ClickHouse, table: Table, records: Iterable[Record], *, removed: bool) -> int:
+    """Insert rows with a version that is asked for right before, so that it is not old when they become visible."""
+    now_us, version = (await clickhouse.query(_NOW)).result_rows[0]
+    version += random.randrange(_SPREAD_US)
+    columns = {**table.columns, "created_at": "DateTime64(6, 'UTC')", "removed": "Bool", "version": "UInt64"}
+    if table is CLIENTS:
+        columns["grants_in_rows"] = "Bool"
+    rows = []
+    for record in records:
+        created = _EPOCH + timedelta(microseconds=now_us if record.created_us is None else record.created_us)
+        row = [*_values(record), created, removed, version]
+        rows.append([*row, True] if table is CLIENTS else row)
+    await clickhouse.insert(
+        f"hitline_control.{table.name}",
+        list(columns),
+        rows,
+        token=secrets.token_hex(16),
+        column_type_names=list(columns.values()),
     )
+    return int(version)
 
 
-def _to_parameter(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return str(UUID(bytes=value))
-    if isinstance(value, frozenset):
-        return sorted((_site_text(grant.site_id), grant.permission) for grant in value)
-    return list(value) if isinstance(value, tuple) else value
+def _values(record: Record) -> tuple[Any, ...]:
+    """Return a record's values in the order of its table's columns."""
+    match record:
+        case Site():
+            return _site_values(record)
+        case Client(client_id, name, rate, token_sha256, burst, old_grants):
+            return UUID(bytes=client_id), name, rate, token_sha256, burst, list(old_grants)
+        case Grant(client_id, permission, site_id):
+            return UUID(bytes=client_id), permission, UUID(bytes=site_id)
+        case Exclusion(exclusion_id, kind, value, site_id):
+            return UUID(bytes=exclusion_id), kind, value, UUID(bytes=site_id) if site_id else None
 
 
-def _site_text(site_id: bytes | None) -> str:
-    return EVERY_SITE if site_id is None else str(UUID(bytes=site_id))
+def _site_values(site: Site) -> tuple[Any, ...]:
+    options = list(site.query_keep), list(site.query_drop), site.hash_paths, site.derived_sessions
+    return UUID(bytes=site.site_id), site.name, list(site.hostnames), site.timezone, site.retention_days, *options
 
 
 async def sites(clickhouse: ClickHouse) -> list[Site]:
@@ -97,7 +129,7 @@ async def sites_named(clickhouse: ClickHouse, names: Sequence[str]) -> list[Site
 
 async def site_history(clickhouse: ClickHouse, name: str, site_id: bytes) -> list[tuple[Site, bool]]:
     """Return each site that has or had this name or id, as it is or last was, and whether it has been removed."""
-    found = await _newest(
+    found = await newest(
         clickhouse,
         SITES,
         having="name = {name:String} OR site_id = {site_id:UUID}",
@@ -113,6 +145,16 @@ async def clients(clickhouse: ClickHouse, name: str | None = None) -> list[Clien
     return sorted(found, key=lambda client: (client.name, client.created_us, client.client_id))
 
 
+async def grants(clickhouse: ClickHouse, client: Client | None = None) -> list[Grant]:
+    """Return all grants in force, or a client's; those on removed sites included."""
+    where, parameters = ("1", {}) if client is None else ("client_id = {id:UUID}", {"id": UUID(bytes=client.client_id)})
+    result = await clickhouse.query(
+        f"SELECT {selection(GRANTS)} FROM hitline_control.grants FINAL WHERE NOT removed AND {where}",  # noqa: S608
+        parameters,
+    )
+    return [change.record for change in to_changes(GRANTS, result.result_rows) if isinstance(change.record, Grant)]
+
+
 async def exclusions(clickhouse: ClickHouse) -> list[Exclusion]:
     """Return all exclusion rules, the oldest first."""
     found = await _in_force(clickhouse, EXCLUSIONS)
@@ -122,11 +164,11 @@ async def exclusions(clickhouse: ClickHouse) -> list[Exclusion]:
 async def _in_force(
     clickhouse: ClickHouse, table: Table, where: str = "1", parameters: Mapping[str, Any] | None = None
 ) -> list[Any]:
-    changes = await _newest(clickhouse, table, where=where, having="NOT removed", parameters=parameters)
+    changes = await newest(clickhouse, table, where=where, having="NOT removed", parameters=parameters)
     return [change.record for change in changes]
 
 
-async def _newest(
+async def newest(
     clickhouse: ClickHouse,
     table: Table,
     *,
@@ -136,40 +178,24 @@ async def _newest(
 ) -> list[Change]:
     """Return the newest of each id's rows for which `where` holds, if `having` holds for it."""
     result = await clickhouse.query(
-        f"SELECT {_selection(table)} FROM (SELECT * FROM hitline_control.{table.name} WHERE {where}"  # noqa: S608
-        f" ORDER BY version DESC LIMIT 1 BY {table.key}) WHERE {having}",
+        f"SELECT {selection(table)} FROM (SELECT * FROM hitline_control.{table.name} WHERE {where}"  # noqa: S608
+        f" ORDER BY version DESC LIMIT 1 BY {', '.join(table.key)}) WHERE {having}",
         parameters,
     )
     return to_changes(table, result.result_rows)
 
 
-async def rows(clickhouse: ClickHouse, table: Table, after: int) -> AsyncIterator[Sequence[Sequence[Any]]]:
-    """Yield the rows of `table` with a version above `after`, unsorted, about `BLOCK_ROWS` at a time."""
-    client = await clickhouse.client()
-    stream = await client.query_row_block_stream(
-        f"SELECT {_selection(table)} FROM hitline_control.{table.name} WHERE version > {{after:Int64}}",  # noqa: S608
-        parameters={"after": after},
-        settings={"max_block_size": BLOCK_ROWS},
+def selection(table: Table, *, copied: bool = False) -> str:
+    """Return the columns to select for `to_changes`; `copied`: those that replicas do without are left empty."""
+    columns = ", ".join(
+        f"CAST({'[]' if copied and name in table.not_copied else name}, '{kind}')"
+        for name, kind in table.columns.items()
     )
-    gathered: list[Sequence[Any]] = []
-    async with stream:
-        async for block in stream:  # of a size that the server chooses
-            gathered += block
-            if len(gathered) >= BLOCK_ROWS:
-                yield gathered
-                gathered = []
-    if gathered:
-        yield gathered
-
-
-def _selection(table: Table) -> str:
-    """Return the columns to select for `to_changes`."""
-    columns = ", ".join(f"CAST({name}, '{kind}')" for name, kind in table.columns.items())
     return f"{columns}, toUnixTimestamp64Micro(created_at), version, removed"
 
 
 def to_changes(table: Table, rows: Sequence[Sequence[Any]]) -> list[Change]:
-    """Turn rows of `_selection` into changes."""
+    """Turn rows of `selection` into changes."""
     make = _MAKERS[table.name]
     return [Change(make(*row[:-2]), row[-2], row[-1]) for row in rows]
 
@@ -187,8 +213,14 @@ def _site(
     return Site(site_id.bytes, name, tuple(hostnames), timezone, days, tuple(keep), tuple(drop), *rest)
 
 
-def _client(client_id: UUID, name: str, grants: list[tuple[str, str]], *rest: Any) -> Client:
-    return Client(client_id.bytes, name, frozenset(filter(None, starmap(Grant.read, grants))), *rest)
+def _client(
+    client_id: UUID, name: str, rate: str, token: str, burst: int, grants: list[Any], created_us: int
+) -> Client:
+    return Client(client_id.bytes, name, rate, token, burst, tuple(map(tuple, grants)), created_us)
+
+
+def _grant(client_id: UUID, permission: str, site_id: UUID, created_us: int) -> Grant:
+    return Grant(client_id.bytes, permission, site_id.bytes, created_us)
 
 
 def _exclusion(exclusion_id: UUID, kind: str, value: str, site_id: UUID | None, created_us: int) -> Exclusion:
@@ -198,5 +230,6 @@ def _exclusion(exclusion_id: UUID, kind: str, value: str, site_id: UUID | None, 
 _MAKERS: Final[Mapping[str, Callable[..., Record]]] = {
     SITES.name: _site,
     CLIENTS.name: _client,
+    GRANTS.name: _grant,
     EXCLUSIONS.name: _exclusion,
 }

@@ -26,8 +26,8 @@ from gateway.intake import Intake
 from gateway.replies import Rejected
 from gateway.validate import parse_json
 from shared import pageview as wire
-from shared.pageview import MANAGE_DATA, QueuedPageview
-from shared.registry import Client, Grant
+from shared.pageview import QueuedPageview
+from shared.registry import Client
 from tests.bench.steps import prepare_lookups, stream
 from tests.bench.table import Table
 from tests.worker.factories import NOW_MS, FakeRegistry
@@ -120,7 +120,7 @@ def body(fields: dict[str, str]) -> bytes:
 _ORDINARY: Final = body({"referrer": "https://example.org/"})
 
 
-_CLIENT: Final = Client(b"c" * 16, "forwarder", frozenset({Grant(None, MANAGE_DATA)}))
+_CLIENT: Final = Client(b"c" * 16, "forwarder")
 _INTAKE: Final = Intake(FakeRegistry(), None, None, None, Ids("a secret"))  # type: ignore[arg-type]  # tokens are not asked for
 
 

@@ -19,7 +19,7 @@ from gateway.validate import validate
 from shared.registry import Client
 from tests.services import pageview
 
-CLIENT = Client(b"c" * 16, "client", frozenset())
+CLIENT = Client(b"c" * 16, "client")
 NOTHING = cast("Any", None)
 
 

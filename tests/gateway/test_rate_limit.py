@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def client(rate: str) -> Client:
-    return Client(b"\1" * 16, "client", frozenset(), rate)
+    return Client(b"\1" * 16, "client", rate)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_burst_is_at_least_a_batch_and_the_rate_stays(rate: str, amount: int, 
 
 async def test_a_burst_of_its_own_lets_a_slow_client_send_larger_batches(clock: Clock) -> None:
     limiter = RateLimiter("1000/second")
-    slow = Client(b"\3" * 16, "slow", frozenset(), "10/minute", burst=20_000)
+    slow = Client(b"\3" * 16, "slow", "10/minute", burst=20_000)
 
     assert (await limiter.charge_rest(slow, 20_000, size=1)).limit == 20_000
     with pytest.raises(Rejected) as rejected:
@@ -85,7 +85,7 @@ async def test_a_request_over_the_limit_is_refused_whole_and_costs_nothing(clock
 
 async def test_clients_do_not_share_a_budget_and_their_own_rate_counts(clock: Clock) -> None:
     limiter = RateLimiter("1000/hour")
-    other = Client(b"\2" * 16, "other", frozenset(), "2000/hour")
+    other = Client(b"\2" * 16, "other", "2000/hour")
 
     await limiter.charge(client(""), 1000)
     assert (await limiter.charge(other, 1000)).remaining == 1000

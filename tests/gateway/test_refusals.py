@@ -23,7 +23,7 @@ from shared.seal import Sealer
 from tests import http, services
 from tests.services import Service, System, pageview
 
-CLIENT = Client(b"c" * 16, "shop", frozenset())
+CLIENT = Client(b"c" * 16, "shop")
 
 
 class FakeBroker:
@@ -93,7 +93,7 @@ async def test_however_many_clients_and_rules_there_are_memory_and_log_are_bound
     queue: FakeBroker, counted: Refusals, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(7_000):
-        client = Client(number.to_bytes(16, "big"), f"client {number}", frozenset())
+        client = Client(number.to_bytes(16, "big"), f"client {number}")
         counted.count(client, Reason.INVALID, f"unknown {number}: wrong", 1)
 
     with caplog.at_level(logging.WARNING):

@@ -130,7 +130,7 @@ async def test_a_window_in_its_last_millisecond_does_not_count_whole(
     _, redis, _ = pair
     window_s = with_burst(f"{RATE}/second").get_expiry()
     limiter = RateLimiter(f"{RATE}/second", redis.url)
-    clients = [Client(number.to_bytes(16, "big"), "client", frozenset()) for number in range(200)]
+    clients = [Client(number.to_bytes(16, "big"), "client") for number in range(200)]
     began = []
     for client in clients:
         began.append(time.monotonic())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
+from shared.hostnames import parents
 from shared.pageview import QueuedPageview
-from shared.registry import Exclusion, Site
+from shared.registry import Client, Exclusion, Site
 from shared.registry.owners import find_owner
+from shared.registry.rule_log import RuleChanges
+from shared.registry.touched import Rule
 from worker.settings import WorkerSettings
 
 NOW_MS = 1_780_000_000_000
@@ -55,8 +58,24 @@ class FakeRegistry:
     def _find_site(self, hostname: str) -> Site | None:
         return find_owner(hostname, lambda name: next((site for site in self.sites if name in site.hostnames), None))
 
+    def lists(self, site: Site, host: str) -> bool:
+        own = {hostname.removeprefix("*.") for hostname in site.hostnames}
+        return not own.isdisjoint((host, *parents(host)))
+
+    def may(self, client: Client, permission: str, site: Site) -> bool:
+        return True
+
+    def rules_since(self, generation: int) -> RuleChanges | None:
+        return None
+
     def exclusions(self) -> list[Exclusion]:
         return list(self.rules)
+
+    def exclusions_of(self, owner: bytes | None) -> list[Exclusion]:
+        return [rule for rule in self.rules if rule.site_id == owner]
+
+    def holds(self, rules: Iterable[Rule]) -> set[Rule]:
+        return set(rules) & {Rule(rule.site_id, rule.kind, rule.value) for rule in self.rules}
 
     def exclude(self, kind: str, value: str, site: Site | None = None) -> None:
         number = len(self.rules).to_bytes(16, "big")

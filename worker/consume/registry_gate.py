@@ -44,6 +44,7 @@ class RegistryGate:
 
     def allows(self, version: int) -> bool:
         """Return whether a message with this registry version may be processed now."""
+        self._poller.used()
         return self._version > 0 and self._version >= version
 
     def refresh(self, when_ready: Callable[[], None]) -> None:

@@ -1,133 +1,55 @@
-"""The exclusion rules that apply, compiled so that a pageview costs the same at one rule and at 100,000."""
+"""The exclusion rules that apply: compiled once for all sites that have the same, and followed change by change."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final
+from weakref import WeakValueDictionary
 
 from shared.metrics import LOOKUP_STALE
-from shared.outcomes import Outcome
 from shared.registry import Exclusion, Site
-from worker.lengths import CACHED_LENGTH
-from worker.lookups.addresses import parse_address
-from worker.lookups.exclusion_rules import KINDS, parse_rule
-from worker.lookups.networks import Networks, parse_network
-from worker.lookups.paths import Prefixes
+from shared.registry.rule_log import RuleChanges
+from shared.registry.touched import Rule
+from worker.lookups.exclusion_rules import parse_rule
 from worker.lookups.registry import Registry
-from worker.lookups.substrings import Substrings
+from worker.lookups.rule_sets import Remembered, Rules, RuleSet, Subject, Verdict
 
 log = logging.getLogger(__name__)
 
-_CACHED_ADDRESSES: Final = 65_536
-_CACHED_AGENTS: Final = 16_384
-_CACHED_PATHS: Final = 16_384
-
-#: Values of rules by kind.
-Rules = Mapping[str, list[str]]
-
-
-class Subject(NamedTuple):
-    """What rules look at; `path` is in the form of `paths.comparable`."""
-
-    address: str
-    country: str
-    user_agent: str
-    path: str
-
-
-class Verdict(NamedTuple):
-    """The rule that excludes a pageview, and by what."""
-
-    reason: Outcome
-    rule: str
-
-
-class RuleSet:
-    """The rules of one site, or those of the instance; look-ups are not cached here, see `Remembered`."""
-
-    def __init__(self, rules: Rules, owner: str = "") -> None:
-        """Compile `rules` (kind → values); raises `ValueError` for a value that can't be.
-
-        `owner` is what verdicts call it; a site's rules are called by the site's name.
-        """
-        if not rules.keys() <= set(KINDS):
-            unknown = next(iter(rules.keys() - set(KINDS)))
-            raise ValueError(f"unknown rule kind {unknown!r}; use one of {', '.join(KINDS)}")
-        self._owner = owner
-        self.countries = frozenset(parse_rule("country", value) for value in rules.get("country", ()))
-        self.networks = Networks((parse_network(value), value) for value in rules.get("cidr", ()))
-        self.agents = Substrings(rules.get("user_agent", ()))
-        self.paths = Prefixes(rules.get("path", ()))
-
-    def network_of(self, text: str) -> str | None:
-        """Return the rule that covers an address."""
-        address = parse_address(text)
-        return self.networks.find(address) if address else None
-
-    def agent_of(self, text: str) -> str | None:
-        """Return a rule that covers a user agent."""
-        return self.agents.find(text)
-
-    def path_of(self, path: str) -> str | None:
-        """Return the rule that covers a path."""
-        return self.paths.find(path)
-
-    def find(self, subject: Subject, site_name: str, remembered: Remembered) -> Verdict | None:
-        """Return the first rule that covers `subject`: by network, country, user agent, path."""
-        if self.networks and (network := remembered.network_of(self, subject.address)):
-            return self._verdict(Outcome.EXCLUDED_CIDR, "cidr", network, site_name)
-        if subject.country in self.countries:
-            return self._verdict(Outcome.EXCLUDED_COUNTRY, "country", subject.country, site_name)
-        if self.agents and (part := remembered.agent_of(self, subject.user_agent)):
-            return self._verdict(Outcome.EXCLUDED_USER_AGENT, "user_agent", part, site_name)
-        path_of = remembered.path_of if len(subject.path) <= CACHED_LENGTH else RuleSet.path_of
-        if self.paths and (prefix := path_of(self, subject.path)):
-            return self._verdict(Outcome.EXCLUDED_PATH, "path", prefix, site_name)
-        return None
-
-    def _verdict(self, reason: Outcome, kind: str, value: str, site_name: str) -> Verdict:
-        return Verdict(reason, f"{kind} {value} of {self._owner or site_name}")
-
-
-class Remembered(NamedTuple):
-    """Look-ups of all rule sets that remember their answers; the memory is one, so bounded at any number of sites."""
-
-    network_of: Callable[[RuleSet, str], str | None]
-    agent_of: Callable[[RuleSet, str], str | None]
-    path_of: Callable[[RuleSet, str], str | None]
-
-
-class InForce(NamedTuple):
-    """All rule sets at one time, by site; None: those of the instance."""
-
-    sets: Mapping[bytes | None, RuleSet]
-    remembered: Remembered
+#: A set of so many rules is not compiled again for a change of some.
+_LARGE: Final = 500
 
 
 class Exclusions:
-    """The rule sets in use; `find` asks them, `refresh` rebuilds those that changed in the registry."""
+    """The rule sets in use; `find` asks them, `refresh` follows what has changed in the registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._generation = -1
-        self._rules: Mapping[bytes | None, Rules] = {}
-        self._in_force = _in_force({})
-        self.problems: dict[str, str] = {}
+        #: By site; None: those of the instance.
+        self._sets: Mapping[bytes | None, RuleSet] = {}
+        self._equal: WeakValueDictionary[frozenset[tuple[str, str]], RuleSet] = WeakValueDictionary()
+        self._remembered = Remembered()
+        self._refused: dict[bytes | None, str] = {}
         self.refresh()
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Return a rule that is ignored, if there is one, and why."""
+        return {"exclusions": next(iter(self._refused.values()))} if self._refused else {}
 
     def none_for(self, site: Site) -> bool:
         """Tell whether no rule at all concerns the site."""
-        sets = self._in_force.sets
+        sets = self._sets
         return not sets or (None not in sets and site.site_id not in sets)
 
     def find(self, site: Site, subject: Subject) -> Verdict | None:
         """Return the rule of the instance, else of the site, that keeps `subject` out."""
-        sets, remembered = self._in_force
+        sets = self._sets
         for owner in (None, site.site_id):
             rules = sets.get(owner)
-            if rules and (verdict := rules.find(subject, site.name, remembered)):
+            if rules and (verdict := rules.find(subject, site.name, self._remembered)):
                 return verdict
         return None
 
@@ -136,49 +58,93 @@ class Exclusions:
         generation = self._registry.generation
         if generation == self._generation:
             return
-        rules = _grouped(self._registry.exclusions())
-        if rules != self._rules:
-            # Unchanged rule sets are kept; after problems all are compiled again, so that they are reported again.
-            before = {} if self.problems else self._in_force.sets
-            self.problems = {}
-            unchanged = {owner for owner in rules if owner in before and rules[owner] == self._rules.get(owner)}
-            self._in_force = _in_force(
-                {owner: before[owner] if owner in unchanged else self._compile(owner, rules[owner]) for owner in rules}
-            )
-            self._rules = rules
-            LOOKUP_STALE.labels("exclusions").set(1 if self.problems else 0)
+        changes = self._registry.rules_since(self._generation)
+        if changes is None:
+            self._refused = {}
+            by_owner = _grouped(self._registry.exclusions())
+            self._sets = {owner: self._compiled(owner, rules) for owner, rules in by_owner.items()}
+        elif changes.rules or changes.owners:
+            self._follow(changes)
         self._generation = generation
+        LOOKUP_STALE.labels("exclusions").set(1 if self._refused else 0)
 
-    def _compile(self, owner: bytes | None, rules: Rules) -> RuleSet:
+    def _follow(self, changes: RuleChanges) -> None:
+        sets = dict(self._sets)
+        by_owner: dict[bytes | None, set[Rule]] = {owner: set() for owner in changes.owners}
+        for rule in changes.rules:
+            by_owner.setdefault(rule.site_id, set()).add(rule)
+        for owner, rules in by_owner.items():
+            large = sets.get(owner)
+            if large is not None and len(large) >= _LARGE and large.distinct and owner not in changes.owners:
+                sets[owner] = self._changed(large, rules, owner)
+            else:
+                sets[owner] = self._compiled_again(owner)
+        self._sets = {owner: rules for owner, rules in sets.items() if owner not in by_owner or len(rules)}
+
+    def _changed(self, large: RuleSet, rules: set[Rule], owner: bytes | None) -> RuleSet:
+        """Return a large set with what these rules are by now: in force, or not."""
+        in_force = self._registry.holds(rules)
+        if any(_spelt_otherwise(rule) for rule in rules):
+            return self._compiled_again(owner)
+        changed = large.changed(_by_kind(in_force), _by_kind(rules - in_force))
+        self._remembered.add(changed)
+        return changed
+
+    def _compiled_again(self, owner: bytes | None) -> RuleSet:
+        self._refused.pop(owner, None)
+        rules = _grouped(self._registry.exclusions_of(owner)).get(owner, set())
+        return self._compiled(owner, rules)
+
+    def _compiled(self, owner: bytes | None, rules: set[tuple[str, str]]) -> RuleSet:
+        """Return the set of these rules, of kind and value: the one that another site has, if it has the same."""
+        key = frozenset(rules)
+        if owner is not None and (equal := self._equal.get(key)) is not None:
+            return equal
         name = "" if owner else "this instance"
+        by_kind = _by_kind(Rule(owner, *rule) for rule in sorted(rules))
         try:
-            return RuleSet(rules, name)
+            compiled = RuleSet(by_kind, name)
         except ValueError:  # some were written by another version, or by hand: the others must hold
-            return RuleSet(self._valid(rules), name)
+            return self._remember(RuleSet(self._valid(owner, by_kind), name))
+        if owner is not None:
+            self._equal[key] = compiled
+        return self._remember(compiled)
 
-    def _valid(self, rules: Rules) -> Rules:
+    def _remember(self, rules: RuleSet) -> RuleSet:
+        self._remembered.add(rules)
+        return rules
+
+    def _valid(self, owner: bytes | None, rules: Rules) -> Rules:
         valid: dict[str, list[str]] = {}
         for kind, values in rules.items():
             for value in values:
                 try:
                     kept = parse_rule(kind, value)
                 except ValueError as error:
-                    self.problems["exclusions"] = f"{kind} {value!r} is ignored: {error}"
-                    log.warning("exclusion by %s", self.problems["exclusions"])
+                    self._refused[owner] = f"{kind} {value!r} is ignored: {error}"
+                    log.warning("exclusion by %s", self._refused[owner])
                 else:
                     valid.setdefault(kind, []).append(kept)
         return valid
 
 
-def _grouped(exclusions: Iterable[Exclusion]) -> Mapping[bytes | None, Rules]:
-    grouped: dict[bytes | None, dict[str, list[str]]] = {}
+def _grouped(exclusions: Iterable[Exclusion]) -> dict[bytes | None, set[tuple[str, str]]]:
+    grouped: dict[bytes | None, set[tuple[str, str]]] = {}
     for rule in exclusions:
-        grouped.setdefault(rule.site_id, {}).setdefault(rule.kind, []).append(rule.value)
+        grouped.setdefault(rule.site_id, set()).add((rule.kind, rule.value))
     return grouped
 
 
-def _in_force(sets: Mapping[bytes | None, RuleSet]) -> InForce:
-    network_of = lru_cache(maxsize=_CACHED_ADDRESSES)(RuleSet.network_of)
-    agent_of = lru_cache(maxsize=_CACHED_AGENTS)(RuleSet.agent_of)
-    path_of = lru_cache(maxsize=_CACHED_PATHS)(RuleSet.path_of)
-    return InForce(sets, Remembered(network_of, agent_of, path_of))
+def _by_kind(rules: Iterable[Rule]) -> dict[str, list[str]]:
+    by_kind: dict[str, list[str]] = {}
+    for rule in rules:
+        by_kind.setdefault(rule.kind, []).append(rule.value)
+    return by_kind
+
+
+def _spelt_otherwise(rule: Rule) -> bool:
+    """Return whether a rule is not as commands write it: it may be there in another spelling, or be none."""
+    try:
+        return parse_rule(rule.kind, rule.value) != rule.value
+    except ValueError:
+        return True

@@ -52,13 +52,41 @@ class Networks:
         for network, name in networks:
             shift = network.max_prefixlen - network.prefixlen
             tables.setdefault((network.max_prefixlen, shift), {})[int(network.network_address) >> shift] = name
+        self._arrange(tables)
+
+    def _arrange(self, tables: dict[tuple[int, int], dict[int, str]]) -> None:
+        order = sorted(tables)
         self._tables = {
-            bits: tuple((shift, table) for (width, shift), table in sorted(tables.items()) if width == bits)
-            for bits in (32, 128)
+            bits: tuple((shift, tables[width, shift]) for width, shift in order if width == bits) for bits in (32, 128)
         }
 
     def __bool__(self) -> bool:
         return any(self._tables.values())
+
+    def __len__(self) -> int:
+        return sum(len(table) for tables in self._tables.values() for _, table in tables)
+
+    def changed(self, added: Iterable[tuple[Network, str]], removed: Iterable[Network]) -> Networks:
+        """Return these networks with some added and others removed; tables without a change are shared."""
+        tables = {(bits, shift): table for bits, some in self._tables.items() for shift, table in some}
+        copied: dict[tuple[int, int], dict[int, str]] = {}
+
+        def table_of(network: Network) -> tuple[dict[int, str], int]:
+            shift = network.max_prefixlen - network.prefixlen
+            key = network.max_prefixlen, shift
+            if key not in copied:
+                copied[key] = tables[key] = dict(tables.get(key, {}))
+            return copied[key], int(network.network_address) >> shift
+
+        for network in removed:
+            table, value = table_of(network)
+            table.pop(value, None)
+        for network, name in added:
+            table, value = table_of(network)
+            table[value] = name
+        new = Networks(())
+        new._arrange({key: table for key, table in tables.items() if table})
+        return new
 
     def find(self, address: Address) -> str | None:
         """Return the name of the narrowest network that holds `address`."""

@@ -102,6 +102,19 @@ class Prefixes:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def changed(self, added: Iterable[str], removed: Iterable[str]) -> Prefixes:
+        """Return these paths with some added and others removed; no path is looked at but those."""
+        new, more = Prefixes(()), Prefixes(added)
+        rules = dict(self._rules)
+        for rule in removed:
+            rules.pop(comparable(canonical(rule)), None)
+        new._rules = {**rules, **more._rules}
+        new._depth = max(self._depth, more._depth)  # as deep as ever: looking too far costs little
+        return new
+
     def find(self, path: str) -> str | None:
         """Return the longest rule that covers `path`, which is in the form that `comparable` returns."""
         segments = path.split("/", self._depth + 1)[: self._depth + 1]

@@ -29,6 +29,36 @@ class Substrings:
                 rarest = min(_grams(text, _GRAM), key=grams.__getitem__)
                 self._filed.setdefault(rarest, []).append((text, pattern))
 
+    def __len__(self) -> int:
+        return sum(map(len, self._filed.values())) + sum(map(len, self._short.values()))
+
+    def changed(self, added: Iterable[str], removed: Iterable[str]) -> Substrings:
+        """Return these patterns with some added and others removed; an added one is filed where fewest are by now."""
+        new = Substrings(())
+        new._filed = dict(self._filed)
+        new._short = {length: dict(patterns) for length, patterns in self._short.items()}
+        for pattern in removed:
+            new._remove(pattern.casefold())
+        for pattern in added:
+            new._remove(pattern.casefold())
+            new._add(pattern.casefold(), pattern)
+        return new
+
+    def _add(self, text: str, pattern: str) -> None:
+        if not text:
+            return
+        if len(text) < _GRAM:
+            self._short.setdefault(len(text), {})[text] = pattern
+            return
+        gram = min(_grams(text, _GRAM), key=lambda gram: len(self._filed.get(gram, ())))
+        self._filed[gram] = [*self._filed.get(gram, ()), (text, pattern)]
+
+    def _remove(self, text: str) -> None:
+        self._short.get(len(text), {}).pop(text, None)
+        for gram in set(_grams(text, _GRAM)):
+            if any(candidate == text for candidate, _ in self._filed.get(gram, ())):
+                self._filed[gram] = [entry for entry in self._filed[gram] if entry[0] != text]
+
     def __bool__(self) -> bool:
         return bool(self._filed or self._short)
 

@@ -6,8 +6,9 @@ from shared.pageview import QueuedPageview
 from shared.registry import Site
 from worker.drop import Drop
 from worker.lengths import USER_AGENT
-from worker.lookups.exclusions import Exclusions, Subject
+from worker.lookups.exclusions import Exclusions
 from worker.lookups.geo_records import Location
+from worker.lookups.rule_sets import Subject
 from worker.steps.put_page import Page
 
 

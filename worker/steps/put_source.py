@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.hostnames import parents
 from shared.pageview import QueuedPageview
 from shared.registry import Site
+from worker.lookups.registry import Registry
 from worker.lookups.sources import DIRECT, Source, Sources
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
@@ -16,19 +16,20 @@ _REMEMBERED: Final = 16_384
 
 
 class OwnHosts:
-    """Whether hosts are a site's own; remembered as long as the site's hostnames are the same."""
+    """Whether hosts are a site's own; remembered as long as the registry has no other state of the site."""
 
-    def __init__(self) -> None:
-        self._answers: dict[tuple[bytes, str], tuple[tuple[str, ...], bool]] = {}
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._answers: dict[tuple[bytes, str], tuple[Site, bool]] = {}
 
     def has(self, host: str, site: Site) -> bool:
         """Tell whether `host` is one of the site's hostnames or below one; `*.domain` counts as `domain` here."""
         key = (site.site_id, host)
         answer = self._answers.get(key)
-        if answer is None or answer[0] is not site.hostnames:  # by identity: hashing many hostnames takes long
+        if answer is None or answer[0] is not site:
             if len(self._answers) >= _REMEMBERED:
                 self._answers.clear()
-            answer = self._answers[key] = (site.hostnames, _is_own(host, site.hostnames))
+            answer = self._answers[key] = (site, self._registry.lists(site, host))
         return answer[1]
 
 
@@ -45,8 +46,3 @@ def put_source(
             return _DIRECT
         host = ""
     return sources.find(host, page.utm_source, page.utm_medium, page.has_campaign, page.click_id)
-
-
-def _is_own(host: str, hostnames: tuple[str, ...]) -> bool:
-    own = {hostname.removeprefix("*.") for hostname in hostnames}
-    return not own.isdisjoint((host, *parents(host)))

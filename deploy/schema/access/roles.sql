@@ -11,6 +11,7 @@
 CREATE ROLE IF NOT EXISTS hitline_gateway;
 GRANT SELECT ON hitline_control.sites TO hitline_gateway;
 GRANT SELECT ON hitline_control.clients TO hitline_gateway;
+GRANT SELECT ON hitline_control.grants TO hitline_gateway;
 GRANT SELECT ON hitline_control.exclusions TO hitline_gateway;
 
 -- Workers insert, look up what they inserted before, and end inserts of their own that they gave up.  They can't read
@@ -21,6 +22,7 @@ GRANT SELECT(batch_id, position, site_id, timestamp) ON hitline.pageviews_raw TO
 GRANT INSERT, SELECT ON hitline.outcomes_raw TO hitline_worker;
 GRANT SELECT ON hitline_control.sites TO hitline_worker;
 GRANT SELECT ON hitline_control.clients TO hitline_worker;
+GRANT SELECT ON hitline_control.grants TO hitline_worker;
 GRANT SELECT ON hitline_control.exclusions TO hitline_worker;
 GRANT SELECT ON system.processes TO hitline_worker;
 GRANT KILL QUERY ON *.* TO hitline_worker;
@@ -29,6 +31,7 @@ GRANT KILL QUERY ON *.* TO hitline_worker;
 CREATE ROLE IF NOT EXISTS hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.sites TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.clients TO hitline_registry;
+GRANT SELECT, INSERT ON hitline_control.grants TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.exclusions TO hitline_registry;
 GRANT SELECT ON system.time_zones TO hitline_registry;
 GRANT SELECT ON hitline.outcomes_raw TO hitline_registry;

@@ -127,7 +127,7 @@ def test_a_change_is_newer_than_all_rows_even_when_the_clock_was_set_back(
     )
     hitline("site", "remove", "ahead.example")
     assert sites(hitline) == []
-    assert execute(tables, "SELECT max(version) FROM hitline_control.sites").strip() == str(ahead + 1)
+    assert 0 < int(execute(tables, "SELECT max(version) FROM hitline_control.sites")) - ahead <= 1_000
 
 
 def test_an_empty_list_says_how_to_begin(hitline: Hitline) -> None:

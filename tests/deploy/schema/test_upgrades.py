@@ -78,3 +78,33 @@ def test_running_all_of_it_twice_changes_nothing(bare: ClickHouseProcess, fresh_
     parts.execute(bare, "TRUNCATE TABLE hitline_control.migrations")  # as if no run had been recorded
     apply(bare, FILES)
     assert parts.execute(bare, SCHEMA) == fresh_schema
+
+
+def test_grants_in_arrays_become_rows_once(bare: ClickHouseProcess) -> None:
+    start_over(bare)
+    number = next(file.number for file in FILES if file.name.endswith("_grants.sql"))
+    apply(bare, FILES[: number - 1])
+    site = "11111111-1111-1111-1111-111111111111"
+    insert = (
+        "INSERT INTO hitline_control.clients (client_id, name, token_sha256, grants, removed) SELECT"
+        " '{id}', 'edge', repeat('0', 64), {grants}, {removed}"
+    )
+    ids = [f"22222222-2222-2222-2222-22222222222{n}" for n in range(3)]
+    parts.execute(bare, insert.format(id=ids[0], grants="[('*', 'old')]", removed=False))
+    parts.execute(bare, insert.format(id=ids[0], grants=f"[('{site}', 'x'), ('nonsense', 'x')]", removed=False))
+    parts.execute(bare, insert.format(id=ids[1], grants="[('*', 'x')]", removed=True))
+    apply(bare, FILES)
+    parts.execute(bare, insert.format(id=ids[2], grants="[('*', 'x')]", removed=False))  # a command of before
+    rows = (
+        "SELECT client_id, permission, site_id FROM hitline_control.grants FINAL WHERE NOT removed ORDER BY client_id"
+    )
+    expected = f"{ids[0]}\tx\t{site}\n{ids[2]}\tx\t00000000-0000-0000-0000-000000000000\n"
+    assert parts.execute(bare, rows) == expected
+    parts.execute(
+        bare,
+        "INSERT INTO hitline_control.grants (client_id, permission, site_id, removed) SELECT"
+        f" '{ids[0]}', 'x', '{site}', true",
+    )
+    for statement in FILES[number - 1].statements:  # as after an interruption
+        parts.execute(bare, statement)
+    assert parts.execute(bare, rows) == expected.partition("\n")[2]

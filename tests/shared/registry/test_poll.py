@@ -12,9 +12,10 @@ import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
-from shared.registry import Replica, token_hash
+from shared.registry import Client, Grant, Replica, Site, fetch, store, token_hash
 from shared.registry.poll import Poller
 from shared.registry.records import CLIENTS, Change
+from shared.registry.touched import Touched
 from shared.registry.window import OVERLAP_US
 from tests.parts import apply_schema, execute
 
@@ -59,7 +60,7 @@ async def test_a_site_and_a_client_arrive(poller: Poller, tables: ClickHouseProc
     client = poller.replica.find_client(token_hash("secret"))
     assert site is not None
     assert client is not None
-    assert client.may("site.manage_data", site)
+    assert poller.replica.may(client, "site.manage_data", site)
     assert (client.name, client.rate) == ("edge", "5/second")
 
 
@@ -142,7 +143,8 @@ async def test_fewer_rows_than_were_counted_are_not_taken_for_all(
     async def cut_short(*_: object) -> AsyncIterator[list[object]]:
         yield []
 
-    monkeypatch.setattr("shared.registry.poll.rows", cut_short)
+    for rows in ("rows_in_force", "rows_after"):
+        monkeypatch.setattr(fetch, rows, cut_short)
     assert not await poller.refresh()
     monkeypatch.undo()
     assert await poller.refresh()
@@ -162,7 +164,7 @@ async def test_one_change_after_a_large_import_fetches_one_row(
     fetched = 0
     apply = poller.replica.apply
 
-    def counted(changes: Sequence[Change]) -> int:
+    def counted(changes: Sequence[Change]) -> tuple[int, Touched]:
         nonlocal fetched
         fetched += len(changes)
         return apply(changes)
@@ -175,7 +177,7 @@ async def test_one_change_after_a_large_import_fetches_one_row(
     assert poller.replica.find_site("example.com")
     await poller.refresh()
     assert fetched == 2
-    assert poller.replica.generation == generation + 2, "once for each table that changed"
+    assert poller.replica.generation == generation + 3, "once for each table that changed"
 
 
 async def test_callers_at_the_same_time_share_a_fetch(
@@ -303,3 +305,95 @@ async def test_the_copy_is_readable_by_its_user_only(poller: Poller, tables: Cli
     directory = poller.replica.path.parent
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+async def test_an_unchanged_registry_costs_one_small_statement(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_site(tables, 1, "example.com")
+    await poller.refresh()
+    await poller.refresh()
+    asked: list[str] = []
+    query = poller._clickhouse.query
+
+    async def listening(sql: str, *rest: object) -> object:
+        asked.append(sql)
+        return await query(sql, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(poller._clickhouse, "query", listening)
+    assert await poller.refresh()
+    assert len(asked) == 1
+    assert "system.tables" in asked[0]
+
+
+async def test_a_grant_taken_away_late_and_merged_rows_are_found(poller: Poller, tables: ClickHouseProcess) -> None:
+    client, site = Client(b"c" * 16, "edge"), Site(b"\1" * 16, "example.com", ("example.com",))
+    other = Site(b"\2" * 16, "other.example", ("other.example",))
+    grants = [Grant(client.client_id, "site.manage_data", each.site_id) for each in (site, other)]
+    version = await store.put(poller._clickhouse, site, other, client, *grants)
+    await poller.refresh()
+    assert poller.replica.may(client, "site.manage_data", other)
+    add_site(tables, 3, "third.example")
+    await poller.refresh()
+    execute(
+        tables,
+        "INSERT INTO hitline_control.grants (client_id, permission, site_id, removed, version) SELECT"
+        f" client_id, permission, site_id, true, {version} + 1 FROM hitline_control.grants"
+        " WHERE site_id = '02020202-0202-0202-0202-020202020202'",
+    )
+    execute(tables, "OPTIMIZE TABLE hitline_control.grants FINAL")
+    assert await poller.refresh()
+    assert poller.replica.may(client, "site.manage_data", site)
+    assert not poller.replica.may(client, "site.manage_data", other)
+
+
+async def test_a_process_fetches_the_tables_that_it_needs_and_knows_the_version_of_all(
+    tables: ClickHouseProcess, tmp_path: Path
+) -> None:
+    clickhouse = ClickHouse(tables.url, "hitline tests", read_s=20)
+    add_site(tables, 1, "example.com")
+    add_client(tables, "edge", "secret", SITE.format(1))
+    replica = Replica(tmp_path / "state", "test", ("sites",))
+    try:
+        assert await Poller(replica, clickhouse).refresh()
+        assert replica.find_site("example.com")
+        assert replica.find_client(token_hash("secret")) is None
+        newest = execute(tables, "SELECT max(version) FROM hitline_control.clients")
+        assert replica.version == int(newest)
+    finally:
+        replica.close()
+        await clickhouse.close()
+
+
+async def test_what_was_removed_between_two_attempts_to_load_is_not_in_force(
+    poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_site(tables, 1, "example.com")
+    add_site(tables, 2, "second.example")
+    add_client(tables, "edge", "secret", SITE.format(1))
+    monkeypatch.setitem(CLIENTS.columns, "no_such_column", "String")
+    assert not await poller.refresh()
+    monkeypatch.undo()
+    add_site(tables, 1, "example.com", removed=True)
+    assert await poller.refresh()
+    assert poller.replica.find_site("example.com") is None
+    assert poller.replica.find_site("second.example")
+
+
+async def test_an_idle_process_polls_less_often_until_it_is_used(poller: Poller, tables: ClickHouseProcess) -> None:
+    add_site(tables, 1, "example.com")
+    idle = Poller(poller.replica, poller._clickhouse, poll_s=0.02, idle_s=60)
+    running = asyncio.create_task(idle.run())
+    while idle._in_use or idle._tasks:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(1)  # it polled once more when it had been used, and now pauses
+    add_site(tables, 2, "second.example")
+    await asyncio.sleep(0.3)
+    assert poller.replica.find_site("second.example") is None
+    idle.used()
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        if poller.replica.find_site("second.example"):
+            break
+    assert poller.replica.find_site("second.example")
+    running.cancel()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from shared.pageview import MANAGE_DATA
 from shared.registry import Replica
-from shared.registry.records import Change, Client, Exclusion, Grant, Site
+from shared.registry.records import Change, Client, Exclusion, Grant, Record, Site
+from shared.registry.touched import Rule
 from shared.settings import SettingsError
 
 
@@ -34,8 +35,8 @@ def replica(tmp_path: Path) -> Iterator[Replica]:
 
 
 def put(replica: Replica, *sites: Change) -> int:
-    new = replica.apply(sites)
-    replica.refreshed()
+    new, touched = replica.apply(sites)
+    replica.refreshed(touched)
     return new
 
 
@@ -48,9 +49,9 @@ def test_a_site_is_found_with_its_options(replica: Replica) -> None:
     plain = Site(an_id(1), "example.com", ("example.com",), "Europe/Berlin", 30)
     full = replace(plain, query_keep=("page", "q*"), query_drop=("sid",), hash_paths=True, derived_sessions=True)
     put(replica, Change(replace(full, created_us=5), 1))
-    assert replica.find_site("example.com") == full
+    assert replica.find_site("example.com") == replace(full, hostnames=())
     put(replica, Change(replace(plain, created_us=5), 2))
-    assert replica.find_site("example.com") == plain
+    assert replica.find_site("example.com") == replace(plain, hostnames=())
 
 
 def test_an_exact_hostname_goes_before_a_wildcard_and_the_longest_wildcard_before_a_shorter(replica: Replica) -> None:
@@ -119,18 +120,83 @@ def test_clients_are_found_by_token_and_hold_their_grants(replica: Replica) -> N
     one, two = replica.find_site("one.example"), replica.find_site("two.example")
     assert one is not None
     assert two is not None
-    some = Client(an_id(9), "some", frozenset({Grant(an_id(1), MANAGE_DATA)}), "5/second", "aa")
-    every = Client(an_id(8), "every", frozenset({Grant(None, MANAGE_DATA)}), token_sha256="bb")
-    replica.apply([Change(some, 1), Change(every, 1)])
-    replica.refreshed()
-    first, second = replica.find_client("aa"), replica.find_client("bb")
-    assert first == some
-    assert second == every
-    assert first.may(MANAGE_DATA, one)
-    assert not first.may(MANAGE_DATA, two)
-    assert not first.may("site.read", one)
-    assert second.may(MANAGE_DATA, two)
-    assert replica.find_client("cc") is None
+    some = Client(an_id(9), "some", "5/second", "aa")
+    every = Client(an_id(8), "every", token_sha256="bb")
+    nothing = Client(an_id(7), "nothing", token_sha256="dd")
+    granted = [Grant(an_id(9), MANAGE_DATA, an_id(1)), Grant(an_id(8), MANAGE_DATA)]
+    records: list[Record] = [some, every, nothing, *granted]
+    put(replica, *(Change(record, 1) for record in records))
+    assert [replica.find_client(token) for token in ("aa", "bb", "cc", "dd")] == [some, every, None, nothing]
+    assert replica.may(some, MANAGE_DATA, one)
+    assert not replica.may(some, MANAGE_DATA, two)
+    assert not replica.may(some, "site.read", one)
+    assert replica.may(every, MANAGE_DATA, two)
+    assert [replica.has_grants(client) for client in (some, every, nothing)] == [True, True, False]
+    put(replica, Change(granted[0], 2, removed=True), Change(Grant(an_id(7), MANAGE_DATA, an_id(2)), 1))
+    assert not replica.may(some, MANAGE_DATA, one)
+    assert [replica.has_grants(client) for client in (some, every, nothing)] == [False, True, True]
+    assert put(replica, Change(granted[0], 1)) == 0, "an older change arrives late"
+    assert not replica.may(some, MANAGE_DATA, one)
+    put(replica, Change(replace(some, token_sha256="ee"), 2))
+    assert replica.find_client("aa") is None
+    assert replica.find_client("ee") is not None
+
+
+def test_grants_are_loaded_packed(replica: Replica) -> None:
+    sites = [an_id(number) for number in range(1, 4)]
+    new, touched = replica.load_grants([(an_id(9), MANAGE_DATA, b"".join(sites), [5, 6, 7])])
+    replica.refreshed(touched)
+    client = Client(an_id(9), "edge")
+    assert new == 3
+    assert [replica.may(client, MANAGE_DATA, Site(an_id(n), "", ())) for n in range(1, 5)] == [True] * 3 + [False]
+    put(replica, Change(Grant(an_id(9), MANAGE_DATA, an_id(2)), 6, removed=True))
+    assert replica.may(client, MANAGE_DATA, Site(an_id(2), "", ())), "what is loaded is as new"
+    put(replica, Change(Grant(an_id(9), MANAGE_DATA, an_id(2)), 8, removed=True))
+    assert not replica.may(client, MANAGE_DATA, Site(an_id(2), "", ()))
+
+
+def test_all_names_of_a_site_have_one_object_and_a_change_forgets_no_other_site(replica: Replica) -> None:
+    put(replica, site(1, "*.one.example", *(f"{n}.example" for n in range(50))), site(2, "two.example"))
+    first = replica.find_site("1.example")
+    assert all(replica.find_site(f"{n}.one.example") is first for n in range(100))
+    two = replica.find_site("two.example")
+    none = replica.find_site("x.new.example")
+    put(replica, site(1, "*.one.example", "*.new.example", version=2))
+    assert replica.find_site("two.example") is two
+    assert none is None
+    assert found(replica, "x.new.example") == "*.one.example"
+    assert found(replica, "1.example") is None
+    assert found(replica, "7.one.example") == "*.one.example"
+    put(replica, site(3, "7.one.example"))
+    assert found(replica, "7.one.example") == "7.one.example"
+
+
+def test_a_site_lists_its_hostnames_and_what_is_below_them(replica: Replica) -> None:
+    put(replica, site(1, "example.com", "*.example.net", "shop.example.org"), site(2, "other.example"))
+    one = replica.find_site("example.com")
+    assert one is not None
+    own = ("example.com", "a.example.com", "example.net", "b.a.example.net", "shop.example.org")
+    assert [replica.lists(one, host) for host in own] == [True] * 5
+    assert [replica.lists(one, host) for host in ("com", "example.org", "other.example", "xexample.com")] == [False] * 4
+
+
+def test_changed_rules_are_told_until_they_are_too_many(replica: Replica) -> None:
+    put(replica, site(1, "example.com"))
+    since = replica.generation
+    rule = Exclusion(an_id(1), "path", "/a", an_id(1))
+    put(replica, Change(rule, 1))
+    put(replica, Change(replace(rule, value="/b"), 2))
+    changes = replica.rules_since(since)
+    assert changes is not None
+    assert set(changes.rules) == {Rule(an_id(1), "path", "/a"), Rule(an_id(1), "path", "/b")}
+    assert replica.holds(changes.rules) == {Rule(an_id(1), "path", "/b")}
+    put(replica, site(1, "example.com", version=2, removed=True))
+    later = replica.rules_since(since)
+    assert later is not None
+    assert set(later.owners) == {an_id(1)}
+    assert replica.exclusions_of(an_id(1)) == []
+    put(replica, *(Change(Exclusion(an_id(n), "path", f"/{n}"), 1) for n in range(10, 2000)))
+    assert replica.rules_since(since) is None
 
 
 def test_exclusions_of_a_removed_site_are_not_in_force(replica: Replica) -> None:
@@ -138,8 +204,8 @@ def test_exclusions_of_a_removed_site_are_not_in_force(replica: Replica) -> None
         Exclusion(an_id(1), "path", "/a", an_id(1)),
         Exclusion(an_id(2), "country", "DE"),
     ]
-    replica.apply([site(1, "example.com"), *(Change(rule, 1) for rule in rules)])
-    assert replica.exclusions() == rules
+    put(replica, site(1, "example.com"), *(Change(rule, 1) for rule in rules))
+    assert sorted(replica.exclusions(), key=lambda rule: rule.exclusion_id) == rules
     put(replica, site(1, "example.com", version=2, removed=True))
     assert [rule.value for rule in replica.exclusions()] == ["DE"]
 

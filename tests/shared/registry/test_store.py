@@ -11,7 +11,7 @@ import pytest
 from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
 from shared.pageview import MANAGE_DATA
-from shared.registry import Client, Exclusion, Grant, Site, store, token_hash
+from shared.registry import Client, Exclusion, Grant, Site, fetch, store, token_hash
 from shared.registry.records import SITES, TABLES, TABLES_BY_NAME, Change, Record
 from tests.parts import execute
 
@@ -22,10 +22,11 @@ SITE = Site(
 CLIENT = Client(
     uuid.uuid4().bytes,
     "edge",
-    frozenset({Grant(SITE.site_id, MANAGE_DATA), Grant(None, "site.read")}),
     "5/second",
     token_hash("secret"),
+    old_grants=(("*", "site.read"),),
 )
+GRANTS = [Grant(CLIENT.client_id, MANAGE_DATA, SITE.site_id), Grant(CLIENT.client_id, "site.read")]
 RULES = [
     Exclusion(uuid.uuid4().bytes, "path", "/a", SITE.site_id),
     Exclusion(uuid.uuid4().bytes, "country", "DE"),
@@ -40,7 +41,7 @@ async def database(tables: ClickHouseProcess) -> AsyncIterator[ClickHouse]:
 
 
 async def fetched(database: ClickHouse, table: str) -> list[Change]:
-    blocks = [block async for block in store.rows(database, TABLES_BY_NAME[table], 0)]
+    blocks = [block async for block in fetch.rows_after(database, TABLES_BY_NAME[table], 0)]
     return [change for block in blocks for change in store.to_changes(TABLES_BY_NAME[table], block)]
 
 
@@ -50,13 +51,13 @@ def without_time(record: Record) -> Record:
 
 
 async def test_records_come_back_as_they_were_written(database: ClickHouse) -> None:
-    everything: list[Record] = [SITE, CLIENT, *RULES]
-    for record in everything:
-        await store.put(database, record)
+    await store.put(database, SITE, CLIENT, *GRANTS, *RULES)
     assert [without_time(site) for site in await store.sites(database)] == [SITE]
     assert [without_time(client) for client in await store.clients(database)] == [CLIENT]
-    assert [without_time(rule) for rule in await store.exclusions(database)] == RULES
-    for table, records in (("sites", [SITE]), ("clients", [CLIENT]), ("exclusions", RULES)):
+    assert {without_time(grant) for grant in await store.grants(database, CLIENT)} == set(GRANTS)
+    assert {without_time(rule) for rule in await store.exclusions(database)} == set(RULES)
+    copied = replace(CLIENT, old_grants=())
+    for table, records in (("sites", [SITE]), ("clients", [copied]), ("grants", GRANTS), ("exclusions", RULES)):
         changes = await fetched(database, table)
         assert {without_time(change.record) for change in changes} == set(records)
         assert not any(change.removed for change in changes)
@@ -88,20 +89,42 @@ async def test_of_sites_that_list_a_hostname_the_oldest_comes_first(database: Cl
     assert await store.sites_named(database, ["example.com"]) == [younger], "what it listed once does not count"
 
 
-async def test_a_malformed_grant_stops_neither_commands_nor_polling(
+async def test_what_is_in_force_is_read_without_its_past(database: ClickHouse) -> None:
+    await store.put(database, SITE, CLIENT, *GRANTS)
+    (site,) = await store.sites(database)
+    for zone in ("UTC", "Europe/Paris"):
+        await store.put(database, replace(site, timezone=zone))
+    await store.remove(database, GRANTS[1])
+    rows = [row async for block in fetch.rows_in_force(database, SITES) for row in block]
+    assert [change.record.timezone for change in store.to_changes(SITES, rows)] == ["Europe/Paris"]
+    assert await fetch.count_in_force(database, SITES) == 1
+    packed = [client async for block in fetch.grants_in_force(database) for client in block]
+    ((client_id, permission, sites, versions),) = packed
+    assert (client_id, permission, sites, len(versions)) == (CLIENT.client_id, MANAGE_DATA, SITE.site_id, 1)
+    assert await fetch.count_grants(database) == 1
+    await store.remove(database, site)
+    assert [block async for block in fetch.rows_in_force(database, SITES)] == []
+    assert await fetch.count_in_force(database, SITES) == 0
+
+
+async def test_grants_in_arrays_of_the_version_before_become_rows_and_malformed_ones_nothing(
     database: ClickHouse, tables: ClickHouseProcess
 ) -> None:
-    await store.put(database, CLIENT)
+    """A command of the version before adds a client; so may somebody by hand, with mistakes."""
     execute(
         tables,
         "INSERT INTO hitline_control.clients (client_id, name, token_sha256, grants) SELECT"
-        f" generateUUIDv4(), 'by hand', '{'0' * 64}', [('example.com', '{MANAGE_DATA}'), ('*', '{MANAGE_DATA}')]",
+        f" generateUUIDv4(), 'by hand', '{'0' * 64}', [('example.com', '{MANAGE_DATA}'), ('*', '{MANAGE_DATA}'),"
+        f" ('{uuid.UUID(bytes=SITE.site_id)}', 'site.read')]",
     )
-    assert {client.name: client.grants for client in await store.clients(database)} == {
-        "edge": CLIENT.grants,
-        "by hand": frozenset({Grant(None, MANAGE_DATA)}),
-    }
-    assert len(await fetched(database, "clients")) == 2
+    (client,) = await store.clients(database)
+    expected = {Grant(client.client_id, MANAGE_DATA), Grant(client.client_id, "site.read", SITE.site_id)}
+    assert {without_time(grant) for grant in await store.grants(database, client)} == expected
+    removed = Grant(client.client_id, MANAGE_DATA)
+    await store.remove(database, removed)
+    await store.put(database, replace(client, rate="5/second"))
+    assert {without_time(grant) for grant in await store.grants(database)} == expected - {removed}
+    assert (await store.clients(database))[0].old_grants == client.old_grants, "gateways of the version before read it"
 
 
 @pytest.mark.parametrize("table", [table.name for table in TABLES.values()])
@@ -111,5 +134,5 @@ async def test_records_have_the_columns_of_the_schema(database: ClickHouse, tabl
         {"table": table},
     )
     columns = {row[0] for row in result.result_rows}
-    assert columns == {*TABLES_BY_NAME[table].columns, "created_at", "removed", "version"}
-    assert SITES.key == "site_id"
+    more = {"grants_in_rows"} if table == "clients" else set()
+    assert columns == {*TABLES_BY_NAME[table].columns, "created_at", "removed", "version", *more}

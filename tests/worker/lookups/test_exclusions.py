@@ -4,7 +4,8 @@ import pytest
 
 from shared.outcomes import Outcome
 from tests.worker.factories import OTHER_SITE, SITE, FakeRegistry
-from worker.lookups.exclusions import Exclusions, Subject
+from worker.lookups.exclusions import Exclusions
+from worker.lookups.rule_sets import Subject
 
 SUBJECT = Subject("203.0.113.7", "DE", "Mozilla/5.0 HeadlessChrome/1", "/admin/users")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.factories import SITE, pageview
+from tests.worker.factories import SITE, FakeRegistry, pageview
 from worker.lookups.sources import CHANNELS, Sources
 from worker.steps.put_page import put_page
 from worker.steps.put_referrer import put_referrer
@@ -16,7 +16,7 @@ BUILT_IN = Sources(Path("/nonexistent"))
 
 def found(referrer: str = "", query: str = "", sources: Sources = BUILT_IN) -> tuple[str, str]:
     viewed = pageview(referrer=referrer, url=f"https://example.com/?{query}")
-    source = put_source(sources, OwnHosts(), viewed, SITE, put_referrer(viewed), put_page(viewed))
+    source = put_source(sources, OwnHosts(FakeRegistry()), viewed, SITE, put_referrer(viewed), put_page(viewed))
     assert source.channel in CHANNELS
     return source.source, source.channel
 
@@ -77,7 +77,7 @@ def test_tells_source_and_channel(referrer: str, query: str, source: str, channe
 
 
 def test_own_hosts_follow_a_change_of_the_site_s_hostnames() -> None:
-    own = OwnHosts()
+    own = OwnHosts(FakeRegistry())
     assert own.has("a.example.net", SITE)
     assert not own.has("new.example", SITE)
     changed = replace(SITE, hostnames=("new.example",))
