@@ -384,7 +384,7 @@ async def test_an_idle_process_polls_less_often_until_it_is_used(poller: Poller,
     add_site(tables, 1, "example.com")
     idle = Poller(poller.replica, poller._clickhouse, poll_s=0.02, idle_s=60)
     running = asyncio.create_task(idle.run())
-    while idle._in_use or idle._tasks:
+    while idle._in_use or idle._tasks:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     await asyncio.sleep(1)  # it polled once more when it had been used, and now pauses
     add_site(tables, 2, "second.example")
