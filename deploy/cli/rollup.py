@@ -1,4 +1,4 @@
-"""`hitline rollup` and `hitline retain`: updating the rollups, and erasing what is past its retention."""
+"""`hitline rollup` and `hitline retain`: keeping up rollups and outcomes, and erasing what is past its retention."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from deploy.cli.support import CommandError, as_click_error, as_text, connected, run, warn
 from deploy.erasure import erasure, retention
 from deploy.erasure.retention import MAX_RETENTION_DAYS
+from deploy.outcomes.fold import Folded, fold
 from deploy.rollups.run import Summary, roll_up
 from shared import logs
 from shared.clickhouse import ClickHouse
@@ -19,6 +20,7 @@ from shared.settings import Settings, load
 
 _READ_SECONDS = 3600.0
 _RETAIN_EVERY_S = 86_400.0
+_FOLD_EVERY_S = 3_600.0
 
 
 class RollupSettings(Settings):
@@ -38,18 +40,41 @@ def _settings() -> RollupSettings:
 def rollup(every: float | None, everything: bool) -> None:
     """Compute hitline.daily and hitline.hourly for every day of a site that has changed.
 
-    With --every it keeps them up to date, and applies retention once a day.  Running it twice does no harm.
+    It also folds outcomes of messages that can't return into sums by the minute.  With --every it keeps all of this up
+    to date, and applies retention once a day.  Running it twice does no harm.
     """
     settings = _settings()
     if every is None:
-        _report(run(_once(settings.clickhouse_url, everything)))
+        run(_once(settings.clickhouse_url, everything))
     else:
-        run(_for_ever(settings, every, everything))
+        run(_keep_up(settings, every, everything))
 
 
-async def _once(url: str, everything: bool) -> Summary:
+async def _once(url: str, everything: bool) -> None:
     async with connected(url, read_s=_READ_SECONDS) as clickhouse:
-        return await roll_up(clickhouse, everything=everything)
+        _report(await roll_up(clickhouse, everything=everything))
+        _report_folded(await fold(clickhouse))
+
+
+async def _keep_up(settings: RollupSettings, every_s: float, everything: bool) -> None:
+    async with asyncio.TaskGroup() as both:  # folding may take minutes, which rollups do not wait for
+        both.create_task(_for_ever(settings, every_s, everything))
+        both.create_task(_fold_for_ever(settings.clickhouse_url))
+
+
+async def _fold_for_ever(url: str) -> None:
+    while True:
+        try:
+            async with connected(url, read_s=_READ_SECONDS) as clickhouse:
+                _report_folded(await fold(clickhouse))
+        except Exception as error:  # noqa: BLE001 - as below
+            warn(f"outcomes are not folded: {as_click_error(error).message}")
+        await asyncio.sleep(_FOLD_EVERY_S)
+
+
+def _report_folded(folded: Folded) -> None:
+    if folded.messages:
+        click.echo(f"outcomes: {folded.messages} messages of {folded.days} days are folded into sums by the minute")
 
 
 async def _for_ever(settings: RollupSettings, every_s: float, everything: bool) -> None:

@@ -1,11 +1,12 @@
-"""One writer of rollups at a time, on whatever machine: a lease in ClickHouse, which has no locks.
+"""One writer at a time, of rollups or of folded outcomes, wherever it runs: a lease in ClickHouse, which has no locks.
 
 Taking it is an insert under a deduplication token of the epoch's number: of several processes that reach for the same
 epoch, ClickHouse keeps one row, and whoever then reads its own name there holds the lease.  The holder renews it; one
 that isn't renewed for `LEASE_S` is taken over, at once if its process ran on this machine and is gone.
 
-Should a holder be stopped for longer and go on afterwards, it can do no harm: whatever it still writes carries the
-number of a run that others have finished, with the same values, or have thrown away.
+Should a holder of the rollups be stopped for longer and go on afterwards, it can do no harm: whatever it still writes
+carries the number of a run that others have finished, with the same values, or have thrown away.  Statements that can't
+be repeated are sent under the condition `Lease.held`.
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ _NUMBERS: Final = 100_000
 
 _NEWEST: Final = (
     "SELECT tick, epoch, owner, released, dateDiff('millisecond', at, now64(3)) / 1000,"
-    " toUInt64(toUnixTimestamp64Micro(now64(6))) FROM hitline_control.rollup_lease ORDER BY version DESC LIMIT 1"
+    " toUInt64(toUnixTimestamp64Micro(now64(6))) FROM {table} ORDER BY version DESC LIMIT 1"
 )
+#: True while the epoch that is given as the parameter `epoch` is the newest.
+HELD: Final = "(SELECT max(epoch) FROM {table}) = {{epoch:UInt64}}"
 _INSERT: Final = (
-    "INSERT INTO hitline_control.rollup_lease (tick, epoch, owner, released)"
-    " SELECT {tick:UInt64}, {epoch:UInt64}, {owner:String}, {released:Bool}"
-    " WHERE (SELECT max(epoch) FROM hitline_control.rollup_lease) = {newest:UInt64}"
+    "INSERT INTO {table} (tick, epoch, owner, released)"
+    " SELECT {{tick:UInt64}}, {{epoch:UInt64}}, {{owner:String}}, {{released:Bool}}"
+    " WHERE (SELECT max(epoch) FROM {table}) = {{newest:UInt64}}"
 )
 #: Statements of a holder that died may still run on the server.
 _LEFTOVER: Final = (
-    "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND query LIKE '%hitline_control.rollup_changes%'"
+    "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND position(query, {text:String}) > 0"
 )
 
 
@@ -58,8 +61,16 @@ class _State(NamedTuple):
 class Lease:
     """`async with Lease(clickhouse) as lease`: waits until it is held, renews it, and releases it in the end."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        table: str = "hitline_control.rollup_lease",
+        statements: str = "hitline_control.rollup_changes",
+    ) -> None:
+        """`table`: where it is kept; `statements`: a text that all inserts of a holder contain, and no others."""
         self._clickhouse = clickhouse
+        self._table = table
+        self._statements = statements
         self._owner = f"{_host()}:{os.getpid()}:{_started(os.getpid())}:{id(self):x}"
         self._epoch = 0
         self._tick = 0
@@ -95,6 +106,11 @@ class Lease:
             self._tick += 1
             await self._write(released=True)
 
+    @property
+    def held(self) -> tuple[str, dict[str, int]]:
+        """A SQL condition that is true while this lease is held, and its parameters."""
+        return HELD.format(table=self._table), {"epoch": self._epoch}
+
     def next_number(self) -> int:
         """Return a number for a run, larger than those of all runs before; raises `LeaseLost`."""
         self.check()
@@ -104,7 +120,7 @@ class Lease:
     def check(self) -> None:
         """Raise `LeaseLost` unless the lease is held for sure."""
         if self._lost or time.monotonic() - self._renewed > LEASE_S or self._number >= self._tick:
-            raise LeaseLost("another process keeps the rollups up to date by now: run it again")
+            raise LeaseLost("another process has taken this work over: run it again")
 
     async def _take(self, before: _State) -> bool:
         # A server that died may have noted a token and lost the row: that epoch can't be taken any more.
@@ -115,9 +131,13 @@ class Lease:
         if not await self._is_held():
             self._swallowed += (await self._newest()).epoch == before.epoch
             return False
-        while not before.released and (await self._clickhouse.query(_LEFTOVER)).result_rows[0][0]:  # noqa: ASYNC110
+        while not before.released and await self._leftover():  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
         return True
+
+    async def _leftover(self) -> bool:
+        found = await self._clickhouse.query(_LEFTOVER, {"text": self._statements})
+        return bool(found.result_rows[0][0])
 
     async def _renew(self) -> None:
         while True:
@@ -144,10 +164,11 @@ class Lease:
             "newest": self._epoch if newest is None else newest,
         }
         token = token or f"{self._owner} {self._tick}"
-        await self._clickhouse.command(_INSERT, given, {"async_insert": 0, "insert_deduplication_token": token})
+        statement = _INSERT.format(table=self._table)
+        await self._clickhouse.command(statement, given, {"async_insert": 0, "insert_deduplication_token": token})
 
     async def _newest(self) -> _State:
-        rows = (await self._clickhouse.query(_NEWEST)).result_rows
+        rows = (await self._clickhouse.query(_NEWEST.format(table=self._table))).result_rows
         if rows:
             return _State(*rows[0])
         now = (await self._clickhouse.query("SELECT toUInt64(toUnixTimestamp64Micro(now64(6)))")).result_rows[0][0]

@@ -11,10 +11,12 @@ from worker.delivery import PageviewKey, PageviewOutcome, ProcessedMessage
 
 COLUMNS: Final = (
     "batch_id", "part", "day", "minutes", "sites", "clients", "outcomes", "counts", "dead_positions", "dead_entries",
+    "after",
 )  # fmt: skip
 COLUMN_TYPES: Final = (
     "UUID", "UInt16", "Date", "Array(DateTime('UTC'))", "Array(UUID)", "Array(UUID)",
     "Array(LowCardinality(String))", "Array(Int32)", "Array(UInt16)", "Array(UInt16)",
+    "UInt64",
 )  # fmt: skip
 
 
@@ -43,6 +45,7 @@ def outcome_row(message: ProcessedMessage, earlier: Earlier) -> list[Any]:
         [counts[outcome] for outcome in outcomes],
         list(dead),
         [entries[outcome] for outcome in dead.values()],
+        earlier.versions.get((key.batch_id.bytes, key.part), 0),
     ]
 
 
@@ -62,22 +65,32 @@ class Earlier(NamedTuple):
     dead: dict[PageviewKey, PageviewOutcome]
     #: Pageviews that were replayed since: the outcome under which they were dead-lettered, which the replay took back.
     replayed: dict[PageviewKey, PageviewOutcome]
+    #: Versions of the rows that are there, by batch id and part: what replaces one gets a later version than it has,
+    #: also while ClickHouse's clock is behind the clock by which it was written.
+    versions: dict[tuple[bytes, int], int]
 
 
-NOTHING_EARLIER: Final = Earlier(set(), {}, {})
-EARLIER_COLUMNS: Final = "batch_id, part, minutes, sites, clients, outcomes, counts, dead_positions, dead_entries"
+NOTHING_EARLIER: Final = Earlier(set(), {}, {}, {})
+EARLIER_COLUMNS: Final = (
+    "batch_id, part, minutes, sites, clients, outcomes, counts, dead_positions, dead_entries, version"
+)
+#: Rows of this version or a later one stand for a message that was folded into sums (deploy/outcomes): they stay.
+_FOLDED: Final = 1 << 63
 
 
 def read_earlier(rows: Iterable[Sequence[Any]]) -> Earlier:
     """Read rows of `EARLIER_COLUMNS`."""
-    earlier = Earlier(set(), {}, {})
-    for batch_id, part, minutes, sites, clients, outcomes, counts, positions, entries in rows:
+    earlier = Earlier(set(), {}, {}, {})
+    for batch_id, part, minutes, sites, clients, outcomes, counts, positions, entries, version in rows:
+        if version < _FOLDED:
+            earlier.versions[batch_id.bytes, part] = version
         counted = [
             PageviewOutcome(int(minute.timestamp()), site.bytes, client.bytes, outcome)
             for minute, site, client, outcome in zip(minutes, sites, clients, outcomes, strict=True)
         ]
-        if part == 0:
+        if part == 0 or not counts:  # a replay counts nothing where its message was counted otherwise
             earlier.counted.add(batch_id)
+        if part == 0:
             for position, entry in zip(positions, entries, strict=True):
                 earlier.dead[batch_id.bytes, position] = counted[entry - 1]
         for outcome, count in zip(counted, counts, strict=True):

@@ -44,6 +44,7 @@ GRANT INSERT, ALTER DELETE ON hitline.session_days_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.daily_counts_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.hourly_counts_raw TO hitline_keeper;
 GRANT INSERT ON hitline.rollup_progress TO hitline_keeper;
+GRANT INSERT, ALTER DELETE, OPTIMIZE ON hitline.outcomes_raw TO hitline_keeper;
 GRANT TRUNCATE ON hitline.daily_raw TO hitline_keeper;
 GRANT TRUNCATE ON hitline.hourly_raw TO hitline_keeper;
 GRANT INSERT ON hitline.sites_raw TO hitline_keeper;
@@ -54,6 +55,7 @@ GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.erased_sessions TO hitline
 GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.rollup_touched TO hitline_keeper;
 GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.rollup_changes TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_lease TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.fold_lease TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_zones TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_checks TO hitline_keeper;
 GRANT SELECT ON system.processes TO hitline_keeper;
