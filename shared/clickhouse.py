@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from clickhouse_connect.driver._backend.models import QueryRuntime
     from clickhouse_connect.driver.asyncclient import AsyncClient
+    from clickhouse_connect.driver.external import ExternalData
     from clickhouse_connect.driver.query import QueryResult
 
 CONNECT_SECONDS: Final = 5.0
@@ -187,10 +188,21 @@ class ClickHouse:
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS to {self.address} failed: {error.reason}") from None
 
-    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
-        """Run a statement that reads; the server fills `{name:Type}` in it from `parameters`."""
+    async def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        external: ExternalData | None = None,
+    ) -> QueryResult:
+        """Run a statement that reads; the server fills `{name:Type}` in it from `parameters`.
+
+        `external`: sets that the statement reads as tables, since neither its text nor a parameter may be long.
+        """
         client = await self.client()
-        result = await client.query(sql, parameters=dict(parameters or {}))
+        result = await client.query(
+            sql, parameters=dict(parameters or {}), settings=dict(settings or {}), external_data=external
+        )
         _require_clickhouse(result.summary.get("query_id", ""))
         return result
 

@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "reconcile": ("deploy.cli.reconcile", "reconcile", "Check that every accepted pageview has exactly one outcome."),
     "report": ("deploy.cli.report", "report", "Show a site's traffic in a period."),
     "rollup": ("deploy.cli.rollup", "rollup", "Keep the hourly and daily rollups up to date."),
-    "retain": ("deploy.cli.rollup", "retain", "Erase pageviews older than their site's retention."),
+    "retain": ("deploy.cli.retain", "retain", "Erase pageviews older than their site's retention."),
     "erase": ("deploy.cli.erase", "erase", "Erase pageviews of a site, a session, a path or a time for good."),
     "geo": ("deploy.cli.geo", "geo", "Fetch geo databases."),
     "feeds": ("deploy.cli.feeds", "feeds", "Fetch spam lists."),

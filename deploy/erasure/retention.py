@@ -1,76 +1,220 @@
-"""Retention: erasing pageviews that are older than their site's retention, from the stored rows and the rollups.
+"""Retention: pageviews that are older than their site's retention are made unreadable, in the rollups as well.
 
-A day in the site's time zone is erased once all of it is older than the retention of the site, else of the instance.
+Everything that has expired in a month is marked by one statement, whatever the number of sites, retentions and time
+zones; months in which nothing else is left, and nothing else can arrive, are dropped.  Nothing has to be remembered of
+a run that was killed: the next one finds what is left in each of the tables.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
-from typing import Final
-from uuid import UUID
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from deploy.erasure import erasure
-from deploy.erasure.erasure import Erasure
+from deploy.erasure import cutoffs, record
+from deploy.erasure.clocks import check_clocks
+from deploy.erasure.deletes import SETTINGS, delete_in, drop_partition, shares_of
+from deploy.rollups.lease import Lease
+from deploy.rollups.settle import finish_begun
 from shared.clickhouse import ClickHouse
 
 #: A hundred years.
 MAX_RETENTION_DAYS: Final = 36_500
-#: What ClickHouse's clock and this process's may differ by: what is erased by a wrong one is erased for good.
-MAX_DIFFERENCE_S: Final = 300.0
+
+_CUTOFFS: Final = "hitline_control.retention_cutoffs WHERE run = {run:UInt64}"
 
 
-class ClocksDifferError(erasure.NotErased):
-    """ClickHouse's clock and this process's clock differ too much to erase by either; the text says what to do."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table in which rows expire: a row by its `unit`, a span of time that begins before the column `limit`."""
+
+    name: str
+    unit: str
+    expired: str
+    limit: str
+    kind: str
 
 
-async def check_clocks(clickhouse: ClickHouse, clock: Callable[[], float] = time.time) -> None:
-    """Raise `ClocksDifferError` unless ClickHouse's clock agrees with `clock` (seconds since the epoch)."""
-    before_s = clock()
-    found = await clickhouse.query("SELECT toUnixTimestamp64Milli(now64(3))")
-    server_s = found.result_rows[0][0] / 1000
-    difference_s = max(before_s - server_s, server_s - clock(), 0.0)
-    if difference_s > MAX_DIFFERENCE_S:
-        raise ClocksDifferError(
-            f"nothing was erased: ClickHouse's clock and this machine's differ by {difference_s:.0f} s; set both right"
-            " (NTP), and run it again"
-        )
+#: Days of all time zones begin at a quarter of an hour.
+_PAGEVIEWS: Final = _Table(
+    "pageviews_raw",
+    "toStartOfFifteenMinutes(timestamp)",
+    "toStartOfFifteenMinutes(timestamp) + 900 <= cutoff.before",
+    "before",
+    "DateTime64(3, 'UTC')",
+)
+_ROLLUPS: Final = tuple(
+    _Table(name, "day", "day < cutoff.first_day", "first_day", "Date")
+    for name in ("session_days_raw", "daily_counts_raw", "hourly_counts_raw")
+)
 
 
-async def due(clickhouse: ClickHouse, instance_days: int) -> list[tuple[int, Erasure]]:
-    """Return the erasures that are due, each with its retention in days; a retention of 0 days keeps everything."""
-    found = await clickhouse.query(
-        "SELECT stored.site_id, if(sites.retention_days > 0, sites.retention_days, {instance:UInt32}) AS days,"
-        " if(sites.timezone = '', 'UTC', sites.timezone) AS zone, stored.oldest"
-        " FROM (SELECT site_id, min(timestamp) AS oldest FROM hitline.pageviews_raw GROUP BY site_id) AS stored"
-        " LEFT JOIN (SELECT site_id, argMax(timezone, version) AS timezone, argMax(retention_days, version)"
-        " AS retention_days FROM hitline_control.sites GROUP BY site_id) AS sites USING (site_id)"
-        " WHERE days > 0 AND stored.oldest < now64(3) - toIntervalDay(days)",
-        {"instance": instance_days},
-    )
-    groups: dict[tuple[int, str], list[tuple[UUID, datetime]]] = {}
-    for site_id, days, zone, oldest in found.result_rows:
-        groups.setdefault((days, zone), []).append((site_id, oldest))
-    result = []
-    for (days, zone), sites in sorted(groups.items()):
-        first_kept = await clickhouse.query(
-            "SELECT toDateTime64(toStartOfDay(now64(3) - toIntervalDay({days:UInt32}), {zone:String}), 3, 'UTC')",
-            {"days": days, "zone": zone},
-        )
-        before = first_kept.result_rows[0][0]
-        if older := tuple(site_id for site_id, oldest in sites if oldest < before):
-            result.append((days, Erasure(sites=older, time_to=before)))
-    return result
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Pageviews before a moment, of the sites with a retention of so many days."""
+
+    retention_days: int
+    before: datetime
+    pageviews: int
+
+
+async def due(
+    clickhouse: ClickHouse, instance_days: int, clock: Callable[[], float] = time.time, *, idle: bool = False
+) -> list[Expired]:
+    """Return what has expired; raises `ClocksDifferError` as `apply` does."""
+    async with _cutoffs(clickhouse, instance_days) as run:
+        expired = await _expired(clickhouse, run)
+    if expired:
+        await check_clocks(clickhouse, clock, idle=idle)
+    return expired
 
 
 async def apply(
-    clickhouse: ClickHouse, instance_days: int, clock: Callable[[], float] = time.time
-) -> AsyncIterator[tuple[int, Erasure, int]]:
-    """Erase what is due, yielding each erasure's retention in days, the erasure and its number of pageviews.
+    clickhouse: ClickHouse, instance_days: int, clock: Callable[[], float] = time.time, *, idle: bool = False
+) -> list[Expired]:
+    """Make unreadable what has expired, and return it.
 
-    Raises `ClocksDifferError` before anything is erased.
+    `instance_days`: the retention of sites without one of their own, 0 is forever.  `idle`: see `check_clocks`.  Raises
+    `ClocksDifferError` before anything is erased.
     """
-    await check_clocks(clickhouse, clock)
-    for days, wanted in await due(clickhouse, instance_days):
-        yield days, wanted, await erasure.erase(clickhouse, wanted)
+    now = await _now(clickhouse)
+    async with _cutoffs(clickhouse, instance_days) as run:
+        partitions = {table: await _partitions(clickhouse, table, run) for table in (_PAGEVIEWS, *_ROLLUPS)}
+        if not any(partitions.values()):
+            return []
+        await check_clocks(clickhouse, clock, idle=idle)
+        expired = await _expired(clickhouse, run)
+        await _erase_pageviews(clickhouse, instance_days, run)
+        await _erase_from_rollups(clickhouse, instance_days, run)
+    if expired:
+        told = ", ".join(map(str, sorted({each.retention_days for each in expired})))
+        await record.retained(clickhouse, f"retention of {told} days", sum(each.pageviews for each in expired), now)
+    return expired
+
+
+@asynccontextmanager
+async def _cutoffs(clickhouse: ClickHouse, instance_days: int) -> AsyncIterator[int]:
+    run = await cutoffs.note(clickhouse, instance_days, await _now(clickhouse))
+    try:
+        yield run
+    finally:
+        await cutoffs.drop(clickhouse, run)
+
+
+async def _erase_from_rollups(clickhouse: ClickHouse, instance_days: int, run: int) -> None:
+    async with Lease(clickhouse):
+        await finish_begun(clickhouse)
+        # What arrived late may be in the rollups, from which all of these days are taken.
+        await _erase_pageviews(clickhouse, instance_days, run)
+        for table in _ROLLUPS:
+            for partition in await _partitions(clickhouse, table, run):
+                if await _others(clickhouse, table, partition, run):
+                    await _erase_in(clickhouse, table, partition, run)
+                else:  # only the holder of the lease writes here
+                    await drop_partition(clickhouse, table.name, partition)
+
+
+async def _erase_pageviews(clickhouse: ClickHouse, instance_days: int, run: int) -> None:
+    for partition in await _partitions(clickhouse, _PAGEVIEWS, run):
+        end = _span(partition)[1]
+        closed = await cutoffs.are_all_before(clickhouse, instance_days, run, end)
+        if closed and not await _others(clickhouse, _PAGEVIEWS, partition, run):
+            await drop_partition(clickhouse, _PAGEVIEWS.name, partition)
+        else:
+            await _erase_in(clickhouse, _PAGEVIEWS, partition, run)
+
+
+async def _expired(clickhouse: ClickHouse, run: int) -> list[Expired]:
+    found: dict[tuple[int, datetime], int] = {}
+    for partition in await _partitions(clickhouse, _PAGEVIEWS, run):
+        counted = await clickhouse.query(
+            f"SELECT cutoff.retention_days, cutoff.before, count() {_joined(_PAGEVIEWS, final=True)} GROUP BY 1, 2",
+            _given(_PAGEVIEWS, partition, run),
+            SETTINGS,
+        )
+        for days, before, number in counted.result_rows:
+            found[days, before] = found.get((days, before), 0) + number
+    return [Expired(*key, number) for key, number in sorted(found.items())]
+
+
+def _joined(table: _Table, *, final: bool = False, more: str = "1") -> str:
+    """Return FROM and WHERE of the rows of a partition that have expired, of sites of which `more` is true."""
+    chosen = f"{_CUTOFFS} AND {table.limit} > {{start:{table.kind}}} AND {more}"
+    return (
+        f"FROM hitline.{table.name} AS stored {'FINAL' if final else ''} INNER JOIN"  # noqa: S608
+        f" (SELECT site_id, retention_days, first_day, before FROM {chosen}) AS cutoff USING (site_id)"
+        f" WHERE stored._partition_id = {{partition:String}} AND site_id IN (SELECT site_id FROM {chosen})"
+        f" AND {table.expired}"
+    )
+
+
+async def _erase_in(clickhouse: ClickHouse, table: _Table, partition: str, run: int) -> None:
+    """Mark the expired rows of a partition: by one statement, or one for each million of sites' days in it."""
+    given = _given(table, partition, run)
+    end = f"{table.limit} >= {{end:{table.kind}}}"
+    some = _joined(table, more=f"NOT {end}")
+    counted = await clickhouse.query(
+        f"SELECT count(), uniqCombined(site_id, {table.unit}) {some}",
+        given,
+        SETTINGS,
+    )
+    shares = shares_of(counted.result_rows[0][1])
+    hashed = f"cityHash64(site_id, {table.unit}) % {{shares:UInt32}} = {{share:UInt32}}"
+    for share in range(shares):
+        whole = f"site_id IN (SELECT site_id FROM {_CUTOFFS} AND {end})" if share == 0 else "0"  # noqa: S608
+        units = f"SELECT DISTINCT site_id, {table.unit} {some} AND {hashed}"
+        where = f"{whole} OR ({hashed} AND (site_id, {table.unit}) IN ({units}))"
+        await delete_in(clickhouse, table.name, partition, where, {**given, "share": share, "shares": shares})
+
+
+async def _partitions(clickhouse: ClickHouse, table: _Table, run: int) -> list[str]:
+    """Return the partitions with rows that have expired, the oldest first."""
+    there = await clickhouse.query(
+        "SELECT DISTINCT partition_id FROM system.parts"
+        " WHERE database = 'hitline' AND table = {table:String} AND active ORDER BY partition_id",
+        {"table": table.name},
+    )
+    found = []
+    for (partition,) in there.result_rows:
+        rows = await clickhouse.query(
+            f"SELECT count() FROM (SELECT 1 {_joined(table)} LIMIT 1)",  # noqa: S608
+            _given(table, partition, run),
+            SETTINGS,
+        )
+        if rows.result_rows[0][0]:
+            found.append(partition)
+    return found
+
+
+async def _others(clickhouse: ClickHouse, table: _Table, partition: str, run: int) -> bool:
+    """Return whether a partition has rows of sites of which not all of it has expired."""
+    found = await clickhouse.query(
+        f"SELECT count() FROM (SELECT 1 FROM hitline.{table.name} WHERE _partition_id = {{partition:String}}"  # noqa: S608
+        f" AND site_id NOT IN (SELECT site_id FROM {_CUTOFFS} AND {table.limit} >= {{end:{table.kind}}}) LIMIT 1)",
+        _given(table, partition, run),
+        SETTINGS,
+    )
+    return bool(found.result_rows[0][0])
+
+
+def _given(table: _Table, partition: str, run: int) -> Mapping[str, Any]:
+    start, end = _span(partition)
+    if table.kind == "Date":
+        return {"run": run, "partition": partition, "start": start.date(), "end": end.date()}
+    return {"run": run, "partition": partition, "start": start, "end": end}
+
+
+def _span(partition: str) -> tuple[datetime, datetime]:
+    """Return the begin and end of a partition: of a month such as 202603, or of a year."""
+    year, month = int(partition[:4]), int(partition[4:] or 0)
+    if not month:
+        return datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+    return datetime(year, month, 1, tzinfo=UTC), datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+async def _now(clickhouse: ClickHouse) -> datetime:
+    now: datetime = (await clickhouse.query("SELECT now64(3, 'UTC')")).result_rows[0][0]
+    return now

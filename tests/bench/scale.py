@@ -1,4 +1,4 @@
-"""What rollups cost where there is much: a day of millions, and a hundred thousand sites.
+"""What rollups and erasing cost where there is much: a day of millions, and a hundred thousand sites.
 
 `python -m tests.bench.scale [--pageviews N] [--sites N]`; `make bench ONLY=scale` runs it at full size.  CPU and memory
 are ClickHouse's (the whole process, with its caches), rows those that its statements say they read.
@@ -12,16 +12,19 @@ import os
 import tempfile
 import time
 import urllib.request
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups.run import Summary, roll_up
 from shared.clickhouse import ClickHouse
 from tests import parts
 from tests.bench.table import Table
+
+Result = TypeVar("Result")
 
 PAGEVIEWS: Final = 20_000_000
 SITES: Final = 100_000
@@ -55,10 +58,10 @@ FROM numbers({first}, {count})"""
 
 
 @dataclass
-class Cost:
-    """What a run cost."""
+class Cost(Generic[Result]):
+    """What something cost, and what it returned: `summary`."""
 
-    summary: Summary
+    summary: Result
     cpu_s: float
     seconds: float
     peak_bytes: int
@@ -81,11 +84,18 @@ class Counting(ClickHouse):
         return result
 
 
-def rolled_up(process: ClickHouseProcess) -> Cost:
-    async def run() -> tuple[Summary, int]:
+def rolled_up(process: ClickHouseProcess) -> Cost[Summary]:
+    """Run the rollups once."""
+    return measured(process, roll_up)
+
+
+def measured(process: ClickHouseProcess, work: Callable[[ClickHouse], Awaitable[Result]]) -> Cost[Result]:
+    """Do some work with a client, and return what it cost ClickHouse."""
+
+    async def run() -> tuple[Result, int]:
         client = Counting(process.url, "hitline bench", read_s=7200)
         try:
-            return await roll_up(client), client.rows_read
+            return await work(client), client.rows_read
         finally:
             await client.close()
 
@@ -198,10 +208,15 @@ def many_sites(process: ClickHouseProcess, table: Table, sites: int) -> None:
 
 
 def main(pageviews: int, sites: int, new: int, table: Table, margin_s: float = MARGIN_S) -> None:
+    """Measure all of it."""
+    from tests.bench import scale_erasing  # which uses what is here
+
     with tempfile.TemporaryDirectory() as directory, ClickHouseProcess(Path(directory)) as process:
         parts.run_apart(lambda: parts.apply_schema(process.url))
         a_large_day(process, table, pageviews, new, margin_s)
+        scale_erasing.a_large_day(process, table)
         many_sites(process, table, sites)
+        scale_erasing.many_sites(process, table, sites)
 
 
 if __name__ == "__main__":

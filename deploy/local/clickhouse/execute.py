@@ -92,7 +92,7 @@ def _set_up(connection: Connection, user: User, query: Query) -> None:
     user.put_on(connection, query.roles)
     if query.database:
         connection.use(query.database)
-    with _set_with_external_data(connection, query, drop=False):
+    with _set_with_external_data(connection, user, query, drop=False):
         pass
 
 
@@ -137,7 +137,7 @@ def _settings_for_now(
     names = ", ".join(f"'{name}'" for name in query.settings if name.isidentifier())
     before = session.settings(f"name IN ({names})") if names else {}
     try:
-        with _set_with_external_data(session, query, drop=True):
+        with _set_with_external_data(session, user, query, drop=True):
             yield session
     finally:
         for name, (value, was_changed) in before.items():
@@ -150,14 +150,19 @@ def _settings_for_now(
 
 
 @contextmanager
-def _set_with_external_data(connection: Connection, query: Query, drop: bool) -> Iterator[None]:
-    """Apply the request's settings and put its external data into temporary tables; `drop`: drop these at the end."""
+def _set_with_external_data(connection: Connection, user: User, query: Query, drop: bool) -> Iterator[None]:
+    """Apply the request's settings and put its external data into temporary tables; `drop`: drop these at the end.
+
+    A server asks for no grant for these.
+    """
     # The settings also say how the data are read; only `readonly` would forbid to put them anywhere.
     connection.set({name: value for name, value in query.settings.items() if name != "readonly"})
-    for table in query.external:
-        connection.query(f"CREATE TEMPORARY TABLE {identifier(table.name)} ({table.structure})")
-        with memory_file([memoryview(table.data)]) as path:
-            connection.query(f"INSERT INTO {identifier(table.name)} FROM INFILE '{path}' FORMAT {table.format}")
+    if query.external:
+        with user.with_temporary_tables(connection, query.roles):
+            for table in query.external:
+                connection.query(f"CREATE TEMPORARY TABLE {identifier(table.name)} ({table.structure})")
+                with memory_file([memoryview(table.data)]) as path:
+                    connection.query(f"INSERT INTO {identifier(table.name)} FROM INFILE '{path}' FORMAT {table.format}")
     connection.set({name: value for name, value in query.settings.items() if name == "readonly"})
     try:
         yield

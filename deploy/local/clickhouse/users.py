@@ -13,7 +13,8 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from deploy.local.clickhouse.statement import Statement
 _CURRENT_USER = re.compile(r"\b(?:currentUser|current_user|user)\(\)", re.IGNORECASE)
 _GRANT_ROLE = re.compile(r"^\s*GRANT\s+(?!.*\bON\b)(.+?)\s*$", re.IGNORECASE | re.DOTALL)
 _ENGINE_USER = "default: "
+# The engine's role for putting external data into temporary tables.
+_EXTERNAL_DATA = "front_external_data"
 _PASSWORDS = ("no_password", "password", "password_sha256_hex", "password_double_sha1_hex")
 
 
@@ -84,18 +87,30 @@ class User:
 
     def put_on(self, connection: Connection, roles: tuple[str, ...] = ()) -> None:
         """Give a new connection this user's rights and profile only."""
-        if self.role:
-            unknown = [role for role in roles if role not in self.granted_roles]
-            if unknown:
-                raise ClickHouseError(512, f"Role {unknown[0]} should be granted to set as a current")
-            names = [self.role, *(roles or self.granted_roles)]
-            connection.query("SET ROLE " + ", ".join(identifier(name) for name in names))
+        self._set_roles(connection, roles)
         if self.profile != "default":
             connection.set({"profile": self.profile})  # its constraints
         # chDB sends its own values with each query, so a profile's values are set one by one.
         connection.set({name: value for name, value in self.settings.items() if name != "readonly"})
         if "readonly" in self.settings:
             connection.set({"readonly": self.settings["readonly"]})
+
+    def _set_roles(self, connection: Connection, roles: tuple[str, ...], *more: str) -> None:
+        if self.role:
+            unknown = [role for role in roles if role not in self.granted_roles]
+            if unknown:
+                raise ClickHouseError(512, f"Role {unknown[0]} should be granted to set as a current")
+            names = [self.role, *(roles or self.granted_roles), *more]
+            connection.query("SET ROLE " + ", ".join(identifier(name) for name in names))
+
+    @contextmanager
+    def with_temporary_tables(self, connection: Connection, roles: tuple[str, ...]) -> Iterator[None]:
+        """Give the connection the right to create temporary tables as well."""
+        self._set_roles(connection, roles, _EXTERNAL_DATA)
+        try:
+            yield
+        finally:
+            self._set_roles(connection, roles)
 
 
 class Users:
@@ -228,6 +243,8 @@ def _for_the_engine(root: ET.Element) -> ET.Element:
         for grant in _grants(element) or ["GRANT ALL ON *.* WITH GRANT OPTION"]:
             if not _roles_in(grant):
                 ET.SubElement(queries, "query").text = grant
+    for_external = ET.SubElement(ET.SubElement(roles, _EXTERNAL_DATA), "grants")
+    ET.SubElement(for_external, "query").text = "GRANT CREATE TEMPORARY TABLE ON *.*"
     grants = ET.SubElement(default, "grants")
     for role in roles:
         ET.SubElement(grants, "query").text = f"GRANT {identifier(role.tag)}"

@@ -39,7 +39,7 @@ GRANT SELECT ON hitline.outcomes_raw TO hitline_registry;
 -- `hitline rollup`, `retain` and `erase`.
 CREATE ROLE IF NOT EXISTS hitline_keeper;
 GRANT SELECT ON hitline.* TO hitline_keeper;
-GRANT ALTER DELETE ON hitline.pageviews_raw TO hitline_keeper;
+GRANT ALTER DELETE, OPTIMIZE ON hitline.pageviews_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.session_days_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.daily_counts_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.hourly_counts_raw TO hitline_keeper;
@@ -58,6 +58,10 @@ GRANT SELECT, INSERT ON hitline_control.rollup_lease TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.fold_lease TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_zones TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_checks TO hitline_keeper;
+GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.retention_cutoffs TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.upkeep TO hitline_keeper;
+GRANT SELECT ON system.parts TO hitline_keeper;
+GRANT SELECT ON system.mutations TO hitline_keeper;
 GRANT SELECT ON system.processes TO hitline_keeper;
 
 -- Analysts read `hitline` and nothing else, within limits that one query can't leave.
@@ -71,7 +75,8 @@ CREATE SETTINGS PROFILE IF NOT EXISTS hitline_analyst SETTINGS
     max_threads = 4 MAX 8,
     max_result_rows = 1000000 MIN 1 MAX 10000000,
     max_concurrent_queries_for_user = 10 MIN 1 MAX 10,
-    priority = 10 MIN 1
+    priority = 10 MIN 1,
+    apply_deleted_mask = 1 CONST
     TO hitline_analyst;
 
 CREATE QUOTA IF NOT EXISTS hitline_analyst KEYED BY user_name

@@ -29,11 +29,11 @@ def _logging_as_before() -> Iterator[None]:
 
 
 def runner_with(env: dict[str, str]) -> Hitline:
-    """Return `hitline(*arguments, expect=exit code)`, which answers click's result."""
+    """Return `hitline(*arguments, expect=exit code, SETTING=value)`, which answers click's result."""
 
-    def run(*arguments: str, expect: int = 0, stdin: str | None = None) -> Result:
+    def run(*arguments: str, expect: int = 0, stdin: str | None = None, **more: str) -> Result:
         # In a thread: a command has its own event loop, and must not touch that of the tests.
-        result = parts.in_thread(lambda: CliRunner().invoke(main, list(arguments), env=env, input=stdin))
+        result = parts.in_thread(lambda: CliRunner().invoke(main, list(arguments), env={**env, **more}, input=stdin))
         assert result.exit_code == expect, result.output
         assert "Traceback" not in result.output
         if expect:

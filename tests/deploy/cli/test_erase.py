@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.cli import main
-from deploy.erasure.erasure import Erasure
+from deploy.erasure.conditions import Erasure
 from deploy.local.clickhouse.process import ClickHouseProcess
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline

@@ -1,45 +1,151 @@
-"""Retention erases nothing while the clocks that decide about it disagree."""
+"""Retention: what has expired is unreadable at once, and each partition is written again once."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from deploy.erasure import retention
-from deploy.erasure.retention import MAX_DIFFERENCE_S, ClocksDifferError
+from deploy.erasure.clocks import ClocksDifferError
+from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
+from tests import parts, services
+from tests.deploy.cli.conftest import Hitline
+from tests.deploy.rollups import visits
+from tests.deploy.rollups.test_exactness import check
 
-NOW_S = 1_780_000_000.0
-DAY_S = 86_400
+pytestmark = pytest.mark.processes
 
-
-class FakeServer:
-    """A ClickHouse whose clock says this; notes what else it is asked."""
-
-    def __init__(self, now_s: float) -> None:
-        self.now_s = now_s
-        self.asked: list[str] = []
-
-    async def query(self, sql: str, *_: Any) -> Any:
-        if sql.startswith("SELECT toUnixTimestamp64Milli(now64(3))"):
-            return SimpleNamespace(result_rows=[(int(self.now_s * 1000),)])
-        self.asked.append(sql)
-        return SimpleNamespace(result_rows=[])
+ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Apia")
+#: A month that is over, in which the retentions end.
+NOW = datetime.now(UTC)
+MONTH = (NOW.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=32)).replace(day=1)
 
 
-@pytest.mark.parametrize("ahead_s", [25 * DAY_S, MAX_DIFFERENCE_S + 1, -MAX_DIFFERENCE_S - 1, -25 * DAY_S])
-async def test_nothing_is_erased_while_clickhouse_s_clock_is_off(ahead_s: float) -> None:
-    server = FakeServer(NOW_S + ahead_s)
-    with pytest.raises(ClocksDifferError, match="nothing was erased"):
-        async for _ in retention.apply(cast("ClickHouse", server), 30, clock=lambda: NOW_S):
-            pass
-    assert server.asked == []
+def groups(number: int) -> dict[uuid.UUID, tuple[str, int]]:
+    """Return sites, each with a time zone and a retention of its own that ends in `MONTH`."""
+    first = (NOW - MONTH).days
+    return {
+        uuid.UUID(int=0xE << 64 | each): (ZONES[each % len(ZONES)], first - 3 - each // len(ZONES) * 2)
+        for each in range(number)
+    }
 
 
-async def test_a_small_difference_is_none() -> None:
-    server = FakeServer(NOW_S + 5)
-    found = [each async for each in retention.apply(cast("ClickHouse", server), 30, clock=lambda: NOW_S)]
-    assert found == []
-    assert len(server.asked) == 1
+def register(clickhouse: ClickHouseProcess, sites: dict[uuid.UUID, tuple[str, int]]) -> None:
+    rows = [
+        {"site_id": str(site), "name": f"{site.hex[-4:]}.example", "timezone": zone, "retention_days": days,
+         "version": 1, "created_at": "2026-01-01 00:00:00"} for site, (zone, days) in sites.items()
+    ]  # fmt: skip
+    visits.insert(clickhouse, rows, "hitline_control.sites")
+
+
+def expired(stored: visits.Stored, sites: dict[uuid.UUID, tuple[str, int]]) -> list[tuple[str, ...]]:
+    zones = {site: zone for site, (zone, _) in sites.items()}
+    first_kept = {}
+    for site, (zone, days) in sites.items():
+        then = {"site_id": str(site), "timestamp": visits.stamp(datetime.now(UTC) - timedelta(days))}
+        first_kept[site] = visits.local_day(then, {site: zone})
+    return [key for key, row in stored.items() if visits.local_day(row, zones) < first_kept[uuid.UUID(row["site_id"])]]
+
+
+def masked(clickhouse: ClickHouseProcess, table: str) -> int:
+    """Return how many rows are on the disk and readable by nobody."""
+    sql = f"SELECT count() AS n FROM hitline.{table} WHERE NOT _row_exists SETTINGS apply_deleted_mask = 0"
+    return int(services.rows(clickhouse, sql)[0]["n"])
+
+
+def test_48_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    sites = groups(48)
+    zones = {site: zone for site, (zone, _) in sites.items()}
+    register(tables, sites)
+    stored: visits.Stored = {}
+    rows = visits.make(400, seed=31, first=MONTH, days=27, sites=zones)
+    recent = visits.make(50, seed=32, first=NOW - timedelta(1.9), days=1, sites=zones)
+    for some in (rows[::2], rows[1::2], recent):
+        visits.insert(tables, some)
+        visits.store(stored, some)
+    hitline("rollup")
+    check(tables, stored, zones)
+
+    gone = expired(stored, sites)
+    assert 100 < len(gone) < len(stored)
+    told = hitline("retain", "--dry-run").stdout
+    assert told.count("would be erased") > 20
+    assert sum(int(line.split(": ")[1].split()[0]) for line in told.splitlines()) == len(gone)
+
+    month = f"{MONTH:%Y%m}"
+    before = mutations(tables)
+    printed = hitline("retain").stdout
+    assert printed.count(f"rewriting pageviews_raw {month} ") <= 1
+    done = mutations(tables)[len(before) :]
+    assert sum("APPLY DELETED MASK" in each for each in done) <= 1, "one rewrite"
+    assert len(done) <= 3, "and few marks"
+    for key in gone:
+        del stored[key]
+    check(tables, stored, zones)
+    for table in ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw"):
+        assert masked(tables, table) == 0
+    assert hitline("retain").stdout == ""
+    hitline("rollup", "--all")
+    check(tables, stored, zones)
+
+
+def mutations(clickhouse: ClickHouseProcess) -> list[str]:
+    """Return the mutations of the pageviews, the first one first."""
+    sql = "SELECT command FROM system.mutations WHERE table = 'pageviews_raw' ORDER BY create_time, mutation_id"
+    return [str(row["command"]) for row in services.rows(clickhouse, sql)]
+
+
+def test_months_in_which_nothing_else_is_or_arrives_are_dropped(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    sites = {site: (zone, 30) for site, zone in visits.FEW.items()}
+    zones = {site: zone for site, (zone, _) in sites.items()}
+    register(tables, sites)
+    old = visits.make(30, seed=33, first=datetime(2025, 2, 3, tzinfo=UTC), days=20, sites=zones)
+    recent = visits.make(20, seed=34, first=NOW - timedelta(1.9), days=1, sites=zones)
+    stored: visits.Stored = {}
+    for some in (old, recent):
+        visits.insert(tables, some)
+    visits.store(stored, recent)
+    hitline("rollup")
+    before = mutations(tables)
+    hitline("retain", HITLINE_RETENTION_DAYS="60")
+    assert mutations(tables) == before
+    check(tables, stored, zones)
+    assert "retention of 30 days" in hitline("erase", "--list").stdout
+
+
+def test_a_site_that_keeps_more_keeps_it_in_the_same_month(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    short, long, *_ = visits.FEW
+    zones = {site: visits.FEW[site] for site in (short, long)}
+    register(tables, {short: (zones[short], 30), long: (zones[long], 0)})
+    old = visits.make(40, seed=35, first=datetime(2025, 2, 3, tzinfo=UTC), days=20, sites=zones)
+    recent = visits.make(5, seed=36, first=NOW - timedelta(1.9), days=1, sites=zones)
+    stored: visits.Stored = {}
+    for some in (old, recent):
+        visits.insert(tables, some)
+        visits.store(stored, some)
+    hitline("rollup")
+    hitline("retain")
+    stored = {key: row for key, row in stored.items() if row["site_id"] == str(long) or row in recent}
+    check(tables, stored, zones)
+
+
+async def test_nothing_is_erased_while_the_clocks_differ(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    register(tables, {site: (zone, 30) for site, zone in visits.FEW.items()})
+    visits.insert(tables, visits.make(40, seed=37, first=datetime(2026, 1, 3, tzinfo=UTC), days=20, sites=visits.FEW))
+    parts.execute(tables, "ALTER TABLE hitline.pageviews_raw UPDATE received_at = now64(3) WHERE 1"
+                          " SETTINGS mutations_sync = 2")  # fmt: skip
+    rows = services.count(tables)
+    client = ClickHouse(tables.url, "hitline tests")
+    try:
+        for what in (retention.due, retention.apply):
+            with pytest.raises(ClocksDifferError, match="nothing was erased"):
+                await what(client, 0, clock=lambda: time.time() + 25 * 86_400)
+        assert services.count(tables) == rows
+        assert sum(each.pageviews for each in await retention.apply(client, 0)) == rows
+    finally:
+        await client.close()
+    assert services.count(tables) == 0

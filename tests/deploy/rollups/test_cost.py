@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.erasure.erasure import Erasure, erase
+from deploy.erasure.conditions import Erasure
+from deploy.erasure.request import erase
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups.run import Summary, roll_up
 from tests import parts, services
@@ -23,9 +24,9 @@ MOST_BYTES = 64 << 10
 class Watched(scale.Counting):
     """Also refuses what a server would refuse with more sites."""
 
-    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None, *more: Any, **named: Any) -> Any:
         assert len(sql) + len(str(parameters)) < MOST_BYTES
-        return await super().query(sql, parameters)
+        return await super().query(sql, parameters, *more, **named)
 
     async def command(
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
@@ -80,7 +81,7 @@ async def test_thousands_of_sites(tables: ClickHouseProcess) -> None:
     assert parts.execute(tables, differing).strip() == "0"
     client = Watched(tables.url, "hitline tests")
     try:
-        assert await erase(client, Erasure(time_to=scale.END)) == SITES
+        assert (await erase(client, Erasure(time_to=scale.END))).pageviews == SITES
     finally:
         await client.close()
     assert services.rows(tables, "SELECT * FROM hitline.daily LIMIT 1") == []

@@ -258,7 +258,7 @@ def test_retention_takes_whole_days_of_each_site(tables: ClickHouseProcess, hitl
     now = datetime.now(UTC)
     stored: Stored = {}
     rows = visits.make(150, seed=7, first=datetime(now.year - 1, 1, 1, tzinfo=UTC), days=100, sites=visits.FEW)
-    recent = visits.make(60, seed=8, first=now.replace(hour=0), days=1, sites=visits.FEW)
+    recent = visits.make(60, seed=8, first=now - timedelta(1.9), days=1, sites=visits.FEW)
     for some in (rows, recent):
         visits.insert(tables, some)
         visits.store(stored, some)

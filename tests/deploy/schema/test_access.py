@@ -84,7 +84,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         keeper = runner_with(parts.make_env(path / "state", CLICKHOUSE_URL=server.url("hitline_keeper")))
         keeper("rollup")
         keeper("erase", "--path", "/a", "--yes")
-        keeper("retain")
+        keeper("retain", "--idle")
+        keeper("erase", "--session", rows[0]["session_id"], "--yes", "--now")
+        keeper("erase", "--list")
         yield server
 
 
@@ -195,6 +197,7 @@ def test_an_analyst_can_not_leave_the_limits(server: Server) -> None:
     ):  # fmt: skip
         assert server(analyst, "SELECT 1", **{name: value}) == "452", name
     assert server(analyst, "SELECT 1", readonly=0) == "164"
+    assert server(analyst, "SELECT 1", apply_deleted_mask=0) == "452", "rows that were erased"
     assert server(analyst, "SELECT number FROM numbers(2000000) FORMAT Null") in ("", "396")
 
 
