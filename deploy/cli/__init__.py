@@ -15,6 +15,8 @@ COMMANDS: Final = {
     "migrate": ("deploy.cli.migrate", "migrate", "Bring ClickHouse's schema and the broker's queues up to date."),
     "site": ("deploy.cli.site", "site", "Add, list and remove sites."),
     "client": ("deploy.cli.client", "client", "Add, list, change and revoke API clients."),
+    "apply": ("deploy.cli.apply", "apply_command", "Make sites, clients, grants and exclusions as a file says."),
+    "export": ("deploy.cli.export", "export", "Print sites, clients, grants and exclusions as such a file."),
     "replay": ("deploy.cli.replay", "replay", "Send access logs, past and present, as pageviews."),
     "exclude": ("deploy.cli.exclude", "exclude", "Exclude pageviews, for one site or for all."),
     "explain": ("deploy.cli.explain", "explain", "Show how one pageview is processed, step by step."),

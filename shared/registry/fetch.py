@@ -17,11 +17,12 @@ _BLOCK_CLIENTS: Final = 64
 #: A client's grants packed: the sites' ids one after another, and their versions.
 PackedGrants = tuple[bytes, str, bytes, Sequence[int]]
 
+#: In hex: ClickHouse cuts off zeros at the end of an id's bytes.
 _PACKED: Final = """
 SELECT
-    UUIDStringToNum(toString(client_id)),
+    client_id,
     toString(permission),
-    arrayStringConcat(groupArray(UUIDStringToNum(toString(site_id)))) AS sites,
+    replaceAll(arrayStringConcat(groupArray(toString(site_id))), '-', '') AS sites,
     groupArray(version) AS versions
 FROM hitline_control.grants FINAL
 WHERE NOT removed
@@ -80,16 +81,11 @@ async def _blocks(
 async def grants_in_force(clickhouse: ClickHouse) -> AsyncIterator[Sequence[PackedGrants]]:
     """Yield all grants that are in force, those of some clients at a time."""
     client = await clickhouse.client()
-    stream = await client.query_row_block_stream(
-        _PACKED,
-        settings={"max_block_size": _BLOCK_CLIENTS, "optimize_aggregation_in_order": 1},
-        query_formats={"String": "bytes", "FixedString": "bytes"},
-    )
+    settings = {"max_block_size": _BLOCK_CLIENTS, "optimize_aggregation_in_order": 1}
+    stream = await client.query_row_block_stream(_PACKED, settings=settings)
     async with stream:
         async for block in stream:
-            yield [
-                (client_id, permission.decode(), sites, versions) for client_id, permission, sites, versions in block
-            ]
+            yield [(id.bytes, permission, bytes.fromhex(sites), versions) for id, permission, sites, versions in block]
 
 
 async def count_grants(clickhouse: ClickHouse) -> int:

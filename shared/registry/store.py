@@ -47,24 +47,29 @@ SELECT toUnixTimestamp64Micro(now64(6)) AS now,
 """  # noqa: S608
 
 
-async def put(clickhouse: ClickHouse, *records: Record) -> int:
-    """Store new records, or new states of some; returns their version once ClickHouse has them."""
+#: Records that were written in one insert, and their version.
+Written = list[tuple[int, Sequence[Record]]]
+
+
+async def put(clickhouse: ClickHouse, *records: Record) -> Written:
+    """Store new records, or new states of some; returns their versions once ClickHouse has them."""
     return await _append(clickhouse, records, removed=False)
 
 
-async def remove(clickhouse: ClickHouse, *records: Record) -> int:
-    """Remove records: their history stays, but they are no longer in force; returns that state's version."""
+async def remove(clickhouse: ClickHouse, *records: Record) -> Written:
+    """Remove records: their history stays, but they are no longer in force; returns these states' versions."""
     return await _append(clickhouse, records, removed=True)
 
 
-async def _append(clickhouse: ClickHouse, records: Sequence[Record], *, removed: bool) -> int:
-    version = 0
+async def _append(clickhouse: ClickHouse, records: Sequence[Record], *, removed: bool) -> Written:
+    written: Written = []
     by_table = sorted(records, key=lambda record: TABLES[type(record)].name)
     for table, some in groupby(by_table, key=lambda record: TABLES[type(record)]):
         of_table = list(some)
         for start in range(0, len(of_table), _INSERTED):
-            version = await _insert(clickhouse, table, of_table[start : start + _INSERTED], removed=removed)
-    return version
+            block = of_table[start : start + _INSERTED]
+            written.append((await _insert(clickhouse, table, block, removed=removed), block))
+    return written
 
 
 async def _insert(clickhouse: ClickHouse, table: Table, records: Iterable[Record], *, removed: bool) -> int:

@@ -90,7 +90,12 @@ async def test_of_sites_that_list_a_hostname_the_oldest_comes_first(database: Cl
 
 
 async def test_what_is_in_force_is_read_without_its_past(database: ClickHouse) -> None:
-    await store.put(database, SITE, CLIENT, *GRANTS)
+    zeros = [Grant(CLIENT.client_id, MANAGE_DATA, id) for id in (b"\1" * 15 + b"\0", b"\0" * 15 + b"\1", bytes(16))]
+    await store.put(database, SITE, CLIENT, *GRANTS, *zeros)
+    packed = [client async for block in fetch.grants_in_force(database) for client in block]
+    ids = {sites[at : at + 16] for _, permission, sites, _ in packed for at in range(0, len(sites), 16)}
+    assert ids == {grant.site_id for grant in (*GRANTS, *zeros)}
+    await store.remove(database, *zeros)
     (site,) = await store.sites(database)
     for zone in ("UTC", "Europe/Paris"):
         await store.put(database, replace(site, timezone=zone))
