@@ -13,7 +13,7 @@ from typing import Final
 SECRETS: Final = frozenset(
     {
         *("AMQP_URL", "CLICKHOUSE_URL", "QUEUE_KEYS", "ID_SECRET", "RATE_LIMIT_STORAGE", "MAXMIND_LICENSE_KEY"),
-        *("TOKEN", "REPLAY_SECRET"),
+        *("TOKEN", "REPLAY_SECRET", "RABBITMQ_API_URL"),
     }
 )
 _SUFFIX: Final = "_FILE"

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
-from shared.secret_files import UnreadableSecretError, resolve
+from shared.secret_files import SECRETS, UnreadableSecretError, resolve
 
 PREFIX = "HITLINE_"
 
@@ -30,7 +30,7 @@ KNOWN = frozenset(
     RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS RETENTION_DAYS
     REGISTRY_MAX_AGE_SECONDS KEEPALIVE_SECONDS MAX_CONNECTIONS MAX_CONNECTIONS_PER_ADDRESS STOP_DELAY_SECONDS
     LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS REFUSALS_SECONDS FEEDS_HOURS MAXMIND_ACCOUNT_ID MAXMIND_LICENSE_KEY
-    URL TOKEN REPLAY_SECRET DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
+    RABBITMQ_API_URL URL TOKEN REPLAY_SECRET DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
     """.split()  # noqa: SIM905 - thirty names are easier to read in lines
 )
 
@@ -116,11 +116,11 @@ def load(model: type[SomeSettings], environ: Mapping[str, str] = os.environ) -> 
         raise SettingsError(str(error)) from None
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
     values = {}
+    for name in unknown_names(environ):
+        log.warning("unknown setting %s is ignored%s", name, nearest(name))
     for name, value in given.items():
         short = name.removeprefix(PREFIX)
-        if short not in KNOWN:
-            log.warning("unknown setting %s is ignored%s", name, _nearest(short))
-        elif short.lower() in model.model_fields:
+        if short.lower() in model.model_fields:
             values[short.lower()] = value
     try:
         return model.model_validate(values)
@@ -128,8 +128,16 @@ def load(model: type[SomeSettings], environ: Mapping[str, str] = os.environ) -> 
         raise SettingsError(_explain(error)) from None
 
 
-def _nearest(short: str) -> str:
-    match = difflib.get_close_matches(short, KNOWN, n=1)
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that look like settings and are none, or none any more."""
+    names = (name for name, value in environ.items() if name.startswith(PREFIX) and value != "")
+    known = KNOWN | {f"{secret}_FILE" for secret in SECRETS}
+    return [name for name in names if name.removeprefix(PREFIX) not in known]
+
+
+def nearest(name: str) -> str:
+    """Return `; did you mean …?` for a misspelt variable, empty where nothing is near."""
+    match = difflib.get_close_matches(name.removeprefix(PREFIX), KNOWN, n=1)
     return f"; did you mean {PREFIX}{match[0]}?" if match else ""
 
 

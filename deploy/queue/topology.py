@@ -11,7 +11,8 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared.queue import DEAD, DEAD_ARGUMENTS, DEAD_QUEUE, EXCHANGE, PAGEVIEWS, QUEUE, QUEUE_ARGUMENTS
 
-_QUEUES: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
+#: Name, arguments and routing key of each queue.
+QUEUES: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     (QUEUE, dict(QUEUE_ARGUMENTS), PAGEVIEWS),
     (DEAD_QUEUE, dict(DEAD_ARGUMENTS), DEAD),
 )
@@ -28,7 +29,7 @@ async def declare(connection: AbstractConnection) -> list[str]:
     differences = []
     if found := await _declare_exchange(connection):
         differences.append(found)
-    for name, arguments, key in _QUEUES:
+    for name, arguments, key in QUEUES:
         if found := await _declare_queue(connection, name, arguments):
             differences.append(found)
         async with connection.channel() as channel:
@@ -57,7 +58,7 @@ async def _declare_exchange(connection: AbstractConnection) -> str:
         async with connection.channel() as channel:
             await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
     except ChannelPreconditionFailed as error:
-        return _explain(f"exchange {EXCHANGE}", error)
+        return explain_difference(f"exchange {EXCHANGE}", error)
     return ""
 
 
@@ -66,11 +67,12 @@ async def _declare_queue(connection: AbstractConnection, name: str, arguments: d
         async with connection.channel() as channel:
             await channel.declare_queue(name, durable=True, arguments=arguments)
     except ChannelPreconditionFailed as error:
-        return _explain(f"queue {name}", error)
+        return explain_difference(f"queue {name}", error)
     return ""
 
 
-def _explain(what: str, error: ChannelPreconditionFailed) -> str:
+def explain_difference(what: str, error: ChannelPreconditionFailed) -> str:
+    """Return how an exchange or queue differs from what is declared, by the broker's refusal."""
     found = _DIFFERENCE.search(str(error))
     detail = f"{found[1]}: {found[2].strip()}" if found else "its arguments differ"
     return (

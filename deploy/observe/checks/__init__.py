@@ -1,0 +1,1 @@
+"""What `hitline doctor` looks at, a file a part."""
