@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,9 @@ def _version_of(path: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in digits if part.isdigit())
 
 
-def write_config(path: Path, kept: Secrets, amqp_port: int, extra: Mapping[str, str]) -> None:
+def write_config(
+    path: Path, kept: Secrets, amqp_port: int, extra: Mapping[str, str], plugins: Sequence[str] = ()
+) -> None:
     """Write the node's configuration; `extra` are keys of rabbitmq.conf that are added or replace ours."""
     home = path / "home"
     for directory in (path, home, path / "log", path / "conf.d"):
@@ -100,7 +102,7 @@ def write_config(path: Path, kept: Secrets, amqp_port: int, extra: Mapping[str, 
     lines += [f"{key} = {value}" for key, value in extra.items()]
     write_private(path / "rabbitmq.conf", "\n".join(lines) + "\n")
     write_private(path / "advanced.config", "[].\n")
-    write_private(path / "enabled_plugins", "[].\n")
+    write_private(path / "enabled_plugins", f"[{','.join(plugins)}].\n")
     write_private(path / "rabbitmq-env.conf", "")
     # Erlang's own resolver file: `localhost` is found without DNS, /etc/hosts or a helper process.
     write_private(path / "inetrc", '{host, {127,0,0,1}, ["localhost"]}.\n{lookup, [file]}.\n')

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ _SECRETS = "secrets.json"
 
 
 class RabbitMQNode:
-    """A node bound to 127.0.0.1, with a user, a cookie and an `epmd` of its own, and no plugins.
+    """A node bound to 127.0.0.1, with a user, a cookie and an `epmd` of its own.
 
     It writes only under `path`; a second start on the same path has the same data, user and, if they are still free,
     ports. Nodes on one machine do not see each other unless `sibling` made them.
@@ -32,13 +32,19 @@ class RabbitMQNode:
     kind = "a private node"
 
     def __init__(
-        self, path: Path, name: str = "hitline", config: Mapping[str, str] | None = None, port: int = 0
+        self,
+        path: Path,
+        name: str = "hitline",
+        config: Mapping[str, str] | None = None,
+        port: int = 0,
+        plugins: Sequence[str] = (),
     ) -> None:
         """`config`: more keys of rabbitmq.conf. `port`: for AMQP; 0: the last one, or a free one."""
         self.path = path.resolve()
         # Not the machine's host name, which does not resolve on some machines.
         self.name = f"{name}@localhost"
         self._config = dict(config or {})
+        self._plugins = tuple(plugins)
         self._wanted_port = port
         self._secrets: Secrets | None = None
         self._epmd = Epmd(self.path)
@@ -103,7 +109,7 @@ class RabbitMQNode:
         self._stop_leftover()
         kept = self._load_secrets()
         self._choose_ports()
-        write_config(self.path, kept, self._amqp_port, self._config)
+        write_config(self.path, kept, self._amqp_port, self._config, self._plugins)
         self._epmd.acquire(self._part)
         with (self.path / "log" / "console.log").open("wb") as console:
             self._process = processes.spawn(

@@ -97,12 +97,27 @@ async def _waiting(connection: AbstractConnection, name: str) -> list[Finding]:
     async with connection.channel() as channel:
         declared = (await channel.declare_queue(name, passive=True)).declaration_result
     messages, consumers = declared.message_count or 0, declared.consumer_count or 0
+    if not consumers and not await _may_read(connection, name):
+        cure = f"rabbitmqctl set_permissions USER 'hitline.*' 'hitline.*' 'hitline.*' (read on {name})"
+        return [error(_PART, f"the user may not read {name}: a worker gets nothing", cure)]
     if name == QUEUE and messages and not consumers:
         return [error(_PART, f"{messages:,} messages wait and no worker consumes", "start a worker; see its log")]
     if name == DEAD_QUEUE and messages:
         problem = f"there are {messages:,} dead letters, which are deleted 30 days after they came"
         return [warning(_PART, problem, "see why with `hitline dead list`, then replay or purge them")]
     return []
+
+
+async def _may_read(connection: AbstractConnection, name: str) -> bool:
+    """Take one message of a queue that nobody consumes, and give it back."""
+    try:
+        async with connection.channel() as channel:
+            message = await (await channel.get_queue(name, ensure=False)).get(fail=False)
+            if message is not None:
+                await message.nack(requeue=True)
+    except ChannelClosed:
+        return False
+    return True
 
 
 async def _permission(connection: AbstractConnection) -> list[Finding]:

@@ -27,7 +27,6 @@ _WORKER_GRANTS: Final = (
     "INSERT ON hitline.pageviews_raw",
     "SELECT(batch_id, position, site_id, timestamp) ON hitline.pageviews_raw",
     "SELECT, INSERT ON hitline.outcomes_raw",
-    "SELECT ON system.processes",
     "KILL QUERY ON *.*",
 )
 _GATEWAY_GRANTS: Final = tuple(f"SELECT ON hitline_control.{name}" for name in ("sites", "clients", "exclusions"))
@@ -56,7 +55,18 @@ async def check(context: Context) -> AsyncIterator[Finding]:
         version, now = (await clickhouse.query("SELECT version(), toFloat64(now64(3))")).result_rows[0]
         for finding in (*_version(version), *_clock(now, began, time.time())):
             yield finding
-        for look in (_schema, _table_settings, _columns, _grants, _hidden_rows, _disk, _parts, _mutations, _empty):
+        for look in (
+            _schema,
+            _table_settings,
+            _columns,
+            _grants,
+            _running_queries,
+            _hidden_rows,
+            _disk,
+            _parts,
+            _mutations,
+            _empty,
+        ):
             async for finding in _tolerant(clickhouse, look):
                 yield finding
     except Exception as failure:
@@ -158,6 +168,17 @@ async def _grants(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
             yield warning(
                 _PART, problem, f"give it the role hitline_{process} if it is a {process}'s (access/roles.sql)"
             )
+
+
+async def _running_queries(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
+    try:
+        await clickhouse.query("SELECT 1 FROM system.processes LIMIT 1")
+    except Exception as failure:
+        found = failure_of(failure)
+        if found is None or not found.denied:
+            raise
+        problem = "the user of HITLINE_CLICKHOUSE_URL may not read system.processes, which a worker's look-ups wait by"
+        yield warning(_PART, problem, "give it the role hitline_worker if it is a worker's (access/roles.sql)")
 
 
 async def _hidden_rows(clickhouse: ClickHouse) -> AsyncIterator[Finding]:

@@ -1,4 +1,4 @@
-"""What only RabbitMQ's management API says: policies that break a promise, alarms, bindings, permissions, the clock."""
+"""What only RabbitMQ's management API says: policies that break a promise, alarms, bindings, the clock."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def check_management(urls: Sequence[str], environ: Mapping[str, str]) -> A
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS)) as session:
                 api = _Api(session, address)
-                found = [finding async for finding in _look(api, vhost, address.user or "")]
+                found = [finding async for finding in _look(api, vhost)]
         except (_Unanswered, aiohttp.ClientError, TimeoutError, ValueError) as failure:
             reason = str(failure) if isinstance(failure, _Unanswered) else type(failure).__name__
             continue
@@ -74,14 +74,15 @@ class _Api:
     def __init__(self, session: aiohttp.ClientSession, address: URL) -> None:
         self._session = session
         self._base = address.with_user(None)
-        self._auth = aiohttp.BasicAuth(address.user or "guest", address.password or "guest")
+        login = address.user or "guest", address.password or "guest"
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(*login)}
         #: How far ahead of this machine's clock the broker's is, in seconds.
         self.ahead_s = 0.0
 
     async def get(self, path: str) -> Any:
         """Return what is at the path, or None if there is nothing; raises `_Unanswered`."""
         url = URL(f"{self._base}".rstrip("/") + path, encoded=True)
-        async with self._session.get(url, auth=self._auth) as answer:
+        async with self._session.get(url, headers=self._headers) as answer:
             if date := answer.headers.get("Date"):
                 self.ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
             if answer.status == 404:
@@ -91,23 +92,22 @@ class _Api:
             return await answer.json()
 
 
-async def _look(api: _Api, vhost: str, user: str) -> AsyncIterator[Finding]:
+async def _look(api: _Api, vhost: str) -> AsyncIterator[Finding]:
     name = quote(vhost, safe="")
+    there = set()
     for queue, declared in ((QUEUE, QUEUE_ARGUMENTS), (DEAD_QUEUE, DEAD_ARGUMENTS)):
         state = await api.get(f"/api/queues/{name}/{queue}")
         if state is not None:
+            there.add(queue)
             for finding in _queue(queue, state, dict(declared)):
                 yield finding
     bindings = await api.get(f"/api/exchanges/{name}/{EXCHANGE}/bindings/source")
     if bindings is not None:
-        for queue in {QUEUE, DEAD_QUEUE} - {each["destination"] for each in bindings}:
+        for queue in there - {each["destination"] for each in bindings}:
             yield error(_PART, f"{queue} is not bound to {EXCHANGE}", "run `hitline migrate`")
     for node in await api.get("/api/nodes") or []:
         for finding in _node(node):
             yield finding
-    permissions = await api.get(f"/api/permissions/{name}/{quote(user, safe='')}") if user else None
-    if permissions is not None and not permissions["read"]:
-        yield error(_PART, f"the user {user} may not read: a worker gets nothing", "rabbitmqctl set_permissions")
     if abs(api.ahead_s) > _CLOCK_S:
         problem = f"the broker's clock is {api.ahead_s:+.0f} s from this machine's"
         yield warning(_PART, problem, "synchronise the clocks of both (NTP)")
