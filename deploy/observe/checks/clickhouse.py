@@ -22,14 +22,8 @@ _FREE_PART: Final = 0.1
 _MANY_PARTS: Final = 700
 _SLOW_MUTATION_S: Final = 3_600
 _READ_SECONDS: Final = 20.0
-#: What a worker and a gateway need, as in access/roles.sql.
-_WORKER_GRANTS: Final = (
-    "INSERT ON hitline.pageviews_raw",
-    "SELECT(batch_id, position, site_id, timestamp) ON hitline.pageviews_raw",
-    "SELECT, INSERT ON hitline.outcomes_raw",
-    "KILL QUERY ON *.*",
-)
-_GATEWAY_GRANTS: Final = tuple(f"SELECT ON hitline_control.{name}" for name in ("sites", "clients", "exclusions"))
+#: A line of access/roles.sql: what a process needs.
+_GRANT: Final = re.compile(r"^GRANT (.+ ON (?!system\.).+) TO hitline_(worker|gateway);$", re.MULTILINE)
 #: Settings of tables that exactly-once depends on.
 _TABLE_SETTINGS: Final = {
     "pageviews_raw": {"non_replicated_deduplication_window": 1_000, "fsync_after_insert": 1, "fsync_part_directory": 1},
@@ -161,12 +155,15 @@ async def _columns(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
 
 
 async def _grants(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
-    for process, grants in (("worker", _WORKER_GRANTS), ("gateway", _GATEWAY_GRANTS)):
+    needed: dict[str, list[str]] = {}
+    for grant, process in _GRANT.findall((migrations.DIRECTORY / "access" / "roles.sql").read_text("utf-8")):
+        needed.setdefault(process, []).append(grant)
+    for process, grants in needed.items():
         missing = [grant for grant in grants if str(await clickhouse.command(f"CHECK GRANT {grant}")) != "1"]
         if missing:
             problem = f"the user of HITLINE_CLICKHOUSE_URL lacks what a {process} needs: {'; '.join(missing)}"
             yield warning(
-                _PART, problem, f"give it the role hitline_{process} if it is a {process}'s (access/roles.sql)"
+                _PART, problem, f"if it is a {process}'s, give it the role hitline_{process} (access/roles.sql)"
             )
 
 
@@ -178,7 +175,7 @@ async def _running_queries(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
         if found is None or not found.denied:
             raise
         problem = "the user of HITLINE_CLICKHOUSE_URL may not read system.processes, which a worker's look-ups wait by"
-        yield warning(_PART, problem, "give it the role hitline_worker if it is a worker's (access/roles.sql)")
+        yield warning(_PART, problem, "if it is a worker's, give it the role hitline_worker (access/roles.sql)")
 
 
 async def _hidden_rows(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
