@@ -27,6 +27,7 @@ from worker.steps.put_page import Page, put_page
 from worker.steps.put_referrer import Referrer, put_referrer
 from worker.steps.put_site import put_site
 from worker.steps.put_source import OwnHosts, put_source
+from worker.steps.put_visitor import Visitor, put_visitor
 
 __all__ = ["Drop", "Row", "Steps", "build_steps", "process", "traced"]
 
@@ -46,10 +47,14 @@ class Steps(NamedTuple):
     put_source: Callable[[QueuedPageview, Site, Referrer, Page], Source]
     put_agent: Callable[[QueuedPageview], Agent]
     put_language: Callable[[QueuedPageview], str]
+    put_visitor: Callable[[QueuedPageview, Site], Visitor]
 
 
 def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
-    """Return the pageview's row, or why it is dropped; raises nothing for what `shared.pageview.parse` returns."""
+    """Return the pageview's row, or why it is dropped; raises nothing for what `shared.pageview.parse` returns.
+
+    But for `SaltNotReady`, after which it can be called again.
+    """
     site = steps.put_site(pageview)
     if isinstance(site, Drop):
         return site
@@ -68,7 +73,8 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     source = steps.put_source(pageview, site, referrer, page)
     agent = steps.put_agent(pageview)  # slowest on a cache miss, so it runs after every drop
     language = steps.put_language(pageview)
-    return Row(pageview, site, location, agent, referrer, source, page, language)
+    visitor = steps.put_visitor(pageview, site)  # of stored pageviews only
+    return Row(pageview, site, location, agent, referrer, source, page, language, visitor)
 
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
@@ -86,6 +92,7 @@ def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_
         put_source=partial(put_source, lookups.sources, OwnHosts(lookups.registry)),
         put_agent=partial(put_agent, lookups.agents),
         put_language=put_language,
+        put_visitor=partial(put_visitor, lookups.salts),
     )
 
 

@@ -16,6 +16,7 @@ from worker.lookups.geo_records import Location
 from worker.lookups.sources import Source
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
+from worker.steps.put_visitor import Visitor
 
 
 class Row(NamedTuple):
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     source: Source
     page: Page
     language: str
+    visitor: Visitor
 
 
 _LOW: Final = "LowCardinality(String)"
@@ -37,6 +39,7 @@ _TIME: Final = "DateTime64(3, 'UTC')"
 #: Each column that is inserted, in the order of `hitline.pageviews_raw`; the server fills in `stored_at`.
 _COLUMNS: Final = {
     "site_id": "UUID", "hostname": _LOW, "timestamp": _TIME, "received_at": _TIME, "session_id": "UUID",
+    "visitor_id": "UUID",
     "page_id": "UUID", "path": "String", "query": "String", "referrer": "String", "referrer_host": _LOW,
     "source": _LOW, "channel": _LOW,
     "utm_source": _LOW, "utm_medium": _LOW, "utm_campaign": _LOW, "utm_term": _LOW, "utm_content": _LOW,
@@ -79,6 +82,7 @@ def to_columns(rows: Sequence[tuple[Row, bytes, int]]) -> list[Column]:
         **_transpose(row["source"]),
         **_transpose(row["agent"]),
         **_transpose(row["location"]),
+        **_transpose(row["visitor"]),
         "language": row["language"],
         "site_id": _repeated_uuids([site.site_id for site in row["site"]]),
         "hostname": pageview["hostname"],

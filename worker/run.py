@@ -25,6 +25,7 @@ from worker.consume.newer_messages import NewerMessages
 from worker.consume.old_lane import OldLane
 from worker.consume.process import Processor
 from worker.consume.registry_gate import RegistryGate
+from worker.consume.salt_keeper import SaltKeeper
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.dead_letters.publisher import DeadLetterPublisher
 from worker.lookups.lookups import Lookups
@@ -57,9 +58,10 @@ class Worker:
         self._poller = Poller(self._registry, self._control, idle_s=IDLE_SECONDS)
         self._lookups = Lookups(settings, self._registry)
         self._gate = RegistryGate(self._registry, self._poller, self._lookups)
-        self._processor = Processor(Opener(settings.queue_keys), build_steps(self._lookups), self._gate)
+        self._sealer, opener = Sealer(settings.queue_keys), Opener(settings.queue_keys)
+        self._salts = SaltKeeper(self._lookups.salts, self._control, self._sealer, opener)
+        self._processor = Processor(opener, build_steps(self._lookups), self._gate)
         self._limiter = DeadLetterLimiter()
-        self._sealer = Sealer(settings.queue_keys)
         self._connected = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready_reason, self._refresh_metrics)
 
@@ -67,7 +69,7 @@ class Worker:
         """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
         for name, problem in self._lookups.problems.items():
             log.warning("%s: %s", name, problem)
-        async with background(self._admin, stop, self._poller.run(), self._gate.run()):
+        async with background(self._admin, stop, self._poller.run(), self._gate.run(), self._salts.run()):
             log.info("admin port %d", self._admin.port)
             await self._consume(stop)
         await self._clickhouse.close()

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from deploy.erasure import record
 from deploy.erasure.conditions import GIVEN, IDENTITY, Erasure
 from deploy.erasure.deletes import SETTINGS, delete_in, partitions, shares_of
-from deploy.rollups import touched
+from deploy.rollups import touched, visitors
 from deploy.rollups.forget import forget_replaced
 from deploy.rollups.lease import Lease
 from deploy.rollups.run import nothing_before
@@ -121,6 +121,8 @@ async def _erase_in(clickhouse: ClickHouse, erasure: Erasure, partition: str, ro
         given,
         SETTINGS,
     )
+    assert erasure.erasure_id is not None  # noqa: S101 - `erase` has set it
+    await visitors.record_erased(clickhouse, erasure.erasure_id)
     if erasure.path:
         await _find_older_states(clickhouse, where, given, shares_of(rows))
         # Found beforehand: the view changes while parts are marked one after the other.

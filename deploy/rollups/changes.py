@@ -5,8 +5,9 @@ Both go into `hitline_control.rollup_changes`, the second with sign -1, for the 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
+from deploy.rollups import visitors
 from deploy.rollups.dimensions import COLUMNS, DAILY, HOURLY, quoted
 
 #: Of several rows of one pageview the one counts that was inserted last, as in the view `pageviews`.  Parts are
@@ -36,14 +37,22 @@ _LARGE: Final = f"SELECT {_UNIT} FROM {_CHANGES} AND sign = 2"  # noqa: S608
 _TOUCHED: Final = "hitline_control.rollup_touched WHERE run = {run:UInt64}"
 
 
-def _rows(more: str = "") -> str:
+def _rows(more: str = "", *, derived: bool) -> str:
     """Return the query for the pageviews of the touched sessions of one time zone, each once.
 
-    `more`: a further condition.
+    `more`: a further condition.  `derived`: sessions are derived for some of them.
     """
+    if derived:
+        columns = f"site_id, day, is_bot, hour, place, {COLUMNS}"
+        rows = visitors.with_sessions(_stored(", timestamp, visitor_id"), columns)
+        return f"SELECT * FROM ({rows}) WHERE 1 {more}"  # noqa: S608
+    return _stored("", more)
+
+
+def _stored(columns: str, more: str = "") -> str:
     touched = f"{_TOUCHED} AND zone = {{zone:String}}"
     return f"""
-        SELECT site_id, {_LOCAL_DAY} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}
+        SELECT site_id, {_LOCAL_DAY} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}{columns}
         FROM hitline.pageviews_raw
         PREWHERE session_id IN (SELECT session_id FROM {touched})
         WHERE (site_id, {_LOCAL_DAY}) IN (SELECT site_id, day FROM {touched})
@@ -52,7 +61,7 @@ def _rows(more: str = "") -> str:
         LIMIT 1 BY site_id, timestamp, session_id, page_id"""  # noqa: S608 - constants
 
 
-def _now() -> str:
+def _now(*, derived: bool) -> str:
     """Return the statement for sessions that fit into arrays; of others it writes a row of sign 2.
 
     In an array of all values, the last of each counts: its number is how often it has been there until then.
@@ -86,7 +95,7 @@ def _now() -> str:
         (
             SELECT {_UNIT}, toUInt32(count()) AS number, {_LENGTH}, argMin(path, place) AS entry,
                    argMax(path, place) AS exit, groupArray({MOST_IN_ARRAY + 1})(hour) AS all_hours, {", ".join(arrays)}
-            FROM ({_rows()})
+            FROM ({_rows(derived=derived)})
             GROUP BY {_UNIT}
         )
     )"""  # noqa: S608 - constants
@@ -97,8 +106,9 @@ def _left(*arrays: str) -> str:
     return f"arrayReverse(arrayEnumerateUniq({', '.join(f'arrayReverse({array})' for array in arrays)}))"
 
 
-def _now_large() -> str:
+def _now_large(*, derived: bool) -> str:
     """Return the statement for the sessions that were left out: it goes on on disk, and takes several times as long."""
+    day = "day" if derived else _LOCAL_DAY
     names = ", ".join(map(quoted, _DIMENSIONS))
     values = ", ".join(f"toString({value})" for value in _VALUES)
     hours = ", ".join(["toDateTime(0, 'UTC')"] * len(DAILY) + ["hour"] * len(HOURLY))
@@ -114,22 +124,43 @@ def _now_large() -> str:
     (
         SELECT {_UNIT}, kind, value, at AS hour, toUInt32(count()) AS number,
                min(place) AS earliest, max(place) AS latest
-        FROM ({_rows(f"AND (site_id, {_LOCAL_DAY}, session_id, is_bot) IN ({_LARGE})")})
+        FROM ({_rows(f"AND (site_id, {day}, session_id, is_bot) IN ({_LARGE})", derived=derived)})
         ARRAY JOIN range(1, {len(_DIMENSIONS) + 1}) AS kind, [{values}] AS value, [{hours}] AS at
         GROUP BY {_UNIT}, kind, value, at
     )
     GROUP BY {_UNIT}"""  # noqa: S608 - constants
 
 
-#: The touched sessions of one time zone, computed from their pageviews; the second only where `LARGE` finds any.
-NOW: Final = _now()
-NOW_LARGE: Final = _now_large()
 LARGE: Final = f"SELECT count() FROM ({_LARGE})"  # noqa: S608
-BEFORE: Final = f"""
+
+
+class Statements(NamedTuple):
+    """What is computed of the touched sessions of one time zone; `now_large` only where `LARGE` finds any."""
+
+    now: str
+    now_large: str
+    before: str
+
+
+def _before(more: str = "") -> str:
+    return f"""
     {_INTO}
     SELECT {{run:UInt64}}, -1, {_UNIT}, {_CONTENT}
     FROM hitline.session_days_raw FINAL
-    WHERE (site_id, day, session_id) IN (SELECT site_id, day, session_id FROM {_TOUCHED}) AND pageviews > 0"""  # noqa: S608
+    WHERE ((site_id, day, session_id) IN (SELECT site_id, day, session_id FROM {_TOUCHED}){more})
+      AND pageviews > 0"""  # noqa: S608
+
+
+PLAIN: Final = Statements(_now(derived=False), _now_large(derived=False), _before())
+#: Where some of the touched sessions are derived, also those that none of the visitor's pageviews is in any more.
+DERIVED: Final = Statements(
+    _now(derived=True),
+    _now_large(derived=True),
+    _before(
+        f" OR (site_id, day, {visitors.OF_SESSION}) IN (SELECT site_id, day + shift, session_id"  # noqa: S608
+        f" FROM (SELECT * FROM {_TOUCHED}) ARRAY JOIN [-1, 0, 1] AS shift)"
+    ),
+)
 
 #: Which are the same before and after.
 _UNCHANGED: Final = f"""
@@ -144,7 +175,9 @@ COUNT: Final = f"""
 DRIFTED: Final = f"""
     SELECT uniqExact({_UNIT}) FROM {_CHANGES} AND abs(sign) = 1 AND ({_UNIT}) NOT IN {_UNCHANGED}
     AND (site_id, session_id) NOT IN
-    (SELECT site_id, session_id FROM hitline.pageviews_raw WHERE stored_at >= {{counted_to:DateTime64(3, 'UTC')}})"""  # noqa: S608
+    (SELECT site_id, session_id FROM hitline.pageviews_raw WHERE stored_at >= {{counted_to:DateTime64(3, 'UTC')}})
+    AND (site_id, {visitors.OF_SESSION}) NOT IN
+    (SELECT site_id, visitor_id FROM hitline.pageviews_raw WHERE stored_at >= {{counted_to:DateTime64(3, 'UTC')}})"""  # noqa: S608
 COMPLETE: Final = "INSERT INTO hitline_control.rollup_changes (run, sign) SELECT {run:UInt64}, 0"
 
 #: The values that a session is counted with in `daily`: 1 session each, and in three of them with its length.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from deploy.rollups import changes
+from deploy.rollups import changes, visitors
 from deploy.rollups.lease import Lease
 from deploy.rollups.touched import Scope
 from shared.clickhouse import ClickHouse
@@ -29,6 +29,7 @@ SETTINGS: Final = {
     "max_bytes_before_external_group_by": 400_000_000,
     "max_bytes_before_external_sort": 400_000_000,
 }
+_TOUCHED: Final = "SELECT count() FROM hitline_control.rollup_touched WHERE run = {run:UInt64}"
 #: For more sessions than this, asking each granule's bloom filter costs more than it spares.
 _MOST_FOR_INDEX: Final = 2_000
 
@@ -94,16 +95,15 @@ async def _settle_touched(
     clickhouse: ClickHouse, lease: Lease, run: int, zone: str, counted_to: datetime | None
 ) -> Settled:
     """Compute the sessions that are in `rollup_touched` for this run, all of one time zone."""
-    touched = await _number(
-        clickhouse, "SELECT count() FROM hitline_control.rollup_touched WHERE run = {run:UInt64}", run
-    )
+    touched = await _number(clickhouse, _TOUCHED, run)
     settled = Settled()
     if touched:
         index = {"use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
-        await clickhouse.command(changes.NOW, {"run": run, "zone": zone}, {**SETTINGS, **index})
+        statements = await _statements(clickhouse, run, zone, {**SETTINGS, **index})
+        await clickhouse.command(statements.now, {"run": run, "zone": zone}, {**SETTINGS, **index})
         if await _number(clickhouse, changes.LARGE, run):
-            await clickhouse.command(changes.NOW_LARGE, {"run": run, "zone": zone}, {**SETTINGS, **index})
-        await clickhouse.command(changes.BEFORE, {"run": run}, SETTINGS)
+            await clickhouse.command(statements.now_large, {"run": run, "zone": zone}, {**SETTINGS, **index})
+        await clickhouse.command(statements.before, {"run": run}, SETTINGS)
         counts = await clickhouse.query(changes.COUNT, {"run": run})
         settled = Settled(*counts.result_rows[0])
         if settled.sessions and counted_to:
@@ -115,6 +115,15 @@ async def _settle_touched(
             await _apply(clickhouse, run)
     await _drop(clickhouse, run)
     return settled
+
+
+async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Mapping[str, Any]) -> changes.Statements:
+    """Return the statements for what is touched, after touching all of the visitors whose sessions are derived."""
+    if not await _number(clickhouse, visitors.ANY, run):
+        return changes.PLAIN
+    before = await _number(clickhouse, _TOUCHED, run)
+    await clickhouse.command(visitors.EXPAND, {"run": run, "zone": zone}, settings)
+    return changes.DERIVED if await _number(clickhouse, _TOUCHED, run) > before else changes.PLAIN
 
 
 async def _apply(clickhouse: ClickHouse, run: int) -> None:

@@ -12,10 +12,14 @@ from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from deploy.rollups import visitors
+
 _INTO: Final = "INSERT INTO hitline_control.rollup_touched (run, zone, site_id, day, session_id)"
 _LOCAL_DAY: Final = "toDate(timestamp, {zone:String})"
 _ZONES: Final = "(SELECT site_id, timezone FROM hitline_control.rollup_zones FINAL WHERE timezone != 'UTC')"
-_SHARE: Final = "cityHash64(session_id) % {shares:UInt32} = {share:UInt32}"
+_SHARE: Final = "cityHash64({by}) % {{shares:UInt32}} = {{share:UInt32}}"
+_SHARE_OF_PAGEVIEWS: Final = _SHARE.format(by=visitors.SHARED_BY_PAGEVIEWS)
+_SHARE_OF_SESSIONS: Final = _SHARE.format(by=visitors.SHARED_BY_SESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,12 @@ class Scope:
             local = self.local.replace("local_day", _LOCAL_DAY)
             selects.append(
                 f"SELECT {_LOCAL_DAY} AS day, site_id, session_id FROM hitline.pageviews_raw"  # noqa: S608
-                f" WHERE {self.on_pageviews} AND {local} AND {_SHARE} AND {in_zone(zone)}"
+                f" WHERE {self.on_pageviews} AND {local} AND {_SHARE_OF_PAGEVIEWS} AND {in_zone(zone)}"
             )
         if self.on_days:
             selects.append(
                 "SELECT day, site_id, session_id FROM hitline.session_days_raw"  # noqa: S608
-                f" WHERE {self.on_days} AND {_SHARE} AND {in_zone(zone)}"
+                f" WHERE {self.on_days} AND {_SHARE_OF_SESSIONS} AND {in_zone(zone)}"
             )
         return (
             f"{_INTO} SELECT DISTINCT {{run:UInt64}}, {{zone:String}}, site_id, day, session_id"  # noqa: S608
@@ -112,7 +116,7 @@ def erased(erasure_id: UUID) -> Scope:
     return Scope(
         "",
         f"(site_id, day, session_id) IN (SELECT site_id, day + shift, session_id FROM {listed}"  # noqa: S608
-        f" ARRAY JOIN [-1, 0, 1] AS shift {chosen} AND {_SHARE})",
+        f" ARRAY JOIN [-1, 0, 1] AS shift {chosen} AND {_SHARE_OF_SESSIONS})",
         {"erasure": str(erasure_id)},
         # Three rows of a session, since a day here is one of three there.
         estimate=f"SELECT site_id, 3 * count() AS number FROM {listed} {chosen} GROUP BY site_id",  # noqa: S608

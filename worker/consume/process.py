@@ -17,13 +17,14 @@ from shared.seal import Opener, Unopenable
 from worker.consume.registry_gate import RegistryGate
 from worker.delivery import LATEST_MS, NIL, Delivery, PageviewOutcome, Poison, ProcessedMessage, accepted_at
 from worker.drop import Drop
+from worker.lookups.salts import SaltNotReady
 from worker.pipeline import Steps, process
 from worker.row import Row
 
 log = logging.getLogger(__name__)
 
-#: Failures of this machine rather than of a pageview: a full disk, a registry file that can't be read.
-_LOCAL_FAILURES: Final = (sqlite3.Error, OSError, MemoryError)
+#: Failures of this machine rather than of a pageview: a full disk, a registry file or a salt that can't be read.
+_LOCAL_FAILURES: Final = (sqlite3.Error, OSError, MemoryError, SaltNotReady)
 
 #: How long pageviews of one message are processed before others get their turn.
 _LONGEST_SLICE_S: Final = 0.01

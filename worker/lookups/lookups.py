@@ -8,6 +8,7 @@ from worker.lookups.agents import Agents
 from worker.lookups.exclusions import Exclusions
 from worker.lookups.geo import Geo
 from worker.lookups.registry import Registry
+from worker.lookups.salts import Salts
 from worker.lookups.sources import Sources
 from worker.lookups.spam import Spam
 from worker.lookups.updates.feed_timer import FeedTimer
@@ -34,6 +35,7 @@ class Lookups:
         self.exclusions = Exclusions(registry)
         self.feed_timer = FeedTimer(settings.feeds_path, settings.feeds_hours)
         self.agents = Agents()
+        self.salts = Salts()  # filled by `worker.consume.salt_keeper`
 
     def refresh(self) -> None:
         """Load changed files and rules; called about once a second, on any thread, while the steps run.

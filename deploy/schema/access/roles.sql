@@ -24,6 +24,7 @@ GRANT SELECT ON hitline_control.sites TO hitline_worker;
 GRANT SELECT ON hitline_control.clients TO hitline_worker;
 GRANT SELECT ON hitline_control.grants TO hitline_worker;
 GRANT SELECT ON hitline_control.exclusions TO hitline_worker;
+GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.salts TO hitline_worker;
 GRANT SELECT ON system.processes TO hitline_worker;
 GRANT KILL QUERY ON *.* TO hitline_worker;
 

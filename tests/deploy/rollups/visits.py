@@ -29,6 +29,9 @@ SAME_NAME = (
     "country", "language", "device", "bot_kind", "browser", "os", "provider",
 )  # fmt: skip
 
+#: Those of a derived session's id that say when it begins, and that are zero in its visitor's.
+_LAST_BITS = (1 << 28) - 1
+
 Row = dict[str, Any]
 Stored = dict[tuple[Any, ...], Row]
 
@@ -78,6 +81,36 @@ def make(
             )  # fmt: skip
             at += timedelta(milliseconds=chance.randrange(3_600_000))
     return rows
+
+
+def derive(rows: Iterable[Row], seed: int) -> list[Row]:
+    """Return the rows as of visitors instead of sessions: each with a session of its own, as gateways make them up."""
+    chance = random.Random(seed)
+    visitors: dict[tuple[str, ...], str] = {}
+    found = []
+    for row in rows:
+        visitor = (row["site_id"], row["session_id"], row["timestamp"][:10])
+        visitors.setdefault(visitor, str(uuid.UUID(int=chance.getrandbits(128) & ~_LAST_BITS)))
+        own = str(uuid.UUID(int=chance.getrandbits(128)))
+        found.append({**row, "session_id": own, "visitor_id": visitors[visitor]})
+    return found
+
+
+def shown(stored: Stored) -> Stored:
+    """Return what `pageviews` shows: with the sessions of visitors, which end after 30 minutes without a pageview."""
+    found = dict(stored)
+    last: dict[tuple[str, str], tuple[datetime, str]] = {}
+    for key, row in sorted(stored.items(), key=lambda item: item[1]["timestamp"]):
+        if "visitor_id" not in row:
+            continue
+        visitor, now = (row["site_id"], row["visitor_id"]), at(row)
+        seen, session = last.get(visitor, (datetime.min.replace(tzinfo=UTC), ""))
+        if now - seen > timedelta(minutes=30):
+            millisecond = (now - now.replace(hour=0, minute=0, second=0, microsecond=0)) // timedelta(milliseconds=1)
+            session = str(uuid.UUID(int=uuid.UUID(row["visitor_id"]).int + millisecond))
+        last[visitor] = now, session
+        found[key] = {**row, "session_id": session}
+    return found
 
 
 def stamp(at: datetime) -> str:

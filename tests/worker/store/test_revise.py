@@ -18,6 +18,7 @@ from worker.lookups.sources import Source
 from worker.row import Row
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
+from worker.steps.put_visitor import NO_VISITOR
 from worker.store.revise import revise
 
 BATCH = uuid.UUID(int=7)
@@ -32,6 +33,7 @@ POISON = Poison(2, ("item",), "url is not of type str")
 ROW = Row(
     pageview(), SITE, NOWHERE, Agent._make(["agent", *[""] * (len(Agent._fields) - 1)]),
     Referrer._make([""] * len(Referrer._fields)), Source("", "direct"), Page._make([""] * len(Page._fields)), "",
+    NO_VISITOR,
 )  # fmt: skip
 
 

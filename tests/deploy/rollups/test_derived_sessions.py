@@ -1,0 +1,142 @@
+"""Sessions that are derived agree in `pageviews`, `sessions`, rollups and Python, whatever comes and goes."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups import changes
+from tests import parts, services
+from tests.deploy.cli.conftest import Hitline
+from tests.deploy.rollups import visits
+from tests.deploy.rollups.test_exactness import check, erase
+from tests.deploy.rollups.visits import Stored
+
+#: Kolkata and Lord Howe: a day of UTC lies on two of theirs.
+SITES = visits.FEW
+
+
+def make(number: int, seed: int, **more: object) -> list[visits.Row]:
+    """Make visitors' pageviews and ordinary sessions."""
+    rows = visits.make(number, seed=seed, sites=SITES, **more)  # type: ignore[arg-type]
+    return visits.derive(rows[: number // 2], seed) + rows[number // 2 :]
+
+
+def test_late_rows_repeats_and_erasures_move_sessions(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    visits.register(tables, SITES)
+    stored: Stored = {}
+    rows = make(900, seed=1)
+
+    def put(some: list[visits.Row]) -> None:
+        visits.insert(tables, some)
+        visits.store(stored, some)
+        hitline("rollup")
+        check(tables, visits.shown(stored), SITES)
+
+    put(rows[::2])
+    assert any(row["session_id"].startswith(row.get("visitor_id", "-")[:20]) for row in visits.shown(stored).values())
+    put(rows[1::2])  # late: they begin sessions earlier, and join two to one
+    put(rows[:300])  # replayed, in parts of their own
+    put([{**row, "path": "/corrected", "is_bot": not row["is_bot"]} for row in rows[100:150]])
+    erased = [key for key, row in stored.items() if row["path"] == "/a"]
+    hitline("erase", "--path", "/a", "--yes")
+    erase(stored, erased)
+    check(tables, visits.shown(stored), SITES)
+    hitline("rollup", "--all")
+    check(tables, visits.shown(stored), SITES)
+
+
+def test_a_repeat_without_its_salt_is_the_same_pageview_in_a_session_of_its_own(
+    tables: ClickHouseProcess, hitline: Hitline
+) -> None:
+    visits.register(tables, SITES)
+    stored: Stored = {}
+    rows = visits.derive(visits.make(200, seed=2, sites=SITES), 2)
+    parts.execute(tables, "SYSTEM STOP MERGES hitline.pageviews_raw")
+    try:
+        for some in (rows, [{name: row[name] for name in row if name != "visitor_id"} for row in rows[::5]]):
+            visits.insert(tables, some)
+            visits.store(stored, some)
+            hitline("rollup")
+            check(tables, visits.shown(stored), SITES)
+    finally:
+        parts.execute(tables, "SYSTEM START MERGES hitline.pageviews_raw")
+    assert len(stored) == len(rows)
+
+
+def test_a_site_that_moves_to_another_time_zone(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    visits.register(tables, SITES)
+    stored: Stored = {}
+    rows = make(300, seed=4)
+    visits.insert(tables, rows)
+    visits.store(stored, rows)
+    hitline("rollup")
+    moved = dict(zip(SITES, reversed(SITES.values()), strict=True))
+    visits.register(tables, moved, version=2)
+    hitline("rollup")
+    check(tables, visits.shown(stored), moved)
+
+
+def test_a_visitor_with_more_pageviews_than_fit_into_an_array(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    visits.register(tables, SITES)
+    stored: Stored = {}
+    site = next(iter(SITES))
+    row = visits.make(1, seed=5, sites=[site])[0]
+    start = datetime(2026, 3, 28, tzinfo=UTC).timestamp()
+    number = changes.MOST_IN_ARRAY + 1000
+    large = [
+        {**row, "timestamp": visits.stamp(datetime.fromtimestamp(start + n * 2, UTC)), "path": f"/{n % 50}",
+         "page_id": str(uuid.UUID(int=n + 1))}
+        for n in range(number)
+    ]  # fmt: skip
+    for some in (make(40, seed=41), visits.derive(large, 5)):
+        visits.insert(tables, some)
+        visits.store(stored, some)
+    hitline("rollup")
+    check(tables, visits.shown(stored), SITES)
+
+
+def test_half_an_hour_to_the_millisecond(tables: ClickHouseProcess) -> None:
+    """Exactly 30 minutes go on, a millisecond more begins another; one id on two sites is two visitors."""
+    visits.register(tables, SITES)
+    visitor = str(uuid.UUID(int=0x1234 << 64))
+    times = ("10:00:00.000", "10:30:00.000", "11:00:00.001", "23:59:59.999")
+    row = visits.make(1, seed=6, sites=[next(iter(SITES))])[0]
+    rows = [
+        {**row, "site_id": str(site), "timestamp": f"2026-03-28 {time}", "session_id": str(uuid.UUID(int=n + 1)),
+         "visitor_id": visitor}
+        for site in SITES
+        for n, time in enumerate(times)
+    ]  # fmt: skip
+    visits.insert(tables, rows)
+    for site in SITES:
+        where = f"WHERE site_id = '{site}' ORDER BY timestamp"
+        found = services.rows(tables, f"SELECT session_id FROM hitline.pageviews {where}")
+        begun = [int(each["session_id"][-7:], 16) for each in found]
+        assert begun == [36_000_000, 36_000_000, 39_600_001, 86_399_999]
+        sessions = services.rows(tables, f"SELECT pageviews FROM hitline.sessions WHERE site_id = '{site}'")
+        assert sorted(int(each["pageviews"]) for each in sessions) == [1, 1, 2]
+    stored: Stored = {}
+    visits.store(stored, rows)
+    assert len({row["session_id"] for row in visits.shown(stored).values()}) == 3
+
+
+def test_a_period_is_quick_and_has_the_same_sessions(tables: ClickHouseProcess) -> None:
+    visits.register(tables, SITES)
+    visits.insert(tables, make(600, seed=7))
+    for site, zone in SITES.items():
+        for first, last in (("2026-03-29", "2026-03-29"), ("2026-04-01", "2026-04-05"), ("2020-01-01", "2020-01-02")):
+            period = f"site = '{site}', zone = '{zone}', from = '{first}', to = '{last}'"
+            within = (
+                f"site_id = '{site}' AND timestamp >= toDateTime('{first} 00:00:00', '{zone}')"
+                f" AND timestamp < toDateTime(toDate('{last}') + 1, '{zone}')"
+            )
+            order = "ORDER BY timestamp, page_id"
+            all_of_it = services.rows(tables, f"SELECT * FROM hitline.pageviews WHERE {within} {order}")
+            assert services.rows(tables, f"SELECT * FROM hitline.pageviews_between({period}) {order}") == all_of_it
+            ids = {row["session_id"] for row in all_of_it}
+            order = "ORDER BY session_id, is_bot"
+            sessions = services.rows(tables, f"SELECT * FROM hitline.sessions WHERE site_id = '{site}' {order}")
+            between = services.rows(tables, f"SELECT * FROM hitline.sessions_between({period}) {order}")
+            assert between == [row for row in sessions if row["session_id"] in ids]
