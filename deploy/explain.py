@@ -21,12 +21,16 @@ from shared.registry.owners import candidates
 from shared.registry.records import Change
 from shared.settings import QueueKeys
 from worker.lookups.lookups import Lookups
+from worker.lookups.salts import Salts
 from worker.pipeline import Drop, build_steps, process, traced
 from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
+from worker.steps.put_visitor import Visitor
 
 #: Columns that only the queue fills in.
 _OF_THE_QUEUE: Final = frozenset({"client_id", "batch_id", "position"})
+#: Which one it is only workers know, and only while the day has a salt.
+_VISITORS_SESSION: Final = "derived: the visitor's of that day (UTC)"
 _NIL: Final = bytes(16)
 
 
@@ -34,6 +38,14 @@ class ExplainSettings(WorkerSettings):
     """A worker's settings without queue keys, since the queue is not used."""
 
     queue_keys: QueueKeys = ()
+
+
+class _AnySalt(Salts):
+    """Stands for every day's salt: those of the workers are for them alone."""
+
+    def of(self, day: int) -> bytes | None:
+        """Return something, as if the day had a salt."""
+        return day.to_bytes(32)
 
 
 def check(body: bytes, changed: Mapping[str, str]) -> PageviewRequest:
@@ -66,7 +78,9 @@ async def explain(checked: PageviewRequest, settings: WorkerSettings, clickhouse
             hostnames = {
                 each.record.site_id: each.record.hostnames for each in changes if isinstance(each.record, Site)
             }
-            return _take_steps(pageview, Lookups(settings, replica), hostnames)
+            lookups = Lookups(settings, replica)
+            lookups.salts = _AnySalt()
+            return _take_steps(pageview, lookups, hostnames)
         finally:
             replica.close()
 
@@ -109,7 +123,10 @@ def _decision(name: str, answer: Any) -> dict[str, Any]:
 def _found(step: str, answer: Any) -> dict[str, Any]:
     """Return what a step found by name, leaving out what is unknown."""
     if isinstance(answer, Site):
-        return {"site": answer.name, "site_id": UUID(bytes=answer.site_id), "hostnames": list(answer.hostnames)}
+        site = {"site": answer.name, "site_id": UUID(bytes=answer.site_id), "hostnames": list(answer.hostnames)}
+        return site | _options(answer)
+    if isinstance(answer, Visitor):
+        return {"session": _VISITORS_SESSION if answer.visitor_id else "its own"}
     values = answer._asdict() if hasattr(answer, "_asdict") else {step.removeprefix("put_"): answer}
     known = {name: value for name, value in values.items() if value not in ("", None, 0)}
     if "qr_id" in known:
@@ -117,14 +134,23 @@ def _found(step: str, answer: Any) -> dict[str, Any]:
     return known
 
 
+def _options(site: Site) -> dict[str, Any]:
+    """Return the site's options that are not the default."""
+    names = ("query_keep", "query_drop", "hash_paths", "derived_sessions")
+    options = {name: getattr(site, name) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value}
+
+
 def _columns(row: Row) -> dict[str, Any]:
     """Return the row as analysts will find it."""
     columns = to_columns([(row, _NIL, 0)])
     found: dict[str, Any] = {}
     for name, kind, (value,) in zip(COLUMNS, COLUMN_TYPES, columns, strict=True):
-        if name in _OF_THE_QUEUE:
+        if name in _OF_THE_QUEUE or name == "visitor_id":
             continue
-        if "UUID" in kind and value is not None:
+        if name == "session_id" and row.visitor.visitor_id:
+            found[name] = _VISITORS_SESSION
+        elif "UUID" in kind and value is not None:
             found[name] = UUID(int=value)
         elif kind.startswith("DateTime64"):
             found[name] = datetime.fromtimestamp(value / 1000, UTC)

@@ -13,6 +13,7 @@ from worker.drop import Drop
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import Location
 from worker.lookups.lookups import Lookups
+from worker.lookups.own_hosts import OwnHosts
 from worker.lookups.sources import Source
 from worker.row import Row
 from worker.steps.drop_dnt import drop_dnt
@@ -26,7 +27,7 @@ from worker.steps.put_location import put_location
 from worker.steps.put_page import Page, put_page
 from worker.steps.put_referrer import Referrer, put_referrer
 from worker.steps.put_site import put_site
-from worker.steps.put_source import OwnHosts, put_source
+from worker.steps.put_source import put_source
 from worker.steps.put_visitor import Visitor, put_visitor
 
 __all__ = ["Drop", "Row", "Steps", "build_steps", "process", "traced"]
@@ -39,10 +40,10 @@ class Steps(NamedTuple):
     drop_too_old: Callable[[QueuedPageview, Site], Drop | None]
     drop_dnt: Callable[[QueuedPageview, Site], Drop | None]
     put_location: Callable[[QueuedPageview], Location]
-    put_page: Callable[[QueuedPageview], Page]
+    put_page: Callable[[QueuedPageview, Site], Page]
     drop_excluded: Callable[[QueuedPageview, Site, Location, Page], Drop | None]
     drop_spam_network: Callable[[QueuedPageview, Site], Drop | None]
-    put_referrer: Callable[[QueuedPageview], Referrer]
+    put_referrer: Callable[[QueuedPageview, Site], Referrer]
     drop_spam_referrer: Callable[[Referrer, Site], Drop | None]
     put_source: Callable[[QueuedPageview, Site, Referrer, Page], Source]
     put_agent: Callable[[QueuedPageview], Agent]
@@ -62,12 +63,12 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     if drop := steps.drop_too_old(pageview, site) or steps.drop_dnt(pageview, site):
         return drop
     location = steps.put_location(pageview)  # exclusions need the country
-    page = steps.put_page(pageview)  # and the path
+    page = steps.put_page(pageview, site)  # and the path
     if drop := steps.drop_excluded(pageview, site, location, page):
         return drop
     if drop := steps.drop_spam_network(pageview, site):
         return drop
-    referrer = steps.put_referrer(pageview)  # its host may be a spammer's
+    referrer = steps.put_referrer(pageview, site)  # its host may be a spammer's
     if drop := steps.drop_spam_referrer(referrer, site):
         return drop
     source = steps.put_source(pageview, site, referrer, page)
@@ -79,6 +80,7 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
     """Bind the steps to what they look up; `now_ms` is the clock for retention."""
+    own = OwnHosts(lookups.registry)
     return Steps(
         put_site=partial(put_site, lookups.registry),
         drop_too_old=partial(drop_too_old, lookups.retention_days, now_ms),
@@ -87,9 +89,9 @@ def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_
         put_page=put_page,
         drop_excluded=partial(drop_excluded, lookups.exclusions),
         drop_spam_network=partial(drop_spam_network, lookups.spam),
-        put_referrer=put_referrer,
+        put_referrer=partial(put_referrer, own),
         drop_spam_referrer=partial(drop_spam_referrer, lookups.spam, lookups.registry),
-        put_source=partial(put_source, lookups.sources, OwnHosts(lookups.registry)),
+        put_source=partial(put_source, lookups.sources, own),
         put_agent=partial(put_agent, lookups.agents),
         put_language=put_language,
         put_visitor=partial(put_visitor, lookups.salts),

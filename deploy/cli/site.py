@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import click
@@ -10,6 +11,7 @@ import click
 from deploy.cli.hostname_owners import check_timezone, current_owners, first_listing, new_owners, site_by_name
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
 from deploy.cli.site_change import change, warn_of_new_owners
+from deploy.cli.site_options import SiteOptions, as_dict, described, site_options
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run, warn
 from deploy.erasure.retention import MAX_RETENTION_DAYS
 from shared.registry import Site, store
@@ -33,16 +35,17 @@ site.add_command(change)
     default=0,
     help="Drop older pageviews; 0: the instance's retention.",
 )
+@site_options
 @click.option("--json", "as_json", is_flag=True, help="Print the site as JSON.")
-def add(host: str, aliases: tuple[str, ...], timezone: str, retention_days: int, as_json: bool) -> None:
+def add(host: str, aliases: tuple[str, ...], timezone: str, retention_days: int, as_json: bool, **options: Any) -> None:
     """Accept pageviews for HOST, a hostname or *.domain; a leading www. is dropped, and IDNs work."""
     hostnames = parse_hostnames([host, *aliases])
-    new = Site(uuid4().bytes, hostnames[0], hostnames, timezone, retention_days)
+    new = SiteOptions.read(options).apply(Site(uuid4().bytes, hostnames[0], hostnames, timezone, retention_days))
     run(_add(load_settings().clickhouse_url, new))
     if as_json:
         print_json(_as_dict(new))
     else:
-        click.echo(f"site {new.name} added: {', '.join(new.hostnames)}")
+        click.echo("; ".join(filter(None, (f"site {new.name} added: {', '.join(new.hostnames)}", described(new)))))
 
 
 async def _add(url: str, new: Site) -> None:
@@ -85,10 +88,17 @@ def list_(as_json: bool) -> None:
         print_json([_as_dict(each) for each in found])
     elif found:
         rows = [
-            [each.name, " ".join(each.hostnames), each.timezone, _days(each), str(UUID(bytes=each.site_id))]
+            [
+                each.name,
+                " ".join(each.hostnames),
+                each.timezone,
+                _days(each),
+                str(UUID(bytes=each.site_id)),
+                described(each),
+            ]
             for each in found
         ]
-        print_table(["SITE", "HOSTNAMES", "TIMEZONE", "RETENTION", "ID"], rows)
+        print_table(["SITE", "HOSTNAMES", "TIMEZONE", "RETENTION", "ID", "OPTIONS"], rows)
     else:
         click.echo("no sites yet: add one with `hitline site add HOST`", err=True)
 
@@ -129,4 +139,5 @@ def _as_dict(site: Site) -> dict[str, object]:
         "hostnames": list(site.hostnames),
         "timezone": site.timezone,
         "retention_days": site.retention_days,
+        **as_dict(site),
     }

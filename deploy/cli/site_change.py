@@ -1,15 +1,16 @@
-"""`hitline site change`: a site's hostnames, time zone and retention, under the same id."""
+"""`hitline site change`: a site's hostnames, time zone, retention and options, under the same id."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from deploy.cli.hostname_owners import check_timezone, current_owners, new_owners, site_by_name
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
+from deploy.cli.site_options import SiteOptions, described, site_options
 from deploy.cli.support import CommandError, connected, load_settings, run, warn
 from deploy.erasure.retention import MAX_RETENTION_DAYS
 from shared.registry import Site, store
@@ -22,6 +23,7 @@ class Changes(NamedTuple):
     dropped: tuple[str, ...]
     timezone: str | None
     retention_days: int | None
+    options: SiteOptions
 
 
 @click.command
@@ -34,13 +36,22 @@ class Changes(NamedTuple):
     type=click.IntRange(0, MAX_RETENTION_DAYS),
     help="Drop older pageviews; 0: the instance's retention.",
 )
+@site_options
 def change(
-    host: str, added: tuple[str, ...], dropped: tuple[str, ...], timezone: str | None, retention_days: int | None
+    host: str,
+    added: tuple[str, ...],
+    dropped: tuple[str, ...],
+    timezone: str | None,
+    retention_days: int | None,
+    **options: Any,
 ) -> None:
     """Change a site; everything not given stays, as do its id, its grants and its pageviews."""
-    changes = Changes(parse_hostnames(added), parse_hostnames(dropped), timezone, retention_days)
-    if not added and not dropped and timezone is None and retention_days is None:
-        raise CommandError("nothing to change: use --hostname, --without, --timezone or --retention-days")
+    given = SiteOptions.read(options)
+    changes = Changes(parse_hostnames(added), parse_hostnames(dropped), timezone, retention_days, given)
+    if not added and not dropped and all(each is None for each in (timezone, retention_days, *given)):
+        raise CommandError(
+            "nothing to change: use --hostname, --without, --timezone, --retention-days or one of the options"
+        )
     run(_change(load_settings().clickhouse_url, parse_hostname(host), changes))
 
 
@@ -53,7 +64,8 @@ async def _change(url: str, name: str, changes: Changes) -> None:
         owners = await current_owners(clickhouse, changed, changes.added)
         others = await new_owners(clickhouse, changes.dropped)
     retention = f"{changed.retention_days} days" if changed.retention_days else "the instance's"
-    click.echo(f"site {changed.name}: {', '.join(changed.hostnames)}; {changed.timezone}; retention: {retention}")
+    said = f"site {changed.name}: {', '.join(changed.hostnames)}; {changed.timezone}; retention: {retention}"
+    click.echo("; ".join(filter(None, (said, described(changed)))))
     for hostname, owner in owners.items():
         warn(f"hostname {hostname} stays with site {owner}, which is older")
     warn_of_new_owners(others)
@@ -67,7 +79,7 @@ def warn_of_new_owners(owners: Mapping[str, str]) -> None:
 
 def _changed(site: Site, changes: Changes) -> Site:
     return dataclasses.replace(
-        site,
+        changes.options.apply(site),
         hostnames=_hostnames(site, changes.added, changes.dropped),
         timezone=site.timezone if changes.timezone is None else changes.timezone,
         retention_days=site.retention_days if changes.retention_days is None else changes.retention_days,

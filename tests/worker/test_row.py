@@ -103,7 +103,8 @@ def test_clickhouse_has_what_was_inserted(client, steps):
     assert first == {
         "site_id": uuid.UUID(bytes=SITE.site_id), "hostname": "example.com",
         "timestamp": at - timedelta(milliseconds=1),
-        "received_at": at, "session_id": uuid.UUID(bytes=b"s" * 16), "page_id": uuid.UUID(bytes=given_pageview.page_id),
+        "received_at": at, "session_id": uuid.UUID(bytes=b"s" * 16), "visitor_id": uuid.UUID(int=0),
+            "page_id": uuid.UUID(bytes=given_pageview.page_id),
         "path": "/a%20b", "query": url.partition("?")[2], "referrer": "https://www.google.com/x",
         "referrer_host": "google.com", "source": "nächste", "channel": "campaign",
         "utm_source": "nächste", "utm_medium": "m", "utm_campaign": "", "utm_term": "",

@@ -134,15 +134,15 @@ class SaltKeeper:
         """Insert a salt for today and each day ahead that has none; days that are over never get one."""
         missing = set(range(today, today + AHEAD + 1)) - {salt.day for salt in stored}
         for day in sorted(missing):
-            text = _date(day)
+            name = f"salt of {_date(day)}"
             sealed = b64encode(self._sealer.seal(secrets.token_bytes(32), _bound_to(day))).decode()
             again = self._attempts[day] // _SWALLOWED
             self._attempts[day] += 1
             await self._clickhouse.insert(
                 "hitline_control.salts",
                 ("day", "salt"),
-                [[text, sealed]],
-                token=f"salt of {text}, {again}" if again else f"salt of {text}",
+                [[_date(day), sealed]],
+                token=f"{name}, {again}" if again else name,
                 column_type_names=("Date", "String"),
             )
         return bool(missing)
@@ -192,8 +192,8 @@ class SaltKeeper:
             log.info("salts of derived sessions: all right again")
 
 
-def _date(day: int) -> str:
-    return (_EPOCH + timedelta(day)).isoformat()
+def _date(day: int) -> date:
+    return _EPOCH + timedelta(day)
 
 
 def _bound_to(day: int) -> bytes:

@@ -30,7 +30,8 @@ _LONGEST_NAME: Final = 64
 #: A query without any of these has no parameter to read (`%` may hide a letter of a name).
 _MAY_HAVE: Final = re.compile(r"[Cc][Ll]|[Tt][Mm]_|_[QqFfCc]|[Bb][Rr][Aa]|[Ee][Pp][Ii]|%")
 #: `&amp;`, `&#38;` and `&#x26;`, as they are or percent-encoded: what HTML makes of `&`.
-_HTML_AMPERSAND: Final = re.compile(r"(?:&|%26)(?:amp|(?:#|%23)0*38|(?:#|%23)x0*26)(?:;|%3B)", re.IGNORECASE)
+HTML_AMPERSAND: Final = r"(?:&|%26)(?:amp|(?:#|%23)0*38|(?:#|%23)x0*26)(?:;|%3B)"
+_HTML_AMPERSAND: Final = re.compile(HTML_AMPERSAND, re.IGNORECASE)
 #: A fragment that is the rest of such a reference: what followed `&#`.
 _CUT_REFERENCE: Final = re.compile(r"(?:0{0,9}38|x0{0,9}26);", re.IGNORECASE)
 _PARAMETER: Final = re.compile(r"([&?;]?)([^&?;=]*)(=?[^&?;]*)")

@@ -8,7 +8,7 @@ from typing import Final
 from worker.lengths import USER_AGENT
 from worker.lookups.countries import COUNTRIES
 from worker.lookups.networks import parse_network
-from worker.lookups.paths import canonical, comparable, escaped
+from worker.lookups.paths import HASH_PATH, canonical, comparable, escaped
 
 _LONGEST_PATH: Final = 1_024
 
@@ -50,8 +50,8 @@ def _parse_user_agent(value: str) -> str:
 def _parse_path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError("is not a path: it must start with /")
-    if "?" in value or "#" in value:
-        raise ValueError("has a query or a fragment; exclusions by path look at neither")
+    if "?" in value or "#" in HASH_PATH.sub("", value, count=1):
+        raise ValueError("has a query or a fragment; exclusions by path look at neither, but for #/ and #!/")
     path = escaped(comparable(canonical(value)))
     if len(path) > _LONGEST_PATH:
         raise ValueError(f"is longer than {_LONGEST_PATH} characters")

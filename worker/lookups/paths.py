@@ -18,6 +18,9 @@ _SAFE: Final = "/%!$&'()*+,;=:@"
 _NOT_CANONICAL: Final = re.compile(r"[^A-Za-z0-9._~/!$&'()*+,;=:@-]|/\.")
 _NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._~/%!$&'()*+,;=:@-]")
 _ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
+#: A path in the fragment; in a canonical path nothing else has a `#`.
+HASH_PATH: Final = re.compile("(#!?)/")
+_BELOW: Final = re.compile("/(#!?)(?=/|\\Z)")
 #: Every spelling of every escape, and what it is in canonical form.
 _CANONICAL: Final = {
     f"%{high}{low}": chr(byte) if (byte := int(high + low, 16)) in _UNRESERVED else f"%{byte:02X}"
@@ -38,9 +41,12 @@ def canonical(path: str) -> str:
     Escapes in upper case, and only where they are needed; whatever a path can't hold as it is (`é`, a space) escaped;
     dot segments removed.  `/café`, `/caf%c3%a9` and `/x/../%63afé` are all `/caf%C3%A9`.  Escapes that mean something
     else than their character (`%2F`, `%21`) stay, and so does a percent sign that begins no escape.  U+FFFD stays too.
+    A path in the fragment, behind `#` or `#!`, is one of its own: `/app#/x/../y` is `/app#/y`.
     """
     if not _NOT_CANONICAL.search(path):
         return path
+    if hash_path := HASH_PATH.search(path):
+        return canonical(path[: hash_path.start()]) + hash_path[1] + canonical(path[hash_path.end() - 1 :])
     if "%" in path:
         path = _ESCAPE.sub(lambda found: _CANONICAL[found[0]], path)
     if _NOT_ALLOWED.search(path):
@@ -78,8 +84,12 @@ def comparable(path: str) -> str:
     """Return a canonical path as exclusions compare it: decoded, without trailing `/`.
 
     Decoded once, as servers do it, so that `%2F` separates like `/`, and dot segments that this uncovers count.  Case
-    counts, empty segments too (`//a` is not `/a`).  The root is an empty string.
+    counts, empty segments too (`//a` is not `/a`).  The root is an empty string.  A path in the fragment is below the
+    one before it: `/app#/x` gives `/app/#/x`.
     """
+    if hash_path := HASH_PATH.search(path):
+        behind = comparable(path[hash_path.end() - 1 :])
+        return f"{comparable(path[: hash_path.start()])}/{hash_path[1]}{behind}"
     if "%" in path:
         path = decoded(path)
         if "/." in path:
@@ -89,6 +99,9 @@ def comparable(path: str) -> str:
 
 def escaped(path: str) -> str:
     """Return a rule's text for a comparable path: readable, and `comparable` makes the same path of it again."""
+    if hash_path := _BELOW.search(path):
+        before, behind = path[: hash_path.start()], path[hash_path.end() :]
+        return f"{escaped(before)}{hash_path[1]}{escaped(behind)}"
     return _ESCAPED.sub(lambda found: quote(found[0]), path) or "/"
 
 

@@ -9,16 +9,18 @@ from uuid import UUID
 
 from shared.metrics import TRUNCATED
 from shared.pageview import QueuedPageview
+from shared.registry import Site
 from worker.lengths import CACHED_LENGTH, PATH, QUERY, UTM, cut, cut_encoded
 from worker.lookups.campaigns import CLICK_IDS, QR_NAME, UTM_NAMES, campaign_parameters, whole_query
 from worker.lookups.paths import canonical, comparable
+from worker.lookups.query_rules import QueryRules, rules_of
 
 
 class Page(NamedTuple):
     """The parts of a URL: `path` canonical, `query` as sent, the parameters decoded, `qr_id` as an integer.
 
-    Not columns: `rule_path`, the path as exclusions compare it; whether there is any utm parameter; and the name of the
-    first click id, such as `gclid`.
+    Where the site has rules, `query` is what they leave.  Not columns: `rule_path`, the path as exclusions compare it;
+    whether there is any utm parameter; and the name of the first click id, such as `gclid`.
     """
 
     path: str
@@ -40,19 +42,35 @@ _PATH_READ: Final = 3 * PATH
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}")
 
 
-def put_page(pageview: QueuedPageview) -> Page:
-    """Return the parts of the pageview's URL."""
+def put_page(pageview: QueuedPageview, site: Site) -> Page:
+    """Return the parts of the pageview's URL, as the site's options have them."""
     url = pageview.url
+    if site.hash_paths or site.query_keep or site.query_drop:
+        rules = rules_of(site.query_keep, site.query_drop)
+        parse = _cached_with_options if len(url) <= CACHED_LENGTH else parse_page
+        return parse(url, rules, site.hash_paths)
     return _cached(url) if len(url) <= CACHED_LENGTH else parse_page(url)
 
 
-def parse_page(url: str) -> Page:
-    """Take a URL apart: everything behind the authority up to `?` is path (at least `/`), up to `#` the query."""
+def parse_page(url: str, rules: QueryRules | None = None, hash_paths: bool = False) -> Page:
+    """Take a URL apart: everything behind the authority up to `?` is path (at least `/`), up to `#` the query.
+
+    With `hash_paths`, a fragment that is a path (`#/…`, `#!/…`) belongs to the path, and its query to the query.  Of
+    the query is stored what `rules` allow; campaigns and click ids are read before.
+    """
     rest, _, fragment = url.partition("#")
     base, _, query = rest.partition("?")
     start = base.find("/", base.find("://") + 3)
-    path = _path(base[start:] if start >= 0 else "/")
-    values = campaign_parameters(whole_query(query, fragment), UTM)
+    sent = base[start:] if start >= 0 else "/"
+    query_read = whole_query(query, fragment)
+    if hash_paths and fragment.startswith(("/", "!/")):
+        behind, _, more = fragment.partition("#")[0].partition("?")
+        sent = f"{_path(sent)}#{behind}"
+        query = query_read = "&".join(filter(None, (query, more)))
+    path = _path(sent)
+    values = campaign_parameters(query_read, UTM)
+    if rules:
+        query = rules.stored(query)
     source, medium, campaign, term, content = (cut(values.get(name, ""), UTM, name) for name in UTM_NAMES)
     return Page(
         cut_encoded(path, PATH, "path"),
@@ -77,6 +95,7 @@ def _path(sent: str) -> str:
 
 
 _cached = lru_cache(maxsize=16_384)(parse_page)
+_cached_with_options = lru_cache(maxsize=16_384)(parse_page)
 
 
 def _uuid(text: str) -> int | None:

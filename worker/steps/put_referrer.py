@@ -9,7 +9,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from shared.pageview import QueuedPageview
+from shared.registry import Site
 from worker.lengths import CACHED_LENGTH, REFERRER, cut_encoded
+from worker.lookups.own_hosts import OwnHosts
+from worker.lookups.query_rules import rules_of
 from worker.lookups.referrers import host_of
 
 
@@ -23,12 +26,25 @@ class Referrer(NamedTuple):
 NO_REFERRER: Final = Referrer("", "")
 
 
-def put_referrer(pageview: QueuedPageview) -> Referrer:
-    """Return the pageview's referrer."""
+def put_referrer(own: OwnHosts, pageview: QueuedPageview, site: Site) -> Referrer:
+    """Return the pageview's referrer; what the site does not store of its queries, it does not store here either."""
     text = pageview.referrer
     if not text:
         return NO_REFERRER
-    return _cached(text) if len(text) <= CACHED_LENGTH else parse_referrer(text)
+    found = _cached(text) if len(text) <= CACHED_LENGTH else parse_referrer(text)
+    if (site.query_keep or site.query_drop) and "?" in text:
+        return _by_rules(found, own, pageview, site)
+    return found
+
+
+def _by_rules(found: Referrer, own: OwnHosts, pageview: QueuedPageview, site: Site) -> Referrer:
+    host = found.referrer_host
+    rules = rules_of(site.query_keep, site.query_drop)
+    if rules is None or not (host == pageview.hostname or own.has(host, site)):
+        return found
+    page, _, query = found.referrer.partition("?")
+    query = rules.stored(query.partition("#")[0])
+    return found._replace(referrer=f"{page}?{query}" if query else page)
 
 
 def parse_referrer(text: str) -> Referrer:

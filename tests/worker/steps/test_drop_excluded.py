@@ -12,7 +12,7 @@ from worker.steps.put_page import put_page
 
 def drop(registry, site=SITE, country="", **fields):
     given = pageview(**fields)
-    return drop_excluded(Exclusions(registry), given, site, NOWHERE._replace(country=country), put_page(given))
+    return drop_excluded(Exclusions(registry), given, site, NOWHERE._replace(country=country), put_page(given, SITE))
 
 
 @pytest.mark.parametrize(

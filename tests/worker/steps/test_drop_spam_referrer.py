@@ -4,6 +4,7 @@ import pytest
 
 from shared.outcomes import Outcome
 from tests.worker.factories import SITE, FakeRegistry, pageview
+from worker.lookups.own_hosts import OwnHosts
 from worker.lookups.spam import Spam
 from worker.steps.drop_spam_referrer import drop_spam_referrer
 from worker.steps.put_referrer import put_referrer
@@ -43,7 +44,9 @@ LIST = "spam.example\nspam.info\nbad.example.com\nexample.com\nexample.net\nshop
 )
 def test_drops_visits_from_listed_hosts_but_the_site_s_own(tmp_path, referrer, dropped):
     (tmp_path / "list.txt").write_text(LIST)
-    drop = drop_spam_referrer(Spam([tmp_path]), FakeRegistry(), put_referrer(pageview(referrer=referrer)), SITE)
+    registry = FakeRegistry()
+    found = put_referrer(OwnHosts(registry), pageview(referrer=referrer), SITE)
+    drop = drop_spam_referrer(Spam([tmp_path]), registry, found, SITE)
     assert (drop is not None) is dropped
     if drop:
         assert (drop.reason, drop.site_id) == (Outcome.SPAM_REFERRER, SITE.site_id)

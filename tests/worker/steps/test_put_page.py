@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.factories import pageview
+from tests.worker.factories import SITE, pageview
 from worker.lengths import PATH, QUERY, UTM
 from worker.steps.put_page import parse_page, put_page
 
@@ -31,7 +31,7 @@ ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
     ],
 )
 def test_takes_a_canonical_path_and_the_query_as_sent(url, path, query):
-    page = put_page(pageview(url=url))
+    page = put_page(pageview(url=url), SITE)
     assert (page.path, page.query) == (path, query)
 
 
@@ -78,13 +78,13 @@ def test_takes_a_canonical_path_and_the_query_as_sent(url, path, query):
     ],
 )
 def test_reads_campaign_parameters_from_the_query(query, source):
-    assert put_page(pageview(url=f"https://example.com/?{query}")).utm_source == source
+    assert put_page(pageview(url=f"https://example.com/?{query}"), SITE).utm_source == source
 
 
 def test_reads_all_five_and_none_from_the_fragment():
     query = "utm_content=5&utm_term=4&utm_campaign=3&utm_medium=2&utm_source=1"
-    assert put_page(pageview(url=f"https://example.com/?{query}"))[2:7] == ("1", "2", "3", "4", "5")
-    assert put_page(pageview(url=f"https://example.com/#?{query}"))[2:7] == ("",) * 5
+    assert put_page(pageview(url=f"https://example.com/?{query}"), SITE)[2:7] == ("1", "2", "3", "4", "5")
+    assert put_page(pageview(url=f"https://example.com/#?{query}"), SITE)[2:7] == ("",) * 5
 
 
 @pytest.mark.parametrize(
@@ -104,21 +104,21 @@ def test_reads_all_five_and_none_from_the_fragment():
     ],
 )
 def test_reads_the_qr_code_or_none(value, qr_id):
-    assert put_page(pageview(url=f"https://example.com/?hk_qr={value}")).qr_id == qr_id
+    assert put_page(pageview(url=f"https://example.com/?hk_qr={value}"), SITE).qr_id == qr_id
 
 
 def test_cuts_what_is_too_long_and_counts_it_each_time(counted):
     url = f"https://example.com/{'a' * 3_000}?utm_term={'🙂' * 600}&{'x' * 5_000}"
     for _ in range(2):
-        page = put_page(pageview(url=url))
+        page = put_page(pageview(url=url), SITE)
         assert (len(page.path), len(page.query), len(page.utm_term)) == (PATH, QUERY, UTM)
     assert counted() == {"path": 2, "query": 2, "utm_term": 2}
 
 
 def test_does_not_cut_an_escape_in_two():
-    page = put_page(pageview(url=f"https://example.com/{'a' * (PATH - 3)}%C3%BC"))
+    page = put_page(pageview(url=f"https://example.com/{'a' * (PATH - 3)}%C3%BC"), SITE)
     assert page.path == "/" + "a" * (PATH - 3)
-    page = put_page(pageview(url=f"https://example.com/{'a' * (PATH - 4)}%C3%BC"))
+    page = put_page(pageview(url=f"https://example.com/{'a' * (PATH - 4)}%C3%BC"), SITE)
     assert page.path == "/" + "a" * (PATH - 4) + "%C3"
 
 

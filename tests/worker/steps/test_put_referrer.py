@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.hostnames import normalise
-from tests.worker.factories import pageview
+from tests.worker.factories import SITE, FakeRegistry, pageview
 from worker.lengths import REFERRER
+from worker.lookups.own_hosts import OwnHosts
 from worker.steps.put_referrer import parse_referrer, put_referrer
 
 
@@ -93,17 +94,23 @@ from worker.steps.put_referrer import parse_referrer, put_referrer
     ],
 )
 def test_finds_the_host_of_a_referrer(text, host):
-    found = put_referrer(pageview(referrer=text))
+    found = put_referrer(OwnHosts(FakeRegistry()), pageview(referrer=text), SITE)
     assert found.referrer_host == host
     assert found.referrer == text.strip()[:REFERRER]
 
 
 def test_a_referrer_that_holds_a_line_break_is_still_stored_as_sent():
-    assert put_referrer(pageview(referrer="http://goo\ngle.com/")).referrer == "http://goo\ngle.com/"
+    assert (
+        put_referrer(OwnHosts(FakeRegistry()), pageview(referrer="http://goo\ngle.com/"), SITE).referrer
+        == "http://goo\ngle.com/"
+    )
 
 
 def test_a_self_referral_has_the_hostname_of_its_pageview():
-    assert put_referrer(pageview(referrer="https://www.Example.com/a")).referrer_host == pageview().hostname
+    assert (
+        put_referrer(OwnHosts(FakeRegistry()), pageview(referrer="https://www.Example.com/a"), SITE).referrer_host
+        == pageview().hostname
+    )
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))

@@ -6,17 +6,19 @@ from pathlib import Path
 import pytest
 
 from tests.worker.factories import SITE, FakeRegistry, pageview
+from worker.lookups.own_hosts import OwnHosts
 from worker.lookups.sources import CHANNELS, Sources
 from worker.steps.put_page import put_page
 from worker.steps.put_referrer import put_referrer
-from worker.steps.put_source import OwnHosts, put_source
+from worker.steps.put_source import put_source
 
 BUILT_IN = Sources(Path("/nonexistent"))
 
 
 def found(referrer: str = "", query: str = "", sources: Sources = BUILT_IN) -> tuple[str, str]:
     viewed = pageview(referrer=referrer, url=f"https://example.com/?{query}")
-    source = put_source(sources, OwnHosts(FakeRegistry()), viewed, SITE, put_referrer(viewed), put_page(viewed))
+    own = OwnHosts(FakeRegistry())
+    source = put_source(sources, own, viewed, SITE, put_referrer(own, viewed, SITE), put_page(viewed, SITE))
     assert source.channel in CHANNELS
     return source.source, source.channel
 
