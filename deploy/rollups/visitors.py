@@ -1,7 +1,7 @@
 """Derived sessions in rollups: a pageview that comes or goes may change where all sessions of its visitor begin.
 
 So for each such pageview all of its visitor's are due, of that UTC day.  A session's id names its visitor: the last 28
-bits, zero in the visitor's own id, are the millisecond of the day at which the session begins (deploy/schema/0013).
+bits, zero in the visitor's own id, are the millisecond of the day at which the session begins (deploy/schema/0015).
 """
 
 from __future__ import annotations
