@@ -93,5 +93,11 @@ LOOKUP_STALE = Gauge("hitline_lookup_stale", "1 while look-up data is refused or
 LOOKUP_UPDATED = Gauge("hitline_lookup_updated_timestamp_seconds", "Time of the look-up data in use", ["name"])
 #: Updates of a feed by the worker itself that left the old list in use: `shrunk` to less than half, or `failed`.
 FEED_FAILURES = Counter("hitline_feed_failures_total", "Feed updates that kept the old list", ["feed", "reason"])
+#: Of `hitline rollup --every`: up to when the rollups are complete, in seconds since the epoch.
+ROLLUPS_COMPLETE = Gauge("hitline_rollups_complete_timestamp_seconds", "Up to when the rollups are complete")
+#: 1 while the daily work is due and not done: retention (clocks differ, say), or taking what was erased off the disk.
+RETENTION_REFUSED = Gauge("hitline_retention_refused", "1 while retention is due and is not applied")
+#: How long the oldest erasure has been waiting to be off the disk; 0 if none is.
+ERASURE_WAITING = Gauge("hitline_erasure_waiting_seconds", "Age of the oldest erasure that is not off the disk")
 #: Strings cut to their documented length, by column.
 TRUNCATED = Counter("hitline_truncated_total", "Strings cut to their documented length", ["column"])

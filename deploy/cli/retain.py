@@ -25,6 +25,8 @@ class RetentionSettings(Settings):
     """What retention needs."""
 
     retention_days: Annotated[int, Field(ge=0, le=MAX_RETENTION_DAYS)] = 0
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = 9082
 
 
 @click.command

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import click
 
 from deploy.cli.retain import RetentionSettings, daily_work
 from deploy.cli.support import CommandError, UnreachableError, as_click_error, as_text, connected, run, warn
-from deploy.erasure import daily
+from deploy.erasure import daily, record
 from deploy.erasure.request import NotErased
 from deploy.outcomes.fold import Folded, fold
 from deploy.rollups.run import Summary, roll_up
-from shared import logs
-from shared.settings import load
+from shared import logs, metrics
+from shared.admin import Admin
+from shared.settings import SettingsError, load
+
+log = logging.getLogger(__name__)
 
 _READ_SECONDS = 3600.0
 #: As long as rewriting the largest month may take.
@@ -57,6 +61,25 @@ async def _fold(url: str) -> None:
 
 
 async def _for_ever(settings: RetentionSettings, every_s: float, everything: bool) -> None:
+    admin = await _metrics_port(settings)
+    try:
+        await _work_for_ever(settings, every_s, everything)
+    finally:
+        await admin.stop()
+
+
+async def _metrics_port(settings: RetentionSettings) -> Admin:
+    """Serve the metrics; a second process on this host works without."""
+    admin = Admin(settings.admin_host, settings.admin_port, lambda: None, lambda: None)
+    try:
+        await admin.start()
+        log.info("admin port %d", admin.port)
+    except SettingsError as error:
+        warn(f"no metrics: {error}")
+    return admin
+
+
+async def _work_for_ever(settings: RetentionSettings, every_s: float, everything: bool) -> None:
     async with asyncio.TaskGroup() as tasks:  # rollups wait for none of the others
         tasks.create_task(_fold_for_ever(settings.clickhouse_url))
         tasks.create_task(_keep_up(settings.clickhouse_url, every_s, everything))
@@ -88,7 +111,10 @@ async def _do_daily_work(settings: RetentionSettings) -> None:
         try:
             async with connected(settings.clickhouse_url, read_s=_DAILY_READ_SECONDS) as clickhouse:
                 if await daily.is_due(clickhouse, daily.RETENTION):
+                    metrics.RETENTION_REFUSED.set(1)  # until it is done
                     await daily_work(clickhouse, settings.retention_days)
+                metrics.RETENTION_REFUSED.set(0)
+                metrics.ERASURE_WAITING.set(await record.waiting_s(clickhouse))
         except (NotErased, CommandError, UnreachableError) as error:
             warn(str(error))
         except Exception as error:  # noqa: BLE001 - as above
@@ -102,6 +128,7 @@ def _report_folded(folded: Folded) -> None:
 
 
 def _report(summary: Summary) -> None:
+    metrics.ROLLUPS_COMPLETE.set(summary.complete_to.timestamp())
     click.echo(
         f"rollups: complete up to {as_text(summary.complete_to)};"
         f" {summary.sessions} sessions on {summary.site_days} days of sites have changed"

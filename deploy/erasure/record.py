@@ -42,6 +42,7 @@ _ENTRIES: Final = (
     " if(done AND requested_at IS NULL, toDateTime64(noted_at, 3, 'UTC'), gone_at)"
     " FROM hitline_control.erasures FINAL"
 )
+_WAITING: Final = "WHERE gone_at IS NULL AND (NOT done OR requested_at IS NOT NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ async def gone(clickhouse: ClickHouse, before: datetime) -> list[Entry]:
     """Record that what was unreadable `before` is off the disk; returns those erasures."""
     waiting = [
         entry
-        for entry in await entries(clickhouse, "WHERE done")
-        if entry.gone_at is None and entry.unreadable_at is not None and entry.unreadable_at < before
+        for entry in await entries(clickhouse, f"{_WAITING} AND done")
+        if entry.unreadable_at is not None and entry.unreadable_at < before
     ]
     for entry in waiting:
         await _write(clickhouse, entry, {"gone_at": await _now(clickhouse)})
@@ -113,6 +114,13 @@ async def entries(clickhouse: ClickHouse, where: str = "", parameters: dict[str,
     """Return the record, the latest request first."""
     found = await clickhouse.query(f"{_ENTRIES} {where} ORDER BY 6 DESC", parameters)
     return [Entry(*row) for row in found.result_rows]
+
+
+async def waiting_s(clickhouse: ClickHouse) -> float:
+    """Return for how long the oldest erasure has been waiting to be off the disk, in seconds; 0 if none is."""
+    now = await _now(clickhouse)
+    waiting = [entry.requested_at for entry in await entries(clickhouse, _WAITING)]
+    return max(0.0, (now - min(waiting)).total_seconds()) if waiting else 0.0
 
 
 async def unfinished(clickhouse: ClickHouse) -> list[Erasure]:

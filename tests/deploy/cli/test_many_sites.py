@@ -68,8 +68,8 @@ async def test_every_statement_stays_short(
     hitline("erase", "--path", path, "--yes")
     assert "s0.example" not in " ".join(sent)
     await _many_at_once(tables, sites)
-    hitline("retain", "--dry-run", HITLINE_RETENTION_DAYS="30")
-    hitline("retain", HITLINE_RETENTION_DAYS="30")
+    hitline("retain", "--idle", "--dry-run", HITLINE_RETENTION_DAYS="30")
+    hitline("retain", "--idle", HITLINE_RETENTION_DAYS="30")
     hitline("erase", "--list")
     assert services.count(tables) == 0
     assert services.rows(tables, "SELECT * FROM hitline.daily LIMIT 1") == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,36 @@ def test_it_recovers_after_an_outage(tmp_path: Path) -> None:
             finally:
                 it.terminate()
         assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("silent", [False, True])
+def test_once_a_day_it_erases_what_has_expired(tables: ClickHouseProcess, tmp_path: Path, silent: bool) -> None:
+    """Where no pageview has come for days it erases nothing, warns, and the metric that alerts is set."""
+    visits.register(tables)
+    old = visits.make(20, seed=3, first=datetime(2025, 5, 1, tzinfo=UTC), days=5, sites=visits.FEW)
+    recent = visits.make(5, seed=4, first=datetime.now(UTC) - timedelta(1.9), days=1, sites=visits.FEW)
+    for rows in (old,) if silent else (old, recent):
+        visits.insert(tables, rows)
+    env = parts.make_env(tmp_path / "state", tables, RETENTION_DAYS="60")
+    command = [sys.executable, "-c", "from deploy.cli import main; main()", "rollup", "--every", "1"]
+    rollup = services.Service("rollup", env, tmp_path / "log", command).start()
+    try:
+        if silent:
+            services.wait_for(lambda: metric(rollup, "hitline_retention_refused") == 1)
+            services.wait_for(lambda: "no pageview of the last 48 hours" in rollup.text())
+        else:
+            services.wait_for(lambda: services.count(tables) == len(recent))
+            services.wait_for(lambda: metric(rollup, "hitline_retention_refused") == 0)
+        services.wait_for(lambda: metric(rollup, "hitline_rollups_complete_timestamp_seconds") > time.time() - 60)
+        assert services.count(tables, where="timestamp < '2026-01-01'") == (len(old) if silent else 0)
+        assert metric(rollup, "hitline_erasure_waiting_seconds") == 0
+    finally:
+        rollup.end()
+
+
+def metric(service: services.Service, name: str) -> float:
+    address = f"http://127.0.0.1:{service.admin_port}/metrics"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        text = answer.read().decode()
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))

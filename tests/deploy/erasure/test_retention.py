@@ -14,6 +14,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
+from tests.deploy.erasure.cut_off import until_cut_off
 from tests.deploy.rollups import visits
 from tests.deploy.rollups.test_exactness import check
 
@@ -149,3 +150,33 @@ async def test_nothing_is_erased_while_the_clocks_differ(tables: ClickHouseProce
     finally:
         await client.close()
     assert services.count(tables) == 0
+
+
+@pytest.mark.parametrize("steps", [range(9, 200, 17), pytest.param(range(1, 200, 2), marks=pytest.mark.full)])
+async def test_cut_off_at_any_step_the_next_run_completes_it(
+    tables: ClickHouseProcess, hitline: Hitline, steps: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.rollups.lease._is_gone", lambda owner: True)  # as that of a process that was killed
+    sites = groups(4)
+    zones = {site: zone for site, (zone, _) in sites.items()}
+    register(tables, sites)
+    stored: visits.Stored = {}
+    for step in steps:
+        some = visits.make(12, seed=100 + step, first=MONTH, days=27, sites=zones)
+        some += visits.make(2, seed=300 + step, first=datetime(2025, 7, 30, tzinfo=UTC), days=3, sites=zones)
+        some += visits.make(2, seed=500 + step, first=NOW - timedelta(1.9), days=1, sites=zones)
+        visits.insert(tables, some)
+        visits.store(stored, some)
+        hitline("rollup")
+        killed = await until_cut_off(tables, lambda client: retention.apply(client, 0), step, afterwards=step % 2 == 0)
+        if step % 3:
+            hitline("rollup")
+        hitline("retain")
+        for key in expired(stored, sites):
+            del stored[key]
+        if not killed:
+            break
+    assert not killed, "it has fewer steps"
+    check(tables, stored, zones)
+    for table in ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw"):
+        assert masked(tables, table) == 0

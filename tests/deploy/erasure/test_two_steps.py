@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import uuid
-from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from shared.clickhouse import ClickHouse
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
+from tests.deploy.erasure.cut_off import until_cut_off
 from tests.deploy.erasure.test_retention import masked
 from tests.deploy.rollups import visits
 from tests.deploy.rollups.test_exactness import check
@@ -99,49 +100,15 @@ def test_a_pageview_that_comes_again_is_stored_again_and_survives_the_rewrite(
     check(tables, stored)
 
 
-class CutOff(ClickHouse):
-    """Ends at a statement, before it is sent or when ClickHouse has done it, as if its process had been killed."""
-
-    left = 0
-    afterwards = False
-
-    async def query(self, *arguments: Any, **named: Any) -> Any:
-        return await self._counted(super().query, *arguments, **named)
-
-    async def command(self, *arguments: Any, **named: Any) -> Any:
-        return await self._counted(super().command, *arguments, **named)
-
-    async def insert(self, *arguments: Any, **named: Any) -> None:
-        await self._counted(super().insert, *arguments, **named)
-
-    async def _counted(self, work: Any, *arguments: Any, **named: Any) -> Any:
-        self.left -= 1
-        if self.left == 0 and not self.afterwards:
-            raise KilledError
-        result = await work(*arguments, **named)
-        if self.left == 0:
-            raise KilledError
-        return result
-
-
-class KilledError(Exception):
-    pass
-
-
 async def cut_off(clickhouse: ClickHouseProcess, erasure: Erasure, at: int, *, afterwards: bool) -> bool:
     """Erase and rewrite; returns whether it was cut off at that statement."""
-    client = CutOff(clickhouse.url, "hitline tests")
-    await client.client()
-    client.left, client.afterwards = at, afterwards
-    try:
+
+    async def work(client: ClickHouse) -> None:
         await erase(client, erasure)
         async for _ in rewrite(client):
             pass
-    except KilledError:
-        return True
-    finally:
-        await client.close()
-    return False
+
+    return await until_cut_off(clickhouse, work, at, afterwards=afterwards)
 
 
 #: As many look at what there is, before anything is recorded.
@@ -184,6 +151,36 @@ async def test_cut_off_at_any_step_it_is_completed(
     for table in TABLES:
         assert masked(tables, table) == 0
     assert not any(line.endswith("-") for line in hitline("erase", "--list").stdout.splitlines()[1:])
+
+
+def test_several_at_once(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    """Two erasures, a run of the rollups, a retention and a rewrite, beside pageviews that arrive."""
+    stored = stored_with_repeats(tables, 56)
+    session = next(row["session_id"] for row in stored.values() if row["path"] != "/corrected")
+    fresh = visits.make(20, seed=57, days=1, sites=visits.FEW)
+    hitline("rollup")
+    commands = [
+        ("erase", "--path", "/corrected", "--yes"), ("erase", "--session", session, "--yes"),
+        ("rollup",), ("retain",), ("erase", "--now"),
+    ]  # fmt: skip
+    threads = [threading.Thread(target=hitline, args=command) for command in commands]
+    threads.append(threading.Thread(target=visits.insert, args=(tables, fresh)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    visits.store(stored, fresh)
+    hitline("rollup")
+    hitline("erase", "--now")
+    check(
+        tables,
+        {
+            key: row for key, row in stored.items()
+            if row in fresh or (row["path"] != "/corrected" and row["session_id"] != session)
+        },
+    )  # fmt: skip
+    for table in TABLES:
+        assert masked(tables, table) == 0
 
 
 async def test_shares_give_what_one_statement_gives(
