@@ -123,9 +123,14 @@ class Publisher:
             # After any error, no request may be left waiting, and none may be answered as durable.
             log.error("publish failed unexpectedly", exc_info=error)
             _answer(group, Reason.UNKNOWN_FATE)
+            metrics.PUBLISHED_PAGEVIEWS.labels(Reason.UNKNOWN_FATE.label).inc(len(packed))
             raise
+        result = failure.label if failure else "confirmed"
+        metrics.PUBLISHED_PAGEVIEWS.labels(result).inc(
+            len(packed)
+        )  # before anyone is answered, and counted as accepted
         _answer(group, failure)
-        metrics.PUBLISHED.labels(failure.label if failure else "confirmed").inc()
+        metrics.PUBLISHED.labels(result).inc()
         metrics.GROUP_PAGEVIEWS.observe(len(packed))
         metrics.CONFIRM_SECONDS.observe(time.perf_counter() - began)
 

@@ -42,6 +42,9 @@ GROUP_PAGEVIEWS = Histogram("hitline_group_pageviews", "Pageviews per published 
 CONFIRM_SECONDS = Histogram("hitline_confirm_seconds", "Time from publish to confirm", buckets=_LATENCY)
 #: Published messages by result: `confirmed`, else the label of the reason in gateway/replies.py.
 PUBLISHED = Counter("hitline_published_messages_total", "Published messages by result", ["result"])
+#: Pageviews of published messages, by the same results.  Those that are `confirmed` or of `unknown_fate` and were not
+#: accepted (their client had gone, or was answered 503 "unknown") may be stored: `hitline reconcile` allows for them.
+PUBLISHED_PAGEVIEWS = Counter("hitline_published_pageviews_total", "Pageviews of messages by result", ["result"])
 #: Messages published and not yet confirmed; limited.
 MESSAGES_IN_FLIGHT = Gauge("hitline_messages_in_flight", "Messages awaiting their confirm")
 #: Pageviews waiting to be put into a message; limited.

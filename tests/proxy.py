@@ -14,21 +14,28 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._open = asyncio.Event()
+        self._answers = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
+
+    def mute(self) -> None:
+        """Let requests through, and no answers."""
+        self._loop.call_soon_threadsafe(self._answers.clear)
 
     def silence(self) -> None:
         self._loop.call_soon_threadsafe(self._open.clear)
 
     def speak(self) -> None:
-        self._loop.call_soon_threadsafe(self._open.set)
+        for direction in (self._open, self._answers):
+            self._loop.call_soon_threadsafe(direction.set)
 
     def run(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = server.sockets[0].getsockname()[1]
         self._open.set()
+        self._answers.set()
         self._loop.call_soon(started.set)
         self._loop.run_forever()
 
@@ -42,12 +49,15 @@ class Proxy:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
+        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer, self._answers))
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, also: asyncio.Event | None = None
+    ) -> None:
         try:
             while data := await reader.read(65536):
-                await self._open.wait()
+                for allowed in (self._open, also or self._open):
+                    await allowed.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:

@@ -5,46 +5,35 @@ docs/operations.md says what it can prove and what it can't.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from deploy.cli.support import CommandError, connected, load_settings, print_json, run
+from deploy.cli.support import CommandError, as_text, connected, load_settings, print_json, run, warn
+from deploy.outcomes import ledger
+from deploy.outcomes.ledger import FIRST, Period
+from shared import queue
 
 if TYPE_CHECKING:
     from shared.clickhouse import ClickHouse
 
-#: How long stored rows may take to be counted before they are reported as not counted.
-_COUNTED_S: Final = 15.0
-_POLL_S: Final = 0.5
-_METRIC: Final = re.compile(r"^hitline_accepted_pageviews_total (\S+)$", re.MULTILINE)
 _TIME: Final = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d"])
-_OUTCOMES: Final = """
-SELECT sumIf(pageviews, outcome = 'stored') AS stored,
-       sumIf(pageviews, outcome = 'dead_lettered') AS dead_lettered,
-       sumMapIf(map(outcome, pageviews), outcome NOT IN ('stored', 'dead_lettered')) AS dropped
-FROM hitline.outcomes
-WHERE NOT startsWith(outcome, 'refused:') AND minute >= {first:DateTime('UTC')} AND minute < {last:DateTime('UTC')}
-"""
-_ROWS: Final = """
-SELECT count() AS pageviews
-FROM hitline.pageviews
-WHERE received_at >= {first:DateTime('UTC')} AND received_at < {last:DateTime('UTC')}
-"""
-_WHOSE: Final = """
-  AND ({site:String} = '' OR site_id IN (SELECT site_id FROM hitline_control.sites WHERE name = {site:String}))
-  AND ({client:String} = '' OR client_id IN
-       (SELECT client_id FROM hitline_control.clients WHERE name = {client:String}))
-"""
+
+
+class Gateways(NamedTuple):
+    """What gateways counted since they were started: pageviews answered 202, and published ones that were not."""
+
+    accepted: int
+    #: Answered 503 "unknown", or to a client that had gone: they may have been taken.
+    unknown: int
 
 
 @click.command
-@click.option("--from", "first", type=_TIME, default="1970-01-01", help="First minute of acceptance, UTC.")
+@click.option("--from", "first", type=_TIME, help="First minute of acceptance, UTC. [default: below]")
 @click.option("--to", "last", type=_TIME, default="2100-01-01", help="Minute after the last one, UTC.")
 @click.option("--site", default="", help="Only this site.")
 @click.option("--client", default="", help="Only this API client.")
@@ -54,21 +43,29 @@ _WHOSE: Final = """
     "gateways",
     multiple=True,
     metavar="URL",
-    help="Add the accepted count from this /metrics; repeatable.",
+    help="Add the counts from this /metrics; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def reconcile(
-    first: datetime, last: datetime, site: str, client: str, accepted: int | None, gateways: tuple[str, ...],
+    first: datetime | None, last: datetime, site: str, client: str, accepted: int | None, gateways: tuple[str, ...],
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Check that every accepted pageview has exactly one outcome; exits 1 if not."""
-    where = {"first": first.replace(tzinfo=UTC), "last": last.replace(tzinfo=UTC), "site": site, "client": client}
-    figures = run(_figures(where))
+    """Check that every accepted pageview has exactly one outcome; exits 1 if not.
+
+    Without --from it takes up where the last run ended that found everything in order; with --accepted, --gateway,
+    --site or --client, which are about a period of their own, it looks at everything.
+    """
+    goes_on = first is None and accepted is None and not (gateways or site or client)
+    period = Period(first.replace(tzinfo=UTC) if first else FIRST, last.replace(tzinfo=UTC), site, client)
+    figures = run(_figures(period, goes_on=goes_on))
+    unknown = 0
     if gateways:  # asked last, so that every outcome counted is of a pageview that they had accepted
-        accepted = (accepted or 0) + sum(map(_scrape, gateways))
+        counted = [_scrape(url) for url in gateways]
+        accepted = (accepted or 0) + sum(each.accepted for each in counted)
+        unknown = sum(each.unknown for each in counted)
     ended = figures["stored"] + figures["dead_lettered"] + sum(figures["dropped"].values())
-    figures |= {"ended": ended, "accepted": accepted, "repeats": figures["stored"] - figures["pageviews"]}
-    figures["missing"] = None if accepted is None else accepted - ended
+    figures |= {"ended": ended, "accepted": accepted, "unknown": unknown}
+    figures |= {"repeats": figures["stored"] - figures["pageviews"], "missing": _missing(accepted, unknown, ended)}
     if as_json:
         print_json(figures)
     else:
@@ -76,37 +73,47 @@ def reconcile(
     _require_balance(figures)
 
 
-async def _figures(where: dict[str, Any]) -> dict[str, Any]:
+async def _figures(period: Period, *, goes_on: bool) -> dict[str, Any]:
     from deploy.queue.depths import depths
 
     settings = load_settings()
+    began = datetime.now(UTC)
     waiting = await depths(settings.amqp_url)
     async with connected(settings.clickhouse_url) as clickhouse:
-        pageviews, outcomes = await _counted(clickhouse, where)
+        if goes_on:
+            period = replace(period, first=min(await ledger.verified_to(clickhouse), period.last))
+        counted = await ledger.count(clickhouse, period)
+        if counted.stored >= counted.pageviews and not waiting[queue.QUEUE]:
+            await _note(clickhouse, period, counted, began)
     return {
-        "stored": outcomes[0],
-        "dead_lettered": outcomes[1],
-        "dropped": outcomes[2],
-        "pageviews": pageviews,
+        "from": period.first,
+        "to": period.last,
+        "stored": counted.stored,
+        "dead_lettered": counted.dead_lettered,
+        "dropped": counted.dropped,
+        "pageviews": counted.pageviews,
         "queues": waiting,
     }
 
 
-async def _counted(clickhouse: ClickHouse, where: dict[str, Any]) -> tuple[int, Sequence[Any]]:
-    """Return the number of rows and the outcomes, once workers have counted what they stored.
+async def _note(clickhouse: ClickHouse, period: Period, counted: ledger.Counted, began: datetime) -> None:
+    try:
+        await ledger.note(clickhouse, period, counted, began)
+    except Exception as error:  # noqa: BLE001 - the figures are right, and the next run begins where this one did
+        warn(f"it is not noted how far this has been verified: {type(error).__name__}; see deploy/schema/access")
 
-    Rows are stored before they are counted: they are read first, and a batch between the two is waited for.
+
+def _missing(accepted: int | None, unknown: int, ended: int) -> int | None:
+    """Return how many accepted pageviews have no outcome; below 0, how many outcomes too many there are.
+
+    Of those of unknown fate any number may have been taken.
     """
-    ((pageviews,),) = (await clickhouse.query(_ROWS + _WHOSE, where)).result_rows
-    deadline = time.monotonic() + _COUNTED_S
-    while True:
-        (outcomes,) = (await clickhouse.query(_OUTCOMES + _WHOSE, where)).result_rows
-        if outcomes[0] >= pageviews or time.monotonic() > deadline:
-            return pageviews, outcomes
-        await asyncio.sleep(_POLL_S)
+    if accepted is None:
+        return None
+    return accepted - ended if ended < accepted else min(0, accepted + unknown - ended)
 
 
-def _scrape(url: str) -> int:
+def _scrape(url: str) -> Gateways:
     from urllib.parse import urlsplit
     from urllib.request import urlopen
 
@@ -116,17 +123,31 @@ def _scrape(url: str) -> int:
         url = url.rstrip("/") + "/metrics"
     try:
         with urlopen(url, timeout=10) as answer:  # noqa: S310 - the scheme is checked above
-            found = _METRIC.search(answer.read().decode())
+            text = answer.read().decode()
     except OSError as error:
         raise CommandError(f"{url} does not answer: {type(error).__name__}") from None
-    if found is None:
+    accepted = _metric(text, "hitline_accepted_pageviews_total")
+    if accepted is None:
         raise CommandError(f"{url} has no hitline_accepted_pageviews_total: is it a gateway's /metrics?")
-    return int(float(found[1]))
+    published = [
+        _metric(text, f'hitline_published_pageviews_total{{result="{result}"}}') or 0
+        for result in ("confirmed", "unknown_fate")
+    ]
+    return Gateways(accepted, max(0, sum(published) - accepted))
+
+
+def _metric(text: str, name: str) -> int | None:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return None if found is None else int(float(found[1]))
 
 
 def _print(figures: dict[str, Any]) -> None:
+    begin = "the beginning" if figures["from"] == FIRST else as_text(figures["from"])
+    accepted = "(not given: --accepted or --gateway)" if figures["accepted"] is None else figures["accepted"]
     lines: Sequence[tuple[str, Any]] = [
-        ("accepted", "(not given: --accepted or --gateway)" if figures["accepted"] is None else figures["accepted"]),
+        ("accepted from", begin),
+        ("accepted", accepted),
+        *([("of unknown fate", figures["unknown"])] if figures["unknown"] else []),
         ("stored", figures["stored"]),
         *((f"dropped: {reason}", count) for reason, count in sorted(figures["dropped"].items()) if count),
         ("dead-lettered", figures["dead_lettered"]),
@@ -138,6 +159,11 @@ def _print(figures: dict[str, Any]) -> None:
     ]
     for name, value in lines:
         click.echo(f"{name:<30} {value}".rstrip())
+    if figures["unknown"]:
+        click.echo(
+            "of unknown fate: answered 503 'unknown', or their client had gone. Any of them may be among the outcomes,"
+            " also in place of an accepted one"
+        )
 
 
 def _require_balance(figures: dict[str, Any]) -> None:
