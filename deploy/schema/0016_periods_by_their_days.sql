@@ -48,18 +48,44 @@ SELECT
     argMin(device, viewed) AS device,
     argMin(browser, viewed) AS browser,
     argMin(os, viewed) AS os
-FROM hitline.pageviews
-WHERE site_id = {site:UUID}
-  AND timestamp >= toDateTime64(toDate32({from:Date}) - 7, 3, {zone:String})
-  AND timestamp < toDateTime64(toDate32({to:Date}) + 8, 3, {zone:String})
-  AND session_id IN
+FROM
 (
-    SELECT session_id
-    FROM hitline.pageviews_raw
-    WHERE site_id = {site:UUID}
-      AND timestamp >= toDateTime({from:Date}, {zone:String}) AND timestamp < toDateTime({to:Date} + 1, {zone:String})
+    SELECT site_id, hostname, timestamp, session_id, page_id, path, referrer, referrer_host, utm_source, utm_medium,
+           utm_campaign, utm_term, utm_content, browser, os, device, is_bot, language, country, region, city
+    FROM hitline.pageviews_raw FINAL
+    WHERE visitor_id = toUUID('00000000-0000-0000-0000-000000000000') AND site_id = {site:UUID}
+      AND timestamp >= toDateTime64(toDate32({from:Date}) - 7, 3, {zone:String})
+      AND timestamp < toDateTime64(toDate32({to:Date}) + 8, 3, {zone:String})
+      AND session_id IN
+    (
+        SELECT session_id
+        FROM hitline.pageviews_raw
+        WHERE site_id = {site:UUID}
+          AND timestamp >= toDateTime({from:Date}, {zone:String}) AND timestamp < toDateTime({to:Date} + 1, {zone:String})
+    )
+    UNION ALL
+    SELECT site_id, hostname, timestamp, reinterpretAsUUID(reinterpretAsUInt128(visitor_id) +
+           bitShiftLeft(toUInt128(began_ms % 86400000), 64)) AS session_id, page_id, path, referrer, referrer_host,
+           utm_source, utm_medium, utm_campaign, utm_term, utm_content, browser, os, device, is_bot, language,
+           country, region, city
+    FROM
+    (
+        SELECT *, max(if(ms - before_ms > 1800000, ms, 0)) OVER seen AS began_ms
+        FROM
+        (
+            SELECT *, toUnixTimestamp64Milli(timestamp) AS ms, lagInFrame(ms) OVER seen AS before_ms
+            FROM hitline.pageviews_raw FINAL
+            WHERE visitor_id != toUUID('00000000-0000-0000-0000-000000000000')
+              AND site_id = {site:UUID}
+              AND timestamp >= toStartOfDay(toDateTime({from:Date}, {zone:String}), 'UTC')
+              AND timestamp < toStartOfDay(toDateTime({to:Date} + 1, {zone:String}) - 1, 'UTC') + INTERVAL 1 DAY
+            WINDOW seen AS (PARTITION BY site_id, visitor_id ORDER BY timestamp ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+        )
+        WINDOW seen AS (PARTITION BY site_id, visitor_id ORDER BY timestamp ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+    )
 )
 GROUP BY site_id, session_id, is_bot
 -- Of a bot and a person under one session_id, the one that has no pageview in the period is not one of its sessions.
 HAVING countIf(timestamp >= toDateTime({from:Date}, {zone:String})
-               AND timestamp < toDateTime({to:Date} + 1, {zone:String})) > 0;
+               AND timestamp < toDateTime({to:Date} + 1, {zone:String})) > 0
+SETTINGS do_not_merge_across_partitions_select_final = 1;
