@@ -10,12 +10,12 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.bench import freshness, gateway_speed, hostile, neighbours, scale, sites, steps, worker_speed
+from tests.bench import freshness, gateway_speed, hostile, neighbours, registry, scale, sites, steps, worker_speed
 from tests.bench.table import Table
 
 SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
 #: Only when named: they take long.
-LONG_SECTIONS = {"neighbours": neighbours.run}
+LONG_SECTIONS = {"neighbours": neighbours.run, "registry": registry.run}
 ON_REAL_PARTS = {**SECTIONS, **LONG_SECTIONS}
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections import OrderedDict
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits.storage import MemoryStorage
 
 from gateway.failures import FailureCounter
 from gateway.rate_counters import LocalCounter
 from gateway.rate_limit import MIN_BURST, RateLimiter, budget_of, wait_s, with_burst
 from gateway.replies import Reason, Rejected
+from gateway.window_storage import WindowStorage
 from shared.registry import Client
 
 BEGAN = 1_700_000_000.0
@@ -165,3 +169,59 @@ def test_failures_of_many_addresses_take_no_more_memory(clock: Clock) -> None:
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()
+
+
+@given(hits=hits, seconds=st.sampled_from([1, 3, 60]))
+async def test_memory_of_our_own_counts_as_the_library_s(hits: list[tuple[float, int]], seconds: int) -> None:
+    clock, mine, theirs = Clock(), WindowStorage(), MemoryStorage()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", clock)
+        for pause, amount in hits:
+            clock.now += pause
+            taken = [each.acquire_sliding_window_entry("key", 1000, seconds, amount) for each in (mine, theirs)]
+            assert taken[0] == taken[1]
+            windows = [each.get_sliding_window("key", seconds) for each in (mine, theirs)]
+            assert windows[0] == pytest.approx(windows[1], abs=1e-3)
+
+
+def test_keys_that_are_idle_are_dropped_little_by_little(clock: Clock) -> None:
+    storage = WindowStorage()
+    for number in range(1_000):
+        storage.acquire_sliding_window_entry(f"idle {number}", 10, 1)
+    storage.acquire_sliding_window_entry("long", 10, 86_400)
+    clock.now += 100
+    for _ in range(1_000):
+        storage.acquire_sliding_window_entry("busy", 10_000, 1)
+    assert len(storage) == 2
+    assert storage.get("long") == 1
+
+
+def test_a_charge_costs_the_same_at_many_keys() -> None:
+    """By the operations that it takes, not by a clock: no key is looked at but two."""
+    storage = WindowStorage()
+    for number in range(50_000):
+        storage.acquire_sliding_window_entry(f"key {number}", 10, 3_600)
+    looked_at: list[str] = []
+    storage._counts = Listening(storage._counts, looked_at)
+    storage.acquire_sliding_window_entry("key 7", 10, 3_600)
+    assert len(looked_at) <= 8
+
+
+class Listening(OrderedDict[str, Any]):
+    """Notes each access."""
+
+    def __init__(self, other: OrderedDict[str, Any], looked_at: list[str]) -> None:
+        super().__init__(other)
+        self._looked_at = looked_at
+
+    def move_to_end(self, key: str, last: bool = True) -> None:
+        self._looked_at.append(key)
+        super().move_to_end(key, last)
+
+    def __delitem__(self, key: str) -> None:
+        self._looked_at.append(key)
+        super().__delitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._looked_at.append(key)
+        return super().get(key, default)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from shared.pageview import MANAGE_DATA
 from shared.registry import Replica
+from shared.registry.cache import Cache
 from shared.registry.records import Change, Client, Exclusion, Grant, Record, Site
 from shared.registry.touched import Rule
 from shared.settings import SettingsError
@@ -295,3 +297,37 @@ def test_a_directory_that_cannot_be_made_names_the_setting(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="HITLINE_STATE_DIR"):
         Replica(tmp_path / "file" / "state", "test")
+
+
+def test_names_seen_of_a_wildcard_site_take_little_memory(replica: Replica) -> None:
+    """200 hostnames and 50,000 names: each name with a copy of all hostnames was 908 MB."""
+    put(replica, site(1, *(f"*.w{number}.example" for number in range(200))))
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            replica.find_site(f"n{number}.w{number % 200}.example")
+        assert tracemalloc.get_traced_memory()[0] < 20 * 2**20 / 5
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_cache_forgets_what_was_not_asked_for() -> None:
+    found: list[int] = []
+
+    def find(key: int) -> int:
+        found.append(key)
+        return -key
+
+    cache = Cache(10, find)
+    for number in range(100):
+        assert cache(number) == -number
+        assert cache(0) == 0
+    assert found == list(range(100)), "what is asked for again and again stays"
+    assert cache(1) == -1
+    assert found[-1] == 1
+    cache.drop([0])
+    cache(0)
+    cache.drop_if(lambda key, value: key == 0 and value == 0)
+    cache(0)
+    assert found[-2:] == [0, 0]
+    assert len(cache._new) + len(cache._old) <= 10
