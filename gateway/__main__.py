@@ -148,6 +148,7 @@ class Gateway:
         return "the copy of the registry is too old" if self._registry_age.too_old else None
 
     def _refresh_metrics(self) -> None:
+        metrics.PROCESS.labels("gateway").set(1)
         metrics.REQUESTS_IN_FLIGHT.set(self._app.in_flight)
         metrics.CONNECTIONS.set(self._connections.open)
         metrics.REGISTRY_AGE.set(self._poller.age_s)

@@ -57,6 +57,8 @@ REGISTRY_TOO_OLD = Gauge("hitline_registry_too_old", "1 while the copy of the re
 
 # ---- both ----------------------------------------------------------------------------------------------------------
 
+#: 1, by what this process is: `gateway` or `worker`.
+PROCESS = Gauge("hitline_process_info", "1, by what this process is", ["kind"])
 #: 1 while connected to the broker with a usable channel.
 BROKER_UP = Gauge("hitline_broker_up", "1 while the broker connection is usable")
 #: Seconds since the registry was last compared with ClickHouse, also before a restart; grows while ClickHouse is down.

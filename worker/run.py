@@ -130,6 +130,7 @@ class Worker:
         return "the registry is empty or has never been fetched" if self._registry.empty else None
 
     def _refresh_metrics(self) -> None:
+        metrics.PROCESS.labels("worker").set(1)
         metrics.REGISTRY_AGE.set(self._poller.age_s)
         metrics.REGISTRY_VERSION.set(self._registry.version)
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "rollup": ("deploy.cli.rollup", "rollup", "Keep the hourly and daily rollups up to date."),
     "retain": ("deploy.cli.retain", "retain", "Erase pageviews older than their site's retention."),
     "erase": ("deploy.cli.erase", "erase", "Erase pageviews of a site, a session, a path or a time for good."),
+    "top": ("deploy.cli.top", "top", "Show live what is accepted, waiting and stored, and by which processes."),
     "doctor": ("deploy.cli.doctor", "doctor", "Say what is wrong with this setup, and how to mend it."),
     "geo": ("deploy.cli.geo", "geo", "Fetch geo databases."),
     "feeds": ("deploy.cli.feeds", "feeds", "Fetch spam lists."),

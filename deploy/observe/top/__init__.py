@@ -1,0 +1,1 @@
+"""`hitline top`: what gateways, broker, workers and ClickHouse do at this moment."""
