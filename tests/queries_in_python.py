@@ -1,4 +1,4 @@
-"""The twenty queries of docs/queries.md, answered in Python from the pageviews themselves."""
+"""The queries of docs/queries.md, answered in Python from the pageviews themselves."""
 
 from __future__ import annotations
 
@@ -239,6 +239,20 @@ def weekdays(asked: Asked) -> Answer:
     return [(*key, found[key]) for key in sorted(found)]
 
 
+def beginnings(asked: Asked) -> Answer:
+    return counted([session.rows[0] for session in sessions(asked.people)], lambda row: (row["channel"], row["source"]))
+
+
+def ways_out(found: Iterable[Session]) -> Answer:
+    seen: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for session in found:
+        seen.update({row["path"] for row in session.rows})
+        left[session.rows[-1]["path"]] += 1
+    pages = ranked({page: left[page] for page in seen})
+    return [(page, left[page], seen[page], Rounded(left[page] / seen[page], 3)) for page in pages]
+
+
 #: The number of a query → its answer.  20 is not about pageviews.
 ANSWERS: dict[int, Callable[[Asked], Answer]] = {
     1: lambda asked: [(len(asked.people), ids(asked.people))],
@@ -260,10 +274,18 @@ ANSWERS: dict[int, Callable[[Asked], Answer]] = {
     17: next_pages,
     18: new_pages,
     19: lambda asked: counted(asked.bots, lambda row: row["provider"]),
+    21: lambda asked: counted([row for row in asked.people if row["source"]], lambda row: row["source"]),
+    22: lambda asked: counted(
+        [row for row in asked.people if row["channel"] not in ("", "direct")], lambda row: row["channel"], None
+    ),
+    23: beginnings,
+    24: lambda asked: counted(asked.bots, lambda row: row["bot_kind"], None),
+    25: lambda asked: ways_out(sessions(asked.people)),
 }
 #: What a rollup answers that counts sessions by day.
 BY_DAY: dict[int, Callable[[Asked], Answer]] = {
     7: lambda asked: entry_pages(session for _, session in asked.daily_sessions()),
     8: lambda asked: exit_pages(session for _, session in asked.daily_sessions()),
     9: lambda asked: lengths(asked.daily_sessions()),
+    25: lambda asked: ways_out(session for _, session in asked.daily_sessions()),
 }

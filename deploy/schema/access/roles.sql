@@ -65,9 +65,13 @@ GRANT SELECT ON system.parts TO hitline_keeper;
 GRANT SELECT ON system.mutations TO hitline_keeper;
 GRANT SELECT ON system.processes TO hitline_keeper;
 
--- Analysts read `hitline` and nothing else, within limits that one query can't leave.
+-- Analysts read `hitline`, and of which sites rollups are just being changed, which `hitline report` has to know; nothing
+-- else, within limits that one query can't leave.
 CREATE ROLE IF NOT EXISTS hitline_analyst;
 GRANT SELECT ON hitline.* TO hitline_analyst;
+GRANT SELECT(run, sign, site_id) ON hitline_control.rollup_changes TO hitline_analyst;
+GRANT SELECT(erasure_id, site_id, day, session_id) ON hitline_control.erased_sessions TO hitline_analyst;
+GRANT SELECT(site_id, timezone, moving, version) ON hitline_control.rollup_zones TO hitline_analyst;
 
 CREATE SETTINGS PROFILE IF NOT EXISTS hitline_analyst SETTINGS
     readonly = 2,

@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from deploy.report import chart
-from deploy.report.formatting import change, length, shown
+from deploy.report.formatting import change, compact, length, shown
+from deploy.report.names import name_of
+from deploy.report.page import chart
+from deploy.report.rankings import RANKINGS
 from tests import parts
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.report.conftest import NAME, SITE, Month
@@ -54,12 +56,15 @@ def test_json_says_what_python_counts(hitline: Hitline, month: Month) -> None:
     found = json.loads(hitline("report", NAME, *PERIOD, "--json").stdout)
     rows = month.between("2026-03-11", "2026-03-20")
     assert found["totals"] == totals(rows)
-    assert found["before"] == totals(month.between("2026-03-01", "2026-03-10"))
+    assert found["before"]["totals"] == totals(month.between("2026-03-01", "2026-03-10"))
     assert found["timezone"] == "Asia/Kolkata"
     days = Counter(month.day(row) for row in rows)
     assert {point["start"]: point["pageviews"] for point in found["series"] if point["pageviews"]} == dict(days)
     assert len(found["series"]) == 10
-    for heading, column in (("pages", "path"), ("countries", "country"), ("devices", "device"), ("systems", "os")):
+    assert found["top"]["countries"][0]["name"] == "Germany"
+    for heading, column in (("pages", "path"), ("devices", "device"), ("systems", "os"), ("utm_sources", "utm_source")):
+        for top in found["top"][heading]:
+            top.pop("name", None)
         assert found["top"][heading] == ranking(rows, column)[:10], heading
     outside = [row for row in rows if row["referrer_host"] != row["hostname"]]
     assert found["top"]["referrers"] == ranking(outside, "referrer_host")[:10]
@@ -93,6 +98,15 @@ def test_csv_has_the_same_numbers_and_no_formula(hitline: Hitline, month: Month)
     rows = list(csv.DictReader(io.StringIO(hitline(*arguments, "--csv").stdout)))
     found = json.loads(hitline(*arguments, "--json").stdout)
     assert int(rows[0]["pageviews"]) == found["totals"]["pageviews"]
+    assert {row["site"] for row in rows} == {NAME}
+    assert {row["section"] for row in rows} >= {
+        "series",
+        "series_before",
+        "total_before",
+        "bots_total",
+        "bots",
+        "cities",
+    }
     pages = [row for row in rows if row["section"] == "pages"]
     assert [(row["value"], int(row["pageviews"])) for row in pages] == [
         (shown(top["value"]), top["pageviews"]) for top in found["top"]["pages"]
@@ -101,28 +115,30 @@ def test_csv_has_the_same_numbers_and_no_formula(hitline: Hitline, month: Month)
 
 
 class Cells(HTMLParser):
-    """Gathers the rankings, and whatever would be fetched."""
+    """Gathers the rows of rankings and of the series, and whatever would be fetched."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[list[str]] = []
         self.tags: set[str] = set()
         self.links: list[str] = []
-        self._cell = False
+        self._in_cell = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
         if tag == "tr":
             self.rows.append([])
-        self._cell = tag == "td"
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._in_cell = True
 
     def handle_data(self, data: str) -> None:
-        if self._cell and self.rows:
-            self.rows[-1].append(data)
+        if self._in_cell:
+            self.rows[-1][-1] += data
 
     def handle_endtag(self, tag: str) -> None:
-        self._cell = False
+        self._in_cell = self._in_cell and tag not in ("td", "th")
 
 
 def test_html_has_the_same_numbers_and_fetches_nothing(hitline: Hitline, month: Month, tmp_path: Path) -> None:
@@ -133,20 +149,38 @@ def test_html_has_the_same_numbers_and_fetches_nothing(hitline: Hitline, month: 
     cells = Cells()
     cells.feed(text)
     assert not cells.links
-    assert not cells.tags & {"script", "link", "img", "iframe", "object"}
-    assert not re.search(r"https?://|url\(|@import", text)
+    assert not cells.tags & {"script", "link", "img", "iframe", "object", "a"}
+    assert not re.search(r"https?://|url\(|@import| style=", text)
     assert "<script" not in text
     assert "\x1b" not in text
-    rows = [row for row in cells.rows if row]
+    dimensions = {ranking.key: dimension for dimension, ranking in RANKINGS.items()}
     wanted = [
-        [shown(top["value"]), f"{top['pageviews']:,}", f"{top['sessions']:,}"]
-        for tops in found["top"].values()
+        [shown(name_of(dimensions[key], top["value"])), f"{top['pageviews']:,}", f"{top['sessions']:,}"]
+        for key, tops in found["top"].items()
+        if key != "hostnames"
         for top in tops
     ]
-    assert rows == wanted
+    assert [row for row in cells.rows if len(row) == 3 and row[1] != "Pageviews"] == wanted
     assert f"<dd>{found['totals']['pageviews']:,}</dd>" in text
-    drawn = [int(n.replace(",", "")) for n in re.findall(r": ([\d,]+) pageviews", text)]
-    assert drawn == [point["pageviews"] for point in found["series"]]
+    series = [row for row in cells.rows if len(row) == 4][1:]
+    assert [int(row[1].replace(",", "")) for row in series] == [point["pageviews"] for point in found["series"]]
+    assert len(series) == 31
+
+
+def test_html_of_several_sites_has_contents(hitline: Hitline, month: Month, tmp_path: Path) -> None:
+    other = next(f"{site.hex[-4:]}.example" for site in visits.SITES if site != SITE)
+    hitline("report", NAME, other, *PERIOD, "--html", str(tmp_path / "both.html"))
+    text = (tmp_path / "both.html").read_text()
+    cells = Cells()
+    cells.feed(text)
+    assert cells.links == ["#site-1"], "the other has no pageviews, which the contents say"
+    assert [row for row in cells.rows if row[0] == other] == [[other, "0", "0", "\u2013"]]
+    assert text.count("<h1>") == 1
+    assert 'id="site-1"' in text
+    every = json.loads(hitline("report", "--all", *PERIOD, "--json").stdout)
+    assert [site["site"] for site in every] == [NAME]
+    both = list(csv.DictReader(io.StringIO(hitline("report", NAME, other, *PERIOD, "--csv").stdout)))
+    assert {row["site"] for row in both} == {NAME, other}
 
 
 def test_the_terminal_shows_it_and_no_escape_of_a_visitor(hitline: Hitline, month: Month) -> None:
@@ -176,6 +210,8 @@ def test_an_empty_period_and_an_unknown_site(hitline: Hitline, month: Month, tmp
     assert "there is no site" in hitline("report", "none.example", expect=1).stderr
     assert "--from" in hitline("report", NAME, "--from", "2026-02-01", "--to", "2026-01-01", expect=1).stderr
     hitline("report", NAME, "--json", "--csv", expect=1)
+    hitline("report", expect=1)
+    hitline("report", NAME, "--all", expect=1)
 
 
 def test_formatting() -> None:
@@ -188,6 +224,7 @@ def test_formatting() -> None:
     assert length(90_300) == "25 h 05 m"
     assert shown("a\u202eb\u2028c\nd") == "a\ufffdb\ufffdc\ufffdd"
     assert shown("\u0645\u06cc\u200c\U0001f469\u200d\U0001f467") == "\u0645\u06cc\u200c\U0001f469\u200d\U0001f467"
+    assert [compact(n) for n in (0, 12, 1200, 1500, 20_000_000)] == ["0", "12", "1.2k", "1.5k", "20M"]
     assert [chart.nice(n) for n in (1, 5, 13, 21, 33, 999, 1001)] == [4, 8, 20, 24, 40, 1200, 1200]
 
 

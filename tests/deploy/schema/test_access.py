@@ -235,6 +235,29 @@ def test_reports_show_a_user_what_it_may_see(server: Server, tmp_path: Path) -> 
     assert "that this user may see" in report("hitline_tenant_shop", OTHER, expect=1)
 
 
+def test_a_tenant_sees_how_its_own_rollups_stand(server: Server) -> None:
+    columns = {
+        "rollup_changes": "run, sign, site_id",
+        "erased_sessions": "site_id, day, session_id",
+        "rollup_zones": "site_id, timezone, moving",
+    }
+    values = {
+        "rollup_changes": "7, {}, '{}'",
+        "erased_sessions": "'{1}', today(), '{1}'",
+        "rollup_zones": "'{1}', 'UTC', 0",
+    }
+    for table, names in columns.items():
+        for sign, site in ((1, MINE), (1, OTHER), (0, UUID(int=0))):
+            row = values[table].format(sign, site)
+            assert server("default", f"INSERT INTO hitline_control.{table} ({names}) VALUES ({row})") == ""
+        seen = server("hitline_tenant_shop", f"SELECT DISTINCT site_id FROM hitline_control.{table}").split()
+        assert set(seen) - {str(UUID(int=0))} == {MINE}, table
+        assert OTHER in server("hitline_analyst", f"SELECT DISTINCT site_id FROM hitline_control.{table}"), table
+    assert server("hitline_tenant_shop", "SELECT session_id FROM hitline_control.rollup_changes") == DENIED
+    assert server("hitline_tenant_shop", "SELECT values FROM hitline_control.rollup_changes") == DENIED
+    server("default", "ALTER TABLE hitline_control.rollup_changes DROP PARTITION 7")
+
+
 def test_roles_in_sql_say_what_the_xml_says() -> None:
     sql = " ".join((ACCESS / "roles.sql").read_text().split())
     users = ET.fromstring((ACCESS / "users.xml").read_text()).find("users")

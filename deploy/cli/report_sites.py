@@ -1,0 +1,102 @@
+"""Which sites `hitline report` is about: by name or id, in force or removed, or all that have pageviews."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from deploy.cli.sites import StoredSite, canonical, stored_sites
+from deploy.cli.support import CommandError, warn
+from shared.clickhouse import ClickHouse, failure_of
+from shared.registry import Site, store
+
+
+class Asked(NamedTuple):
+    """A site to report."""
+
+    site_id: UUID
+    name: str
+    zone: str
+
+
+async def named(clickhouse: ClickHouse, name: str) -> Asked:
+    """Return the site in force, else the newest that was removed; raises `CommandError` if there never was one."""
+    try:
+        site = await _registered(clickhouse, name)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None or not failure.denied:
+            raise
+        return await _copied(clickhouse, name)
+    return Asked(UUID(bytes=site.site_id), site.name, site.timezone or "UTC")
+
+
+async def every(clickhouse: ClickHouse, first: date, last: date) -> list[Asked]:
+    """Return the sites with pageviews from about `first` to about `last`, by name, as they are in the registry.
+
+    For a user who may not read that: as rollups know them.
+    """
+    given = {"from": first - timedelta(1), "to": last + timedelta(2)}
+    stored = (
+        "SELECT DISTINCT site_id FROM hitline.pageviews_raw WHERE timestamp >= toDateTime64({from:Date}, 3, 'UTC')"
+        " AND timestamp < toDateTime64({to:Date}, 3, 'UTC')"
+    )
+    registered = (
+        "SELECT site_id, argMax(name, version), argMax(timezone, version) FROM hitline_control.sites"  # noqa: S608
+        f" WHERE site_id IN ({stored}) GROUP BY site_id"
+    )
+    copied = f"SELECT site_id, name, timezone FROM hitline.sites WHERE site_id IN ({stored})"  # noqa: S608
+    try:
+        found = await clickhouse.query(registered, given)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None or not failure.denied:
+            raise
+        found = await clickhouse.query(copied, given)
+    sites = [Asked(site_id, name, zone or "UTC") for site_id, name, zone in found.result_rows]
+    return sorted(sites, key=lambda site: (site.name, str(site.site_id)))
+
+
+async def _registered(clickhouse: ClickHouse, name: str) -> Site:
+    """Return the site by the registry; one in force that has it as a hostname comes before those that were removed."""
+    if claiming := await store.sites_named(clickhouse, [canonical(name)]):
+        having_name = [site for site in claiming if site.name == canonical(name)]
+        site = (having_name or claiming)[0]
+        found = await stored_sites(clickhouse, name) if having_name else []
+    else:
+        found = await stored_sites(clickhouse, name)
+        site = found[0].site
+    await _warn_of_others(clickhouse, name, [each for each in found if each.site.site_id != site.site_id])
+    return site
+
+
+async def _warn_of_others(clickhouse: ClickHouse, name: str, others: list[StoredSite]) -> None:
+    """Warn of removed sites of this name whose pageviews the report leaves out."""
+    removed = [str(UUID(bytes=each.site.site_id)) for each in others if each.removed]
+    if not removed:
+        return
+    stored = await clickhouse.query(
+        "SELECT DISTINCT toString(site_id) FROM hitline.pageviews_raw WHERE site_id IN {sites:Array(UUID)} ORDER BY 1",
+        {"sites": removed},
+    )
+    if ids := [row[0] for row in stored.result_rows]:
+        warn(
+            f"pageviews of {len(ids)} older, removed sites named {name} are left out; report them by id:"
+            f" {', '.join(ids)}"
+        )
+
+
+async def _copied(clickhouse: ClickHouse, name: str) -> Asked:
+    """Return the newest from the copy that rollups keep: analysts can read that, but not the registry."""
+    known = await clickhouse.query(
+        "SELECT site_id, name, timezone FROM hitline.sites_raw FINAL WHERE name = {name:String}"
+        " OR has(hostnames, {name:String}) OR toString(site_id) = {name:String}"
+        " ORDER BY name = {name:String} DESC, version DESC, site_id LIMIT 1",
+        {"name": name.lower()},
+    )
+    if not known.result_rows:
+        raise CommandError(
+            f"there is no site {name} that this user may see; a new one shows after the next `hitline rollup`"
+        )
+    return Asked(*known.result_rows[0])

@@ -1,0 +1,136 @@
+"""Asking for all of a report: from rollups where they are complete and from exact rows for the rest.
+
+Its numbers are those of the exact view `hitline.pageviews` at this moment, whichever it takes.  A session belongs to a
+period with the pageviews that it has in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from deploy.report import session_ids, standing
+from deploy.report.figures import Counted, Period, Report, Top, Totals, points
+from deploy.report.rankings import RANKINGS
+from deploy.report.standing import Standing
+from deploy.report.statement import BOTS, CHANGED, OF_SESSIONS, SERIES, TOTALS, UNCOMMON, Statements
+from shared.clickhouse import ClickHouse, failure_of
+
+_TOTALS: Final = (TOTALS, BOTS, SERIES)
+_ALL: Final = (*_TOTALS, *RANKINGS)
+#: Where a run of rollups got in between, or is just writing.
+_ATTEMPTS: Final = 4
+_WAIT_S: Final = 0.5
+#: Sessions that are not simply in the sums; where there are more, exact rows are quicker.
+_MOST_UNCOMMON: Final = 2_000_000
+
+Row = Sequence[Any]
+
+
+async def collect(
+    clickhouse: ClickHouse, site: str, site_id: UUID, period: Period, *, with_bots: bool, top: int
+) -> Report:
+    """Ask ClickHouse for everything; `with_bots`: bots are counted like people; `top`: the length of rankings."""
+    asked = _Asked(clickhouse, site_id, with_bots)
+    found = None
+    try:
+        found = await _from_rollups(asked, period, top)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None or not failure.denied:  # a user who may not know how rollups stand reads exact rows
+            raise
+    if found is None:
+        found = await asked.from_rows(period, _ALL, top), await asked.from_rows(period.before(), _TOTALS, top)
+    now, before = found
+    return Report(
+        site,
+        period,
+        with_bots,
+        datetime.now(UTC),
+        _counted(period, now),
+        _counted(period.before(), before),
+    )
+
+
+async def _from_rollups(asked: _Asked, period: Period, top: int) -> tuple[list[Row], list[Row]] | None:
+    """Return the rows of the period and of the one before; None where rollups can't be used."""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(_WAIT_S)
+        stands = await asked.look(period)
+        if stands is None:
+            continue
+        now = await asked.from_rollups(period, _ALL, top, stands)
+        before = await asked.from_rollups(period.before(), _TOTALS, top, stands)
+        if now is None or before is None:
+            return None
+        if await asked.look(period) == stands:
+            return now, before
+    return None
+
+
+class _Asked:
+    """Asks about one site."""
+
+    def __init__(self, clickhouse: ClickHouse, site_id: UUID, with_bots: bool) -> None:
+        self._clickhouse = clickhouse
+        self._site_id = site_id
+        self._with_bots = with_bots
+
+    async def look(self, period: Period) -> Standing | None:
+        return await standing.look(self._clickhouse, self._site_id, period)
+
+    async def from_rows(self, period: Period, kinds: Collection[str], top: int) -> list[Row]:
+        """Count exact rows: sessions at once, each dimension by itself, so that none needs much memory."""
+        statements = Statements(period, with_bots=self._with_bots)
+        of_sessions = [kind for kind in kinds if kind in OF_SESSIONS]
+        rows: list[Row] = []
+        for some in (of_sessions, *([kind] for kind in kinds if kind not in OF_SESSIONS)):
+            rows += await self._query(statements.from_rows(some, top), period)
+        return rows
+
+    async def from_rollups(
+        self, period: Period, kinds: Collection[str], top: int, stands: Standing
+    ) -> list[Row] | None:
+        """Count with rollups; None where so many sessions are out of the ordinary that exact rows are quicker."""
+        changed, several = await standing.uncommon(self._clickhouse, stands, self._parameters(period))
+        if session_ids.count(changed + several) > _MOST_UNCOMMON:
+            return None
+        tables = {CHANGED: changed, UNCOMMON: changed + several}
+        statement = Statements(period, with_bots=self._with_bots).from_rollups(
+            kinds, top, uncommon=bool(changed or several), changed=bool(changed)
+        )
+        return await self._query(statement, period, tables)
+
+    async def _query(self, sql: str, period: Period, tables: dict[str, bytes] | None = None) -> list[Row]:
+        return await session_ids.query(self._clickhouse, sql, self._parameters(period), tables or {})
+
+    def _parameters(self, period: Period) -> dict[str, Any]:
+        return {
+            "site": str(self._site_id),
+            "start": period.start,
+            "end": period.end,
+            "first": period.first,
+            "last": period.last,
+        }
+
+
+def _counted(period: Period, rows: Iterable[Row]) -> Counted:
+    by_kind: dict[str, list[Row]] = {}
+    for kind, *row in rows:
+        by_kind.setdefault(kind, []).append(row)
+    return Counted(
+        _totals(by_kind.get(TOTALS, ())),
+        _totals(by_kind.get(BOTS, ())),
+        points(period, {value: (pageviews, sessions) for value, pageviews, sessions, *_ in by_kind.get(SERIES, ())}),
+        {kind: tuple(Top(*row[:3]) for row in by_kind.get(kind, ())) for kind in RANKINGS},
+    )
+
+
+def _totals(rows: Iterable[Row]) -> Totals:
+    for _, pageviews, sessions, bounces, milliseconds in rows:
+        return Totals(pageviews, sessions, pageviews / sessions, bounces / sessions, milliseconds / 1000 / sessions)
+    return Totals()
