@@ -22,6 +22,8 @@ _LOOK: Final = """
             WHERE site_id = {site:UUID}),
            (SELECT count() FROM hitline_control.rollup_changes WHERE site_id = {site:UUID}
             AND run IN (SELECT run FROM hitline_control.rollup_changes WHERE sign = 0)),
+           (SELECT count() FROM hitline_control.retention_cutoffs
+            WHERE site_id = {site:UUID} AND first_day > {first:Date}),
            (SELECT count() FROM hitline_control.erased_sessions WHERE site_id = {site:UUID}),
            (SELECT max(run) FROM hitline.daily_counts_raw WHERE site_id = {site:UUID}
             AND day BETWEEN {first:Date} AND {last:Date})"""
@@ -62,13 +64,13 @@ class Standing:
 async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standing | None:
     """Return how rollups stand; None where they can't be used.
 
-    That is: none were completed yet, they are in another time zone, or a run is writing its changes to this site or
-    died while it did.
+    That is: none were completed yet, they are in another time zone, a run is writing its changes to this site or died
+    while it did, or retention is just erasing days of the periods.
     """
     given = {"site": str(site_id), "first": period.before().first, "last": period.last}
     found = await clickhouse.query(_LOOK, given)
-    complete, counted_to, zone, writing, erasing, last_run = found.result_rows[0]
-    if not complete or zone != period.zone or writing:
+    complete, counted_to, zone, writing, expiring, erasing, last_run = found.result_rows[0]
+    if not complete or zone != period.zone or writing or expiring:
         return None
     return Standing(counted_to - _MARGIN, erasing, last_run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import Final
 
 from deploy.report.figures import Period, Point
@@ -16,6 +17,8 @@ _TIP_WIDTH: Final = 168
 _TIP_HEIGHT: Final = 58
 #: Above this many points the months are labelled, not days.
 _DAYS_LABELLED: Final = 92
+#: Above this many days lines are means of a week: days would be a band of ups and downs.
+SMOOTHED: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,14 @@ class _Chart:
     def __init__(self, size: Size, series: Sequence[Point], before: Sequence[Point], period: Period) -> None:
         self._size = size
         self._series, self._before, self._period = series, before, period
-        self._highest = nice(max(point.pageviews for point in (*series, *before)))
+        self._views = _drawn([point.pageviews for point in series])
+        self._views_before = _drawn([point.pageviews for point in before])
+        self._sessions = _drawn([point.sessions for point in series])
+        self._highest = nice(ceil(max(*self._views, *self._views_before, 0)))
 
     def draw(self, label: str) -> str:
         size, bottom = self._size, self._y(0)
-        views = self._line([point.pageviews for point in self._series])
+        views = self._line(self._views)
         last = self._x(len(self._series) - 1)
         parts = [
             f'<svg class="{size.name}" viewBox="0 0 {size.width} {size.height}" role="img" aria-label="{label}">',
@@ -69,15 +75,15 @@ class _Chart:
             f'<path class="area" d="{views} L{last:.1f} {bottom:.1f} L{self._x(0):.1f} {bottom:.1f} Z"/>',
             *self._line_before(),
             f'<path class="line views" d="{views}"/>',
-            f'<path class="line sessions" d="{self._line([point.sessions for point in self._series])}"/>',
+            f'<path class="line sessions" d="{self._line(self._sessions)}"/>',
             *(self._point(number) for number in range(len(self._series))),
             "</svg>",
         ]
         return "\n".join(parts)
 
     def _line_before(self) -> Iterator[str]:
-        if any(point.pageviews for point in self._before):
-            yield f'<path class="line before" d="{self._line([point.pageviews for point in self._before])}"/>'
+        if any(self._views_before):
+            yield f'<path class="line before" d="{self._line(self._views_before)}"/>'
 
     def _x(self, number: int) -> float:
         inner = self._size.width - self._size.left - self._size.right
@@ -86,7 +92,7 @@ class _Chart:
     def _y(self, value: float) -> float:
         return _TOP + (self._size.height - _TOP - _BOTTOM) * (1 - value / self._highest)
 
-    def _line(self, values: Sequence[int]) -> str:
+    def _line(self, values: Sequence[float]) -> str:
         return "M" + " L".join(f"{self._x(number):.1f} {self._y(value):.1f}" for number, value in enumerate(values))
 
     def _grid(self) -> Iterator[str]:
@@ -124,11 +130,19 @@ class _Chart:
             f'<g class="point"><rect x="{x - step / 2:.1f}" y="{_TOP}" width="{step:.1f}"'
             f' height="{size.height - _TOP - _BOTTOM}"/><g class="tip">'
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{self._y(0):.1f}"/>'
-            f'<circle class="dot-views" cx="{x:.1f}" cy="{self._y(point.pageviews):.1f}" r="4"/>'
-            f'<circle class="dot-sessions" cx="{x:.1f}" cy="{self._y(point.sessions):.1f}" r="4"/>'
+            f'<circle class="dot-views" cx="{x:.1f}" cy="{self._y(self._views[number]):.1f}" r="4"/>'
+            f'<circle class="dot-sessions" cx="{x:.1f}" cy="{self._y(self._sessions[number]):.1f}" r="4"/>'
             f'<rect class="box" x="{tip:.1f}" y="{_TOP}" width="{_TIP_WIDTH}" height="{_TIP_HEIGHT}" rx="6"/>'
             f"{text}</g></g>"
         )
+
+
+def _drawn(values: Sequence[int]) -> list[float]:
+    """Return the heights of a line: the values, or of many the means of the days up to three before and after."""
+    if len(values) <= SMOOTHED:
+        return [float(value) for value in values]
+    weeks = (values[max(0, number - 3) : number + 4] for number in range(len(values)))
+    return [sum(week) / len(week) for week in weeks]
 
 
 def when(point: Point, period: Period) -> str:

@@ -77,9 +77,11 @@ def _series(report: Report) -> str:
         " sessions. The figures are in the table that follows."
     )
     before = '<span class="key before">Pageviews before</span>' if report.before.totals.pageviews else ""
+    smoothed = "<span>lines are means of seven days</span>" if len(report.now.series) > chart.SMOOTHED else ""
     drawn = chart.draw(report.now.series, report.before.series, report.period, escape(label))
     return f"""<figure class="card series">
-<figcaption><span class="key views">Pageviews</span><span class="key sessions">Sessions</span>{before}</figcaption>
+<figcaption><span class="key views">Pageviews</span><span
+ class="key sessions">Sessions</span>{before}{smoothed}</figcaption>
 {drawn}
 <details><summary>Figures by {unit}</summary>
 <table class="figures"><caption>Pageviews and sessions by {unit}, and pageviews of the period before</caption>

@@ -72,6 +72,7 @@ GRANT SELECT ON hitline.* TO hitline_analyst;
 GRANT SELECT(run, sign, site_id) ON hitline_control.rollup_changes TO hitline_analyst;
 GRANT SELECT(erasure_id, site_id, day, session_id) ON hitline_control.erased_sessions TO hitline_analyst;
 GRANT SELECT(site_id, timezone, moving, version) ON hitline_control.rollup_zones TO hitline_analyst;
+GRANT SELECT(site_id, first_day) ON hitline_control.retention_cutoffs TO hitline_analyst;
 
 CREATE SETTINGS PROFILE IF NOT EXISTS hitline_analyst SETTINGS
     readonly = 2,

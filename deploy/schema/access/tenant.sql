@@ -8,6 +8,7 @@ GRANT SELECT ON hitline.* TO hitline_tenant_TENANT;
 GRANT SELECT(run, sign, site_id) ON hitline_control.rollup_changes TO hitline_tenant_TENANT;
 GRANT SELECT(erasure_id, site_id, day, session_id) ON hitline_control.erased_sessions TO hitline_tenant_TENANT;
 GRANT SELECT(site_id, timezone, moving, version) ON hitline_control.rollup_zones TO hitline_tenant_TENANT;
+GRANT SELECT(site_id, first_day) ON hitline_control.retention_cutoffs TO hitline_tenant_TENANT;
 CREATE QUOTA OR REPLACE hitline_tenant_TENANT KEYED BY user_name
     FOR INTERVAL 1 hour MAX queries = 10000, errors = 1000, execution_time = 3600
     TO hitline_tenant_TENANT;
@@ -15,7 +16,7 @@ CREATE QUOTA OR REPLACE hitline_tenant_TENANT KEYED BY user_name
 CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT
     ON hitline.pageviews_raw, hitline.session_days_raw, hitline.daily_counts_raw, hitline.hourly_counts_raw,
        hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw,
-       hitline_control.erased_sessions, hitline_control.rollup_zones
+       hitline_control.erased_sessions, hitline_control.rollup_zones, hitline_control.retention_cutoffs
     USING site_id = 'SITE_ID' TO hitline_tenant_TENANT;
 
 -- A row of sign 0 is no site's: it says that the changes of a run are complete.
@@ -29,5 +30,6 @@ CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT ON hitline.outcomes_raw USING
 CREATE ROW POLICY OR REPLACE hitline_everyone
     ON hitline.pageviews_raw, hitline.session_days_raw, hitline.daily_counts_raw, hitline.hourly_counts_raw,
        hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw,
-       hitline_control.rollup_changes, hitline_control.erased_sessions, hitline_control.rollup_zones
+       hitline_control.rollup_changes, hitline_control.erased_sessions, hitline_control.rollup_zones,
+       hitline_control.retention_cutoffs
     USING 1 TO hitline_worker, hitline_keeper, hitline_analyst;

@@ -240,11 +240,13 @@ def test_a_tenant_sees_how_its_own_rollups_stand(server: Server) -> None:
         "rollup_changes": "run, sign, site_id",
         "erased_sessions": "site_id, day, session_id",
         "rollup_zones": "site_id, timezone, moving",
+        "retention_cutoffs": "site_id, first_day",
     }
     values = {
         "rollup_changes": "7, {}, '{}'",
         "erased_sessions": "'{1}', today(), '{1}'",
         "rollup_zones": "'{1}', 'UTC', 0",
+        "retention_cutoffs": "'{1}', today()",
     }
     for table, names in columns.items():
         for sign, site in ((1, MINE), (1, OTHER), (0, UUID(int=0))):
