@@ -135,16 +135,24 @@ def explain(error: BaseException, address: ClickHouseAddress) -> str:
 class ClickHouse:
     """A client that connects lazily; all methods may be called concurrently from one event loop.
 
-    `client_name` is shown in ClickHouse's query log.  `read_s` is how long an answer may take.
+    `client_name` is shown in ClickHouse's query log.  `read_s` is how long an answer may take.  `settings` are those of
+    every statement that has none of its own by that name.
     """
 
     def __init__(
-        self, url: str, client_name: str, *, read_s: float = READ_SECONDS, compress: bool | str = True
+        self,
+        url: str,
+        client_name: str,
+        *,
+        read_s: float = READ_SECONDS,
+        compress: bool | str = True,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = parse_address(url)
         self._client_name = client_name
         self._read_s = read_s
         self._compress = compress
+        self._settings = dict(settings or {})
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
 
@@ -169,6 +177,7 @@ class ClickHouse:
             username=self.address.user,
             password=self.address.password,
             compress=self._compress,
+            settings=self._settings,
             connect_timeout=CONNECT_SECONDS,
             send_receive_timeout=self._read_s,
             client_name=self._client_name,

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import click
@@ -22,6 +22,14 @@ Result = TypeVar("Result")
 
 #: Long enough for a statement over a large registry, short enough to wait for at a terminal.
 READ_SECONDS = 60.0
+
+
+#: No command takes the memory that inserts need: what is large goes on on disk, or fails.
+MEMORY: Final = {
+    "max_memory_usage": 1_500_000_000,
+    "max_bytes_before_external_group_by": 400_000_000,
+    "max_bytes_before_external_sort": 400_000_000,
+}
 
 
 class CommandError(click.ClickException):
@@ -82,7 +90,7 @@ def load_settings() -> Settings:
 @asynccontextmanager
 async def connected(url: str, *, read_s: float = READ_SECONDS) -> AsyncIterator[ClickHouse]:
     """Yield a ClickHouse connection whose errors become one line; it is closed afterwards."""
-    clickhouse = ClickHouse(url, "hitline command", read_s=read_s)
+    clickhouse = ClickHouse(url, "hitline command", read_s=read_s, settings=MEMORY)
     try:
         await clickhouse.client()
         yield clickhouse

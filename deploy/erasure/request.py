@@ -22,7 +22,8 @@ from shared.clickhouse import ClickHouse
 
 #: How often deleting is repeated for rows that arrived meanwhile.
 _ROUNDS: Final = 5
-_SHARE: Final = "cityHash64(session_id) % {shares:UInt32} = {share:UInt32}"
+#: By the pageview, since a client may give all its visitors one session.
+_SHARE: Final = "cityHash64(page_id) % {shares:UInt32} = {share:UInt32}"
 #: A later state of a pageview has a larger one, as in the view `pageviews`: parts are numbered in the order of inserts.
 _PLACE: Final = "(toUInt64(splitByChar('_', _part)[2]), _part_offset)"
 
