@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -152,9 +153,9 @@ async def test_nothing_is_erased_while_the_clocks_differ(tables: ClickHouseProce
     assert services.count(tables) == 0
 
 
-@pytest.mark.parametrize("steps", [range(9, 200, 17), pytest.param(range(1, 200, 2), marks=pytest.mark.full)])
+@pytest.mark.parametrize("steps", [(12, 29, 46, 300), pytest.param(range(1, 200, 2), marks=pytest.mark.full)])
 async def test_cut_off_at_any_step_the_next_run_completes_it(
-    tables: ClickHouseProcess, hitline: Hitline, steps: range, monkeypatch: pytest.MonkeyPatch
+    tables: ClickHouseProcess, hitline: Hitline, steps: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.rollups.lease._is_gone", lambda owner: True)  # as that of a process that was killed
     sites = groups(4)

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import uuid
+from collections.abc import Sequence
 
 import pytest
 
@@ -121,7 +122,7 @@ MOST_STEPS = 90
     "steps", [range(5, MOST_STEPS, 23), pytest.param(range(1, MOST_STEPS), marks=pytest.mark.full)]
 )
 async def test_cut_off_at_any_step_it_is_completed(
-    tables: ClickHouseProcess, hitline: Hitline, steps: range, monkeypatch: pytest.MonkeyPatch
+    tables: ClickHouseProcess, hitline: Hitline, steps: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.rollups.lease._is_gone", lambda owner: True)  # as that of a process that was killed
     stored = stored_with_repeats(tables, 54)
