@@ -123,7 +123,7 @@ def explain(error: BaseException, address: ClickHouseAddress) -> str:
     if not failure.reachable:
         return f"ClickHouse at {address} does not answer: is it running, and is HITLINE_CLICKHOUSE_URL correct?"
     if failure.no_schema:
-        return f"ClickHouse at {address} has no Hitline tables: run `hitline migrate`"
+        return f"ClickHouse at {address} has no Hitline tables, or lacks one: run `hitline migrate`"
     if failure.denied:
         return (
             f"ClickHouse at {address} refuses the user or password, or the user lacks a grant ({failure.name}, code"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -85,7 +86,11 @@ async def grants_in_force(clickhouse: ClickHouse) -> AsyncIterator[Sequence[Pack
     stream = await client.query_row_block_stream(_PACKED, settings=settings)
     async with stream:
         async for block in stream:
-            yield [(id.bytes, permission, bytes.fromhex(sites), versions) for id, permission, sites, versions in block]
+            yield await asyncio.to_thread(_packed, block)  # megabytes, where clients have many
+
+
+def _packed(block: Sequence[Sequence[Any]]) -> list[PackedGrants]:
+    return [(id.bytes, permission, bytes.fromhex(sites), versions) for id, permission, sites, versions in block]
 
 
 async def count_grants(clickhouse: ClickHouse) -> int:
