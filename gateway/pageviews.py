@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -39,6 +39,14 @@ _PART_OF_MEMORY: Final = 4
 #: `MAX_BATCH_BYTES` more for that.
 _MAX_BATCHES: Final = 4
 _MAX_BATCHES_OF_CLIENT: Final = 3
+#: Batches of one client that are received at the same time.  Others of it wait, as far as they are in our buffers: they
+#: would take turns of the loop from everybody, and a client can open and abort hundreds a second.  One that takes long
+#: is slow, costs little, and holds up no other.
+_MAX_RECEIVED_OF_CLIENT: Final = 8
+_RECEIVING_SECONDS: Final = 0.5
+#: The most that is in our buffers of a body that waits to be received (aiohttp's read buffer), and of all of them.
+_BUFFERED_BYTES: Final = 128 * 1024
+_ALL_BUFFERED_BYTES: Final = 32 * 1024 * 1024
 #: How long a batch waits to be one of them.  Clients commonly wait 30 seconds or more for an answer.
 _TURN_SECONDS: Final = 20.0
 
@@ -52,6 +60,8 @@ class Pageviews:
         self._publisher = publisher
         self._refusals = refusals
         self._bodies = MemoryBudget(min(_BODIES_BYTES, memory_limit() // _PART_OF_MEMORY))
+        self._buffered = MemoryBudget(min(_ALL_BUFFERED_BYTES, memory_limit() // _PART_OF_MEMORY // 4))
+        self._receiving = Turns(None, _MAX_RECEIVED_OF_CLIENT, _TURN_SECONDS, _RECEIVING_SECONDS)
         self._turns = Turns(_MAX_BATCHES, _MAX_BATCHES_OF_CLIENT, _TURN_SECONDS)
 
     async def post_one(self, request: BaseRequest) -> web.Response:
@@ -73,7 +83,7 @@ class Pageviews:
         with self._refusals.counting(client):
             budget = await self._limiter.charge_first(client)  # an empty budget is rejected before the body is read
             with self._bodies.reservation(client.client_id) as reserve, with_rate_limit_headers(budget):
-                body = await read_body(request, MAX_BATCH_BYTES, reserve)
+                body = await self._receive(request, client, reserve)
                 async with self._turns.turn(client.client_id):
                     results, budget = await self._publish(request, body, client)
         metrics.ACCEPTED.inc(results.accepted)
@@ -86,6 +96,15 @@ class Pageviews:
             return await read_body(request, MAX_BODY_BYTES)
         with self._bodies.reservation(client.client_id) as reserve:
             return await read_body(request, MAX_BODY_BYTES, reserve)
+
+    async def _receive(self, request: BaseRequest, client: Client, reserve: Callable[[int], None]) -> bytes | bytearray:
+        """Return a batch's body as sent; one that has arrived already waits for nobody."""
+        if request.content.is_eof():
+            return await read_body(request, MAX_BATCH_BYTES, reserve)
+        with self._buffered.reservation(client.client_id) as reserve_buffered:
+            reserve_buffered(_BUFFERED_BYTES)
+            async with self._receiving.turn(client.client_id):
+                return await read_body(request, MAX_BATCH_BYTES, reserve)
 
     def _pack_one(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> bytes:
         parsed = parse_json(decode(body, request.headers.getall("Content-Encoding", ()), MAX_BODY_BYTES))

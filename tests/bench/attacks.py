@@ -22,6 +22,7 @@ from tests.http import BATCH_ENDPOINT, ENDPOINT
 
 MIB: Final = 2**20
 _TIMEOUT_S: Final = 10.0
+_ADDRESS: Final = "127.0.0.2"
 #: The hostname of the attacker's own site.
 HOSTNAME: Final = "hostile.example"
 
@@ -34,6 +35,11 @@ def head(path: str, length: int, token: str, *more: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def connect(port: int, timeout_s: float = _TIMEOUT_S) -> socket.socket:
+    """Open a connection from an address that is not the other client's."""
+    return socket.create_connection(("127.0.0.1", port), timeout_s, (_ADDRESS, 0))
+
+
 @contextlib.contextmanager
 def opened(port: int, number: int, data: bytes, timeout_s: float = _TIMEOUT_S) -> Iterator[list[socket.socket]]:
     """Open connections and send `data` on each, as far as it is taken."""
@@ -41,7 +47,7 @@ def opened(port: int, number: int, data: bytes, timeout_s: float = _TIMEOUT_S) -
     try:
         for _ in range(number):
             with contextlib.suppress(OSError):  # those that are refused are closed
-                connections.append(socket.create_connection(("127.0.0.1", port), timeout=timeout_s))
+                connections.append(connect(port, timeout_s))
                 connections[-1].sendall(data)
         yield connections
     finally:
@@ -68,7 +74,7 @@ def lines(pageviews: Sequence[dict[str, Any]]) -> bytes:
 
 def post(port: int, path: str, token: str, body: bytes, *more: str) -> None:
     """Post one request and wait for its answer, whatever that is."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
+    with contextlib.suppress(OSError), connect(port) as connection:
         connection.sendall(head(path, len(body), token, "Connection: close", *more) + body)
         while connection.recv(65_536):
             pass

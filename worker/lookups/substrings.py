@@ -1,17 +1,19 @@
 """A set of substrings to look for, all at once; what a look-up costs does not grow with their number.
 
-Each pattern is indexed by four consecutive characters, those that the fewest patterns have; a text is
-read once, and only patterns filed under four characters that occur in it are tried.  Shorter patterns are looked up
-as they are.
+Each pattern is indexed by four consecutive UTF-16 code units, those that the fewest patterns have; a text is read once,
+and only patterns filed under four units that occur in it are tried.  Four units are one 64-bit number, so that a text's
+bytes can be read as such numbers without making a string of each.  Shorter patterns are looked up as they are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-_GRAM: Final = 4
+_UNITS: Final = 4
+_UNIT_BYTES: Final = 2
+_GRAM_BYTES: Final = _UNITS * _UNIT_BYTES
 
 
 class Substrings:
@@ -19,15 +21,14 @@ class Substrings:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         folded = {pattern.casefold(): pattern for pattern in patterns if pattern}
-        grams = Counter(gram for text in folded for gram in set(_grams(text, _GRAM)))
-        self._filed: dict[str, list[tuple[str, str]]] = {}
+        grams = Counter(gram for text in folded for gram in set(_numbers(text)))
+        self._filed: dict[int, list[tuple[str, str]]] = {}
         self._short: dict[int, dict[str, str]] = {}
         for text, pattern in folded.items():
-            if len(text) < _GRAM:
-                self._short.setdefault(len(text), {})[text] = pattern
-            else:
-                rarest = min(_grams(text, _GRAM), key=grams.__getitem__)
+            if rarest := min(_numbers(text), key=grams.__getitem__, default=None):
                 self._filed.setdefault(rarest, []).append((text, pattern))
+            else:
+                self._short.setdefault(len(text), {})[text] = pattern
 
     def __len__(self) -> int:
         return sum(map(len, self._filed.values())) + sum(map(len, self._short.values()))
@@ -65,16 +66,28 @@ class Substrings:
     def find(self, text: str) -> str | None:
         """Return a pattern that occurs in `text`."""
         text = text.casefold()
-        for gram in _grams(text, _GRAM) if self._filed else ():
-            for candidate, pattern in self._filed.get(gram, ()):
-                if candidate in text:
-                    return pattern
+        for numbers in _views(text) if self._filed else ():
+            if self._filed.keys().isdisjoint(numbers):
+                continue
+            for number in numbers:
+                for candidate, pattern in self._filed.get(number, ()):
+                    if candidate in text:
+                        return pattern
         for length, patterns in self._short.items():
-            for gram in _grams(text, length):
-                if gram in patterns:
-                    return patterns[gram]
+            for start in range(len(text) - length + 1):
+                if (found := patterns.get(text[start : start + length])) is not None:
+                    return found
         return None
 
 
-def _grams(text: str, length: int) -> list[str]:
-    return [text[start : start + length] for start in range(len(text) - length + 1)]
+def _numbers(text: str) -> Iterator[int]:
+    for numbers in _views(text):
+        yield from numbers
+
+
+def _views(text: str) -> Iterator[memoryview[int]]:
+    """Yield every four consecutive code units of a text as numbers: those at each fourth position, four times."""
+    encoded = memoryview(text.encode("utf-16-le", "surrogatepass"))
+    for start in range(0, _GRAM_BYTES, _UNIT_BYTES):
+        whole = max(0, len(encoded) - start) // _GRAM_BYTES * _GRAM_BYTES
+        yield encoded[start : start + whole].cast("Q")
