@@ -268,6 +268,7 @@ class Connection(web.RequestHandler):
             raise ConnectionError("part of the response was already sent")
         response = error_response(rejected)
         response.force_close()
+        request._version = HttpVersion11  # aiohttp's stand-in for a request that can't be parsed says 1.0
         metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
         return response
 

@@ -38,7 +38,7 @@ _SETTLE_S: Final = 1.0
 _PAUSE_S: Final = 0.02
 #: How long memory has to come back, and what the allocator may keep for the next request.
 _BACK_S: Final = 30.0
-_KEPT_MIB: Final = 64
+KEPT_MIB: Final = 64
 _ROOT: Final = Path(__file__).parent.parent.parent
 
 
@@ -97,7 +97,7 @@ class Bench:
         token = self.tokens["small" if name in _OF_A_SMALL_CLIENT else "large"]
         self.peak_mib = 0.0
         for _ in range(ROUNDS):
-            self._post(seen, "settling", _SETTLE_S)
+            self._post(seen, "settling", min(_SETTLE_S, turn))
             self._post(seen, "nothing", turn / 2)
             with attacking(name, self.sink_port, token, turn / 2):
                 self._post(seen, "control", turn / 2)
@@ -142,7 +142,7 @@ def bench(system: System, directory: Path) -> Iterator[Bench]:
     small = services.add_client(system.env, "hostile, small", HOSTNAME, rate="1/hour")
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(memory_group.limited(MEMORY_MIB))
-        env = {**system.env, "HITLINE_HTTP_PORT": "0"}
+        env = {**system.env, "HITLINE_HTTP_PORT": "0", "HITLINE_MAX_CONNECTIONS_PER_ADDRESS": "0"}
         gateway = Service("gateway", env, directory / "gateway.log", memory_group.wrapped(group, "gateway"))
         stack.callback(gateway.end)
         gateway.start()
@@ -191,7 +191,7 @@ def report(name: str, running: Bench, table: Table) -> None:
     parts.empty_tables_of_pageviews(system.clickhouse)
     before = gateway.resident_mib()
     seen = running.measure(name)
-    after = lowest_mib(gateway, before + _KEPT_MIB)
+    after = lowest_mib(gateway, before + KEPT_MIB)
     taken = sum(map(len, seen.seconds.values())) - len(seen.failed)
     with contextlib.suppress(TimeoutError):
         services.wait_for(lambda: stored_s(system)[0] >= taken, 120)
@@ -207,7 +207,7 @@ def report(name: str, running: Bench, table: Table) -> None:
     table.ratio(f"{name}: not stored", missing, 0, at_most=True, form="{:.0f}")
     table.ratio(f"{name}: failed posts", len(seen.failed), 0, at_most=True, form="{:.0f}")
     table.ratio(f"{name}: the gateway's memory, MiB", running.peak_mib, MEMORY_MIB, at_most=True, form="{:.0f}")
-    table.ratio(f"{name}: memory that is kept, MiB", after - before, _KEPT_MIB, at_most=True, form="{:.0f}")
+    table.ratio(f"{name}: memory that is kept, MiB", after - before, KEPT_MIB, at_most=True, form="{:.0f}")
     for failure in sorted(set(seen.failed)):
         table.note(f"  {failure}", f"{seen.failed.count(failure)} times")
     if not gateway.running:
