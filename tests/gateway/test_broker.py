@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aio_pika import Message
 from aio_pika.abc import AbstractConnection
 
 from deploy.local.broker import ensure_rabbitmq
 from deploy.local.rabbitmq.node import RabbitMQNode
 from gateway import broker as broker_module
-from gateway.broker import BrokerConnection
+from gateway.broker import BrokerConnection, PublishUncertain
 from gateway.replies import Reason
 
 
@@ -82,3 +84,45 @@ async def test_a_connection_whose_channel_was_replaced_often_is_replaced_too(
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+class _Exchange:
+    """An exchange whose publishes are confirmed when `confirmed` is done."""
+
+    def __init__(self) -> None:
+        self.confirmed = asyncio.get_running_loop().create_future()
+
+    async def publish(self, *_: object, **__: object) -> None:
+        await asyncio.shield(self.confirmed)
+
+
+@contextlib.contextmanager
+def _connected(confirm_seconds: float) -> Iterator[tuple[BrokerConnection, _Exchange]]:
+    broker, exchange = BrokerConnection([], confirm_seconds), _Exchange()
+    broker._exchange = exchange  # type: ignore[assignment]
+    broker.unavailable_reason = None
+    broker._watch_lag()
+    try:
+        yield broker, exchange
+    finally:
+        assert broker._lag_timer is not None
+        broker._lag_timer.cancel()
+
+
+async def test_the_loops_own_delay_is_not_the_brokers_silence() -> None:
+    with _connected(confirm_seconds=0.3) as (broker, exchange):
+        publishing = asyncio.create_task(broker.publish(Message(b"")))
+        await asyncio.sleep(0)
+        time.sleep(0.6)  # noqa: ASYNC251 - the loop is busy, and a confirm may wait unread
+        asyncio.get_running_loop().call_later(0.1, exchange.confirmed.set_result, None)
+        await publishing
+        assert not broker._lost.is_set()
+
+
+async def test_a_broker_that_does_not_confirm_in_time_is_given_up() -> None:
+    with _connected(confirm_seconds=0.2) as (broker, _):
+        began = time.monotonic()
+        with pytest.raises(PublishUncertain):
+            await broker.publish(Message(b""))
+        assert broker._lost.is_set()
+        assert time.monotonic() - began >= 0.2
