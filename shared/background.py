@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from shared.admin import Admin
+from shared.loop_lag import watch_loop
 from shared.process import settle_garbage_collector
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ async def background(admin: Admin, stop: asyncio.Event, *work: Coroutine[Any, An
         log.critical("a background task ended unexpectedly; stopping the process", exc_info=error)
         stop.set()
 
-    tasks = [asyncio.create_task(each) for each in work]
+    tasks = [asyncio.create_task(each) for each in (*work, watch_loop())]
     for task in tasks:
         task.add_done_callback(ended)
     try:

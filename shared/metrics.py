@@ -59,6 +59,8 @@ REGISTRY_TOO_OLD = Gauge("hitline_registry_too_old", "1 while the copy of the re
 
 #: 1, by what this process is: `gateway` or `worker`.
 PROCESS = Gauge("hitline_process_info", "1, by what this process is", ["kind"])
+#: By how much timers are late: above a second, one request or message holds up everything else of the process.
+LOOP_LAG = Histogram("hitline_loop_lag_seconds", "Lateness of the event loop", buckets=_LATENCY)
 #: 1 while connected to the broker with a usable channel.
 BROKER_UP = Gauge("hitline_broker_up", "1 while the broker connection is usable")
 #: Seconds since the registry was last compared with ClickHouse, also before a restart; grows while ClickHouse is down.
@@ -72,6 +74,14 @@ REGISTRY_VERSION = Gauge("hitline_registry_version", "Newest version in the regi
 OUTCOMES = Counter("hitline_outcomes_total", "Pageviews by outcome", ["outcome"])
 #: Messages taken from the queue, by whether the broker redelivered them, which costs a look-up.
 MESSAGES = Counter("hitline_messages_total", "Messages taken from the queue", ["redelivered"])
+#: From a gateway's clock at a pageview's request to its message being stored, counted and acknowledged, a message.
+STORED_AFTER = Histogram(
+    "hitline_stored_after_seconds",
+    "Time from request to stored",
+    buckets=(*_LATENCY, 30, 60, 300, 1_800, 7_200, 86_400),
+)
+#: When a message was last stored, in seconds since the epoch; 0 before the first.
+STORED_AT = Gauge("hitline_stored_timestamp_seconds", "Time at which a message was last stored")
 #: Rows per successful insert.
 INSERT_ROWS = Histogram(
     "hitline_insert_rows",

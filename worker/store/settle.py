@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,7 @@ class MessageSettler:
                 counts[each.outcome] += number
         for outcome, count in counts.items():
             metrics.OUTCOMES.labels(outcome).inc(count)
+        _observe_freshness(messages)
         self._limiter.record_good(counts.total() - counts[Outcome.DEAD_LETTERED])
 
     async def _ack(self, messages: Sequence[ProcessedMessage]) -> None:
@@ -102,6 +104,15 @@ class MessageSettler:
             )
         )
         rows.clear()  # as in `Inserter`: otherwise the client keeps them
+
+
+def _observe_freshness(messages: Sequence[ProcessedMessage]) -> None:
+    now_s = time.time()
+    for message in messages:
+        for row in message.rows.values():  # a message's pageviews were received together
+            metrics.STORED_AFTER.observe(max(0.0, now_s - row.pageview.received_ms / 1000))
+            metrics.STORED_AT.set(now_s)
+            break
 
 
 def _in_groups(messages: Sequence[ProcessedMessage]) -> Iterator[list[ProcessedMessage]]:

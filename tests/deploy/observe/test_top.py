@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 from deploy.observe.top.processes import Process
 from deploy.observe.top.screen import draw, rates
 from deploy.observe.top.stores import Stores
-from tests import services
+from tests import http, services
 from tests.services import System
 
 
@@ -36,6 +37,13 @@ def test_it_shows_what_a_stack_does(system: System) -> None:
     assert (found["waiting"], found["dead"], found["stored"]) == (0, 0, 20)
     assert 0 <= found["behind_s"] < 60
     assert found["clients"] == [["tests", 4.0]]
+
+    text = http.request(worker.admin_port, "GET", "/metrics").body.decode()
+    metrics = {line.split(" ")[0]: float(line.split(" ")[1]) for line in text.splitlines() if not line.startswith("#")}
+    assert 1 <= metrics["hitline_stored_after_seconds_count"] <= 20, "once a message"
+    assert metrics["hitline_stored_after_seconds_sum"] < 20 * 60
+    assert abs(metrics["hitline_stored_timestamp_seconds"] - time.time()) < 120
+    assert metrics["hitline_loop_lag_seconds_count"] > 0
 
 
 @pytest.mark.processes
