@@ -29,8 +29,11 @@ OF_OUTCOMES = 20
 OF_PAGEVIEWS = [query for query in QUERIES if query.number != OF_OUTCOMES]
 
 
-def make_rows(site: uuid.UUID, seed: int) -> list[visits.Row]:
-    """Make pageviews before, in and after both periods, with everything that a count can stumble over."""
+def make_rows(site: uuid.UUID, seed: int, *, derived: bool = False) -> list[visits.Row]:
+    """Make pageviews before, in and after both periods, with everything that a count can stumble over.
+
+    `derived`: the sessions of some are; `visits.shown` tells which.
+    """
     chance = random.Random(seed)
     rows = visits.make(600, seed=seed, first=datetime(2026, 3, 2, tzinfo=UTC), days=12, sites=[site])
     rows += visits.make(600, seed=seed + 50, first=datetime(2026, 10, 26, tzinfo=UTC), days=12, sites=[site])
@@ -47,8 +50,11 @@ def make_rows(site: uuid.UUID, seed: int) -> list[visits.Row]:
     for row, following in itertools.pairwise(rows):
         if row["session_id"] == following["session_id"] and chance.random() < 0.2:
             following["timestamp"] = row["timestamp"]
+    if derived:
+        part = len(rows) // 8
+        rows = visits.derive(rows[:part], seed) + rows[part:-part] + visits.derive(rows[-part:], seed + 1)
     for first, _ in PERIODS.values():  # a person before the period, a bot in it, under one session id
-        row = next(row for row in rows if not row["is_bot"])
+        row = next(row for row in rows if not row["is_bot"] and "visitor_id" not in row)
         ids = {"session_id": str(uuid.UUID(int=chance.getrandbits(128))), "page_id": row["page_id"]}
         rows.append({**row, **ids, "timestamp": f"{first - timedelta(3)} 12:00:00.000"})
         rows.append({**row, **ids, "timestamp": f"{first + timedelta(1)} 12:00:00.000", "is_bot": True})

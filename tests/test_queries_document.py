@@ -1,4 +1,7 @@
-"""docs/queries.md: each query and its rollup answer what a count in Python does, in zones that are not whole hours."""
+"""docs/queries.md: each query and its rollup answer what a count in Python does, in zones that are not whole hours.
+
+A part of the sessions is derived, as those of forwarders that send none.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,13 @@ def pageviews(clickhouse: ClickHouseProcess, _schema: None) -> Iterator[dict[uui
     visits.register(clickhouse, SITES)
     found = {}
     for number, site in enumerate(SITES):
-        rows = make_rows(site, seed=number)
+        rows = make_rows(site, seed=number, derived=True)
         stored: visits.Stored = {}
         corrected = [{**row, "path": "/corrected", "is_bot": not row["is_bot"]} for row in rows[100:130]]
         for some in (rows, rows[:200], corrected):
             visits.insert(clickhouse, some)
             visits.store(stored, some)
-        found[site] = list(stored.values())
+        found[site] = list(visits.shown(stored).values())
     parts.execute(
         clickhouse,
         "INSERT INTO hitline.outcomes_raw (batch_id, minutes, sites, clients, outcomes, counts) SELECT"

@@ -11,7 +11,7 @@ import click
 from deploy.cli.retain import rewrite_erased
 from deploy.cli.sites import stored_sites
 from deploy.cli.support import CommandError, as_text, connected, load_settings, print_table, run
-from deploy.erasure import record, request
+from deploy.erasure import derived, record, request
 from deploy.erasure.conditions import Erasure
 from deploy.erasure.request import NotErased
 from shared.clickhouse import ClickHouse
@@ -110,6 +110,7 @@ async def _erase(
             if len(named) > 1:
                 removed = sum(each.removed for each in named)
                 click.echo(f"--site {host} covers {len(named)} sites of that name, {removed} of them removed", err=True)
+        wanted = await derived.resolved(clickhouse, wanted)
         count, days, sites = await request.look(clickhouse, wanted)
         if dry_run:
             click.echo(f"{count} pageviews on {days} days of {sites} sites would be erased")

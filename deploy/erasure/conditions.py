@@ -19,6 +19,10 @@ IDENTITY: Final = "site_id, timestamp, session_id, page_id"
 #: Where the values are: in a request's record, or in a table that comes with the statement.
 RECORDED: Final = "(SELECT * FROM hitline_control.erasures FINAL WHERE erasure_id = {erasure:UUID})"
 GIVEN: Final = "asked"
+#: What tells the id of a visitor: its version, and the last bits, which are zero.  In the id of a derived session these
+#: are the millisecond of the day at which it begins.
+VISITORS_VERSION: Final = 8
+LAST_BITS: Final = (1 << 28) - 1
 _STRUCTURE: Final = ["sites Array(UUID)", "session_id Nullable(UUID)", "paths Array(String)", "prefixes Array(String)"]
 
 
@@ -48,7 +52,7 @@ class Erasure:
         prefix = "arrayExists(prefix -> startsWith(path, prefix), (SELECT any(prefixes) FROM {source}))"
         parts = {
             "site_id IN (SELECT arrayJoin(sites) FROM {source})": self.sites,
-            "session_id IN (SELECT assumeNotNull(session_id) FROM {source})": self.session_id,
+            self._session_column + " IN (SELECT assumeNotNull(session_id) FROM {source})": self.session_id,  # noqa: S608
             prefix: self.prefixes,
             "path IN (SELECT arrayJoin(paths) FROM {source})": self.paths,
             "timestamp >= {from:DateTime64(3, 'UTC')}": self.time_from,
@@ -59,6 +63,12 @@ class Erasure:
             raise ValueError("an erasure needs a condition: a site, a session, a path or a time")
         parameters = {"from": self.time_from, "to": self.time_to, "erasure": self.erasure_id and str(self.erasure_id)}
         return " AND ".join(given), {name: value for name, value in parameters.items() if value is not None}
+
+    @property
+    def _session_column(self) -> str:
+        """A visitor's id (deploy/erasure/derived.py) takes the place of a session's; no forwarder's looks like one."""
+        id = self.session_id
+        return "visitor_id" if id and id.version == VISITORS_VERSION and not id.int & LAST_BITS else "session_id"
 
     @property
     def paths(self) -> list[str]:

@@ -11,6 +11,7 @@ from deploy.cli.support import CommandError
 from deploy.erasure.retention import MAX_RETENTION_DAYS
 from shared.registry.records import EVERY_SITE
 from worker.lookups.exclusion_rules import KINDS, parse_rule
+from worker.lookups.query_rules import parse_patterns
 
 MAX_BURST: Final = 1_000_000
 
@@ -107,6 +108,16 @@ def granted(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each if each == EVERY_SITE else hostname(each) for each in listed))
 
 
+def patterns(value: Any) -> tuple[str, ...]:
+    """Return patterns of query parameters as the registry has them."""
+    try:
+        return parse_patterns(texts(value))
+    except BadValue:
+        raise
+    except ValueError as error:
+        raise BadValue(str(error)) from None
+
+
 def rate(value: Any) -> str:
     """Return a rate as the registry has it: empty for `default`."""
     from gateway.settings import parse_rate
@@ -125,8 +136,8 @@ def rate(value: Any) -> str:
 SITE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "timezone": text,
     "retention_days": number(MAX_RETENTION_DAYS),
-    "query_keep": texts,
-    "query_drop": texts,
+    "query_keep": patterns,
+    "query_drop": patterns,
     "hash_paths": boolean,
     "derived_sessions": boolean,
 }

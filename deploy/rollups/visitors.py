@@ -28,6 +28,7 @@ ANY: Final = f"SELECT count() FROM (SELECT 1 FROM {_ROWS} WHERE visitor_id != {N
 _VISITORS: Final = f"""
     SELECT site_id, visitor_id FROM {_ROWS}
     WHERE session_id IN (SELECT session_id FROM {_TOUCHED}) AND visitor_id != {NIL}
+      AND (site_id, session_id) IN (SELECT site_id, session_id FROM {_TOUCHED})
     UNION DISTINCT
     SELECT site_id, {OF_SESSION} FROM {_TOUCHED}"""  # noqa: S608
 #: Touch all pageviews of the visitors of what is touched, each by its own session, and by the visitor's id.
@@ -47,6 +48,7 @@ _RECORD: Final = f"""
     (
         SELECT site_id, visitor_id FROM {_ROWS}
         WHERE session_id IN (SELECT session_id FROM {_ERASED}) AND visitor_id != {NIL}
+          AND (site_id, session_id) IN (SELECT site_id, session_id FROM {_ERASED})
     )"""  # noqa: S608 - constants
 
 _BEGINS: Final = "PARTITION BY site_id, unit ORDER BY timestamp ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"

@@ -20,7 +20,7 @@ _NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._~/%!$&'()*+,;=:@-]")
 _ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
 #: A path in the fragment; in a canonical path nothing else has a `#`.
 HASH_PATH: Final = re.compile("(#!?)/")
-_BELOW: Final = re.compile("/(#!?)(?=/|\\Z)")
+_BELOW: Final = re.compile("(?<!/)/(#!?)(?=/|\\Z)")
 #: Every spelling of every escape, and what it is in canonical form.
 _CANONICAL: Final = {
     f"%{high}{low}": chr(byte) if (byte := int(high + low, 16)) in _UNRESERVED else f"%{byte:02X}"

@@ -80,3 +80,18 @@ def test_a_file_without_a_timestamp_gets_one_when_a_field_is_given(hitline: Hitl
     untimed = {name: value for name, value in PAGEVIEW.items() if name != "timestamp"}
     assert explained(hitline, untimed, "--ip", "192.0.2.1")["outcome"] == "stored"
     assert explained(hitline, untimed)["outcome"] == "rejected"
+
+
+def test_what_a_site_s_options_do_is_shown(hitline: Hitline) -> None:
+    hitline("site", "change", "example.com", "--hash-paths", "--query-drop", "token", "--sessions", "derived")
+    url = "https://example.com/app?utm_source=news&token=secret#/users"
+    answer = explained(hitline, {**PAGEVIEW, "url": url})
+    site, visitor = (next(s["found"] for s in answer["steps"] if s["step"] == f"put_{n}") for n in ("site", "visitor"))
+    assert (site["query_drop"], site["hash_paths"], site["derived_sessions"]) == (["token"], True, True)
+    assert visitor == {"session": "derived: the visitor's of that day (UTC)"}
+    row = answer["row"]
+    assert (row["path"], row["query"], row["utm_source"]) == ("/app#/users", "utm_source=news", "news")
+    assert row["session_id"] == visitor["session"]
+    assert "secret" not in json.dumps(answer)
+    own = {**PAGEVIEW, "session_id": "0191d6c2-7f65-7c0e-9c83-9a4d0c7b1f11"}
+    assert explained(hitline, own)["row"]["session_id"] == own["session_id"]

@@ -188,3 +188,53 @@ def test_a_change_names_current_and_new_owners_of_hostnames(hitline: Hitline) ->
     assert (
         "stays with site example.com" in hitline("site", "change", "example.org", "--hostname", "*.example.com").stderr
     )
+
+
+def options_of(hitline: Hitline) -> dict[str, Any]:
+    names = ("query_keep", "query_drop", "hash_paths", "sessions")
+    return {name: sites(hitline)[0][name] for name in names}
+
+
+OFF = {"query_keep": [], "query_drop": [], "hash_paths": False, "sessions": "sent"}
+
+
+def test_options_are_off_until_they_are_given(hitline: Hitline) -> None:
+    hitline("site", "add", "example.com")
+    assert options_of(hitline) == OFF
+    said = hitline(
+        *(
+            "site",
+            "change",
+            "example.com",
+            "--query-keep",
+            "Page",
+            "--query-keep",
+            "filter*",
+            "--query-drop",
+            "*Token*",
+        ),
+        *("--hash-paths", "--sessions", "derived"),
+    ).stdout
+    assert "only page, filter*; query: without *token*; fragments are paths; sessions derived" in said
+    all_on = {"query_keep": ["page", "filter*"], "query_drop": ["*token*"], "hash_paths": True, "sessions": "derived"}
+    assert options_of(hitline) == all_on
+    assert "sessions derived" in hitline("site", "list").stdout
+    hitline("site", "change", "example.com", "--retention-days", "5")
+    assert options_of(hitline) == all_on, "what is not given stays"
+    hitline(
+        *("site", "change", "example.com", "--query-keep", "", "--query-drop", ""),
+        *("--no-hash-paths", "--sessions", "sent"),
+    )
+    assert options_of(hitline) == OFF
+
+
+def test_a_site_is_added_with_options(hitline: Hitline) -> None:
+    said = hitline("site", "add", "example.com", "--sessions", "derived", "--query-drop", "sid").stdout
+    assert said == "site example.com added: example.com; query: without sid; sessions derived\n"
+    assert options_of(hitline) == {**OFF, "query_drop": ["sid"], "sessions": "derived"}
+
+
+def test_a_pattern_that_names_no_parameter_is_an_error(hitline: Hitline) -> None:
+    for text in ("a=1", "a&b", "x" * 201):
+        assert "--query-drop" in hitline("site", "add", "example.com", "--query-drop", text, expect=1).stderr
+    assert sites(hitline) == []

@@ -140,3 +140,22 @@ def test_a_period_is_quick_and_has_the_same_sessions(tables: ClickHouseProcess) 
             sessions = services.rows(tables, f"SELECT * FROM hitline.sessions WHERE site_id = '{site}' {order}")
             between = services.rows(tables, f"SELECT * FROM hitline.sessions_between({period}) {order}")
             assert between == [row for row in sessions if row["session_id"] in ids]
+
+
+def test_erasing_one_session_leaves_the_visitor_s_others(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    visits.register(tables, SITES)
+    stored: Stored = {}
+    rows = make(500, seed=8)
+    visits.insert(tables, rows)
+    visits.store(stored, rows)
+    hitline("rollup")
+    shown = visits.shown(stored)
+    ids = [row["session_id"] for row in shown.values() if "visitor_id" in row]
+    # One of several pageviews, of a visitor who has other sessions on that day.
+    session = next(each for each in ids if ids.count(each) > 1 and len({o for o in ids if o[:20] == each[:20]}) > 1)
+    gone = [key for key, row in shown.items() if row["session_id"] == session]
+    assert f"{len(gone)} pageviews erased" in hitline("erase", "--session", session, "--yes").stdout
+    erase(stored, gone)
+    check(tables, visits.shown(stored), SITES)
+    assert session not in {row["session_id"] for row in visits.shown(stored).values()}
+    assert services.count(tables, "session_days_raw", f"session_id = '{session}' AND pageviews > 0") == 0

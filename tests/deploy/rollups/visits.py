@@ -90,7 +90,8 @@ def derive(rows: Iterable[Row], seed: int) -> list[Row]:
     found = []
     for row in rows:
         visitor = (row["site_id"], row["session_id"], row["timestamp"][:10])
-        visitors.setdefault(visitor, str(uuid.UUID(int=chance.getrandbits(128) & ~_LAST_BITS)))
+        number = chance.getrandbits(128) & ~_LAST_BITS & ~(0xF << 76) & ~(3 << 62) | 8 << 76 | 2 << 62
+        visitors.setdefault(visitor, str(uuid.UUID(int=number)))
         own = str(uuid.UUID(int=chance.getrandbits(128)))
         found.append({**row, "session_id": own, "visitor_id": visitors[visitor]})
     return found

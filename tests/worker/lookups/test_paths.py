@@ -94,3 +94,24 @@ def test_the_canonical_form_is_stable(text):
     path = canonical("/" + text)
     assert canonical(path) == path
     assert path.startswith("/")
+
+
+def test_a_path_in_the_fragment_is_below_the_page_for_rules():
+    rules = Prefixes(["/app", "/shop#/admin", "/#/secret"])
+
+    def found(path: str) -> str | None:
+        return rules.find(comparable(canonical(path)))
+
+    assert found("/app#/users") == "/app"
+    assert found("/shop#/admin/users") == found("/shop/#/x/../admin") == found("/shop#/%61dmin") == "/shop#/admin"
+    assert found("/shop#/administration") is None
+    assert found("/shop") is None
+    assert found("/#/secret/5") == "/#/secret"
+    assert found("/#!/secret/5") is None
+
+
+@pytest.mark.parametrize("path", ["/app#/users", "/app#!/users", "/#/", "/a%23b#/c%23d", "/app#/caf%C3%A9/"])
+def test_a_rule_with_a_path_in_the_fragment_stays_the_same_when_read_again(path):
+    once = escaped(comparable(canonical(path)))
+    assert escaped(comparable(canonical(once))) == once
+    assert comparable(canonical(once)) == comparable(canonical(path))

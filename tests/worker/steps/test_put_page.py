@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -127,3 +128,51 @@ def test_no_url_raises(text):
     for url in (text, f"https://example.com/{text}", f"https://example.com/?utm_source={text}&hk_qr={text}"):
         page = parse_page(url)
         assert page.path.startswith("/")
+
+
+def with_options(url: str, **options):
+    return put_page(pageview(url=url), replace(SITE, **options))
+
+
+def test_campaigns_and_click_ids_are_read_before_what_is_not_stored_is_dropped():
+    url = f"https://example.com/a?utm_source=news&hk_qr={ID}&gclid=1&page=2&token=x"
+    page = with_options(url, query_keep=("page",))
+    assert (page.query, page.utm_source, page.qr_id, page.click_id) == ("page=2", "news", UUID(ID).int, "gclid")
+    assert put_page(pageview(url=url), SITE).query == url.partition("?")[2], "another site's pages are not mixed up"
+    assert with_options(url, query_drop=("utm_*", "hk_qr", "gclid", "token")).query == "page=2"
+    long = f"https://example.com/?{'x' * QUERY}=1&page=2"
+    assert with_options(long, query_keep=("page",)).query == "page=2", "what is dropped takes no room"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "query"),
+    [
+        ("https://example.com/#/users/5", "/#/users/5", ""),
+        ("https://example.com#/users", "/#/users", ""),
+        ("https://example.com/app?a=1#/users?tab=2", "/app#/users", "a=1&tab=2"),
+        ("https://example.com/app/#!/users?tab=2#top", "/app/#!/users", "tab=2"),
+        ("https://example.com/app#/x/../caf%c3%a9", "/app#/caf%C3%A9", ""),
+        ("https://example.com/a%23/b#/c#d", "/a%23/b#/c", ""),
+        ("https://example.com/app#section", "/app", ""),
+        ("https://example.com/app#!section", "/app", ""),
+        ("https://example.com/app#", "/app", ""),
+        ("https://example.com/app?#/", "/app#/", ""),
+        ("https://example.com/app#/\ud83d", "/app#/%3F", ""),
+    ],
+)
+def test_a_fragment_that_is_a_path_belongs_to_the_path_if_the_site_says_so(url, path, query):
+    page = with_options(url, hash_paths=True)
+    assert (page.path, page.query) == (path, query)
+    assert "#" not in put_page(pageview(url=url), SITE).path
+
+
+def test_campaigns_behind_a_path_in_the_fragment():
+    page = with_options("https://example.com/#/offer?utm_source=news&secret=1", hash_paths=True, query_drop=("secret",))
+    assert (page.utm_source, page.query) == ("news", "utm_source=news")
+
+
+@given(st.text(max_size=80))
+def test_any_url_with_options(text):
+    page = with_options(f"https://example.com/{text}", hash_paths=True, query_drop=("a*",), query_keep=("*",))
+    assert page.path.startswith("/")
+    assert len(page.path) <= PATH
