@@ -29,8 +29,8 @@ _MOST_PARAMETERS: Final = 200
 _LONGEST_NAME: Final = 64
 #: A query without any of these has no parameter to read (`%` may hide a letter of a name).
 _MAY_HAVE: Final = re.compile(r"[Cc][Ll]|[Tt][Mm]_|_[QqFfCc]|[Bb][Rr][Aa]|[Ee][Pp][Ii]|%")
-#: `&amp;`, `&#38;` and `&#x26;`, as they are or percent-encoded: what HTML makes of `&`.
-HTML_AMPERSAND: Final = r"(?:&|%26)(?:amp|(?:#|%23)0*38|(?:#|%23)x0*26)(?:;|%3B)"
+#: `&amp;`, `&#38;` and `&#x26;`, as they are or percent-encoded: what HTML makes of `&`; and JSON's `\\u0026`.
+HTML_AMPERSAND: Final = r"(?:&|%26)(?:amp|(?:#|%23)0*38|(?:#|%23)x0*26)(?:;|%3B)|(?:\\|%5C)u0026"
 _HTML_AMPERSAND: Final = re.compile(HTML_AMPERSAND, re.IGNORECASE)
 #: A fragment that is the rest of such a reference: what followed `&#`.
 _CUT_REFERENCE: Final = re.compile(r"(?:0{0,9}38|x0{0,9}26);", re.IGNORECASE)
@@ -80,7 +80,7 @@ def _wanted(raw_name: str) -> str:
     """Return the name in `WANTED` that is meant, empty for all others."""
     if len(raw_name) > _LONGEST_NAME:
         return ""
-    name = decoded(raw_name)
+    name = decoded(raw_name).strip(" +")
     if name.endswith("]"):
         name = _SUFFIX.sub("", name)
     name = name.lower()

@@ -19,7 +19,8 @@ from worker.lookups.escapes import decoded
 #: Characters that are looked at: with user info before it, a host ends long before.
 _LONGEST_TEXT: Final = 1_024
 _QUOTES: Final = "\"'`<>“”„«»\u2018\u2019"
-_AROUND: Final = _QUOTES + " \t\r\n\f\v\0"
+#: Byte order marks and characters of no width come from copying.
+_AROUND: Final = _QUOTES + " \t\r\n\f\v\0\ufeff\u200b\u2060\xa0"
 #: White space and quotes inside an authority; browsers remove or refuse them, and no host has any.
 _JUNK: Final = re.compile(rf"[\s\0{_QUOTES}]+")
 #: A browser removes these wherever they are.
@@ -29,7 +30,8 @@ _IGNORED_PREFIX: Final = re.compile(r"(?:view-source:|url=|referr?er:)\s*", re.I
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{1,3}[^%/\\]")
 #: Where the `%3A%2F%2F` of an encoded `://` is.
 _BEGINNING: Final = 24
-_WEB: Final = re.compile(r"https?:([/\\]*)", re.IGNORECASE)
+#: The last of several, of links that were glued together (`https://https://host/`).
+_WEB: Final = re.compile(r"(?:https?:[/\\]+(?=https?:[/\\]))*https?:([/\\]*)", re.IGNORECASE)
 #: `android-app://PACKAGE/SCHEME/HOST/PATH` and `ios-app://NUMBER/SCHEME/HOST/PATH` (Google's App Indexing); most apps
 #: name no page.
 _APP: Final = re.compile(r"(android|ios)-app://([A-Za-z0-9._]+)(?:/https?/([^/?#]+))?", re.IGNORECASE)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,11 @@ from worker.steps.put_referrer import parse_referrer, put_referrer
         ("  https://google.com/  ", "google.com"),
         ("https://localhost/", "localhost"),
         ("localhost", ""),
+        ("\ufeffhttp://google.com/", "google.com"),
+        ("\u200bgoogle.com", "google.com"),
+        ("https://https://google.com/x", "google.com"),
+        ("http://https:\\\\google.com/x", "google.com"),
+        ("http://https/", "https"),
         ("-", ""),
         ("about:blank", ""),
         ("mailto:someone@example.com", ""),
@@ -119,3 +126,16 @@ def test_no_referrer_raises_and_hosts_are_in_normal_form(text):
         host = parse_referrer(referrer).referrer_host
         assert not host or normalise(f"www.{host}") == host or normalise(host) == host
         assert parse_referrer(parse_referrer(referrer).referrer) == parse_referrer(referrer)
+
+
+def test_what_a_site_does_not_store_of_its_queries_is_not_in_its_own_referrers():
+    site = replace(SITE, query_drop=("token",))
+    own = OwnHosts(FakeRegistry())
+
+    def stored(text: str) -> str:
+        return put_referrer(own, pageview(referrer=text), site).referrer
+
+    assert stored("https://www.example.com/a?token=x&b=1#c") == "https://www.example.com/a?b=1"
+    assert stored("https://sub.example.net/a?token=x") == "https://sub.example.net/a"
+    assert stored("https://elsewhere.example/a?token=x") == "https://elsewhere.example/a?token=x"
+    assert put_referrer(own, pageview(referrer="https://example.com/?token=x"), SITE).referrer.endswith("token=x")
