@@ -25,7 +25,7 @@ class Substrings:
         self._filed: dict[int, list[tuple[str, str]]] = {}
         self._short: dict[int, dict[str, str]] = {}
         for text, pattern in folded.items():
-            if rarest := min(_numbers(text), key=grams.__getitem__, default=None):
+            if (rarest := min(_numbers(text), key=grams.__getitem__, default=None)) is not None:
                 self._filed.setdefault(rarest, []).append((text, pattern))
             else:
                 self._short.setdefault(len(text), {})[text] = pattern
@@ -46,17 +46,15 @@ class Substrings:
         return new
 
     def _add(self, text: str, pattern: str) -> None:
-        if not text:
-            return
-        if len(text) < _GRAM:
+        gram = min(_numbers(text), key=lambda gram: len(self._filed.get(gram, ())), default=None)
+        if gram is not None:
+            self._filed[gram] = [*self._filed.get(gram, ()), (text, pattern)]
+        elif text:
             self._short.setdefault(len(text), {})[text] = pattern
-            return
-        gram = min(_grams(text, _GRAM), key=lambda gram: len(self._filed.get(gram, ())))
-        self._filed[gram] = [*self._filed.get(gram, ()), (text, pattern)]
 
     def _remove(self, text: str) -> None:
         self._short.get(len(text), {}).pop(text, None)
-        for gram in set(_grams(text, _GRAM)):
+        for gram in set(_numbers(text)):
             if any(candidate == text for candidate, _ in self._filed.get(gram, ())):
                 self._filed[gram] = [entry for entry in self._filed[gram] if entry[0] != text]
 

@@ -33,3 +33,13 @@ def test_nothing_is_found_by_no_or_empty_patterns():
 def test_agrees_with_a_plain_scan(patterns, text):
     found = Substrings(patterns).find(text)
     assert (found in patterns and found in text) if found else not any(pattern in text for pattern in patterns)
+
+
+@given(st.lists(st.text("abcé😀", max_size=7)), st.lists(st.text("abcé😀", max_size=7)), st.data())
+def test_a_changed_set_is_as_one_made_anew(first: list[str], added: list[str], data: st.DataObject) -> None:
+    removed = data.draw(st.lists(st.sampled_from(first), unique=True)) if first else []
+    changed = Substrings(first).changed(added, removed)
+    anew = Substrings([*(each for each in first if each not in removed), *added])
+    assert len(changed) == len(anew)
+    for text in (*first, *added, *(f"x{each}y" for each in (*first, *added))):
+        assert (changed.find(text) is None) == (anew.find(text) is None)
