@@ -66,7 +66,8 @@ async def daily_work(clickhouse: ClickHouse, instance_days: int, *, idle: bool =
 
 
 async def _merge_months(clickhouse: ClickHouse) -> None:
-    for month in await months.worth_merging(clickhouse):
+    plan = await months.plan(clickhouse)
+    for month in plan.months:
         click.echo(f"merging {month.partition} ({month.parts} parts, {month.bytes_on_disk / 2**20:.1f} MiB)")
         try:
             await months.merge(clickhouse, month)
@@ -76,6 +77,8 @@ async def _merge_months(clickhouse: ClickHouse) -> None:
                 raise
             # It is read more slowly until another day.
             warn(f"{month.partition} was not merged ({failure.name or 'no answer'}): is there room on the disk for it?")
+    if plan.months or not plan.waiting:
+        await daily.finished(clickhouse, daily.MERGING)
 
 
 async def rewrite_erased(clickhouse: ClickHouse) -> None:

@@ -8,6 +8,7 @@ from shared.clickhouse import ClickHouse
 
 #: Kinds of work.
 RETENTION: Final = "retention"
+MERGING: Final = "merging"
 
 _EVERY_S: Final = 86_400
 #: By ClickHouse's clock, which may be set back: what was finished in the future is not finished.
