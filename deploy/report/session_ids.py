@@ -37,11 +37,8 @@ async def query(
     """Run a statement that reads; each of `tables` is there with a column `id` of these ids."""
     from clickhouse_connect.driver.external import ExternalData
 
-    client = await clickhouse.client()
     external = ExternalData()
     for name, ids in tables.items():
         external.add_file(file_name=name, data=ids, fmt="RowBinary", structure="id UUID")
-    result = await client.query(
-        sql, parameters=dict(parameters), settings=_SETTINGS, external_data=external if tables else None
-    )
+    result = await clickhouse.query(sql, parameters, _SETTINGS, external if tables else None)
     return list(result.result_rows)

@@ -10,7 +10,18 @@ from deploy.local.broker import ensure_rabbitmq
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
-from tests.bench import freshness, gateway_speed, hostile, neighbours, registry, scale, sites, steps, worker_speed
+from tests.bench import (
+    freshness,
+    gateway_speed,
+    hostile,
+    neighbours,
+    registry,
+    report,
+    scale,
+    sites,
+    steps,
+    worker_speed,
+)
 from tests.bench.table import Table
 
 SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
@@ -30,6 +41,9 @@ def main() -> None:
     if "scale" in chosen:
         table.section("scale")
         scale.main(scale.PAGEVIEWS, scale.SITES, scale.NEW, table)
+    if "report" in chosen:
+        table.section("report")
+        report.main(report.PAGEVIEWS, table)
     if "steps" in chosen:
         table.section("steps")
         steps.main()

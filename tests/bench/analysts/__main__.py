@@ -1,4 +1,4 @@
-"""What analysts' questions cost: the twenty queries of docs/queries.md on a generated year of pageviews.
+"""What analysts' questions cost: the queries of docs/queries.md on a generated year of pageviews.
 
 `python -m tests.bench.analysts [--pageviews N] [--only PART] [--path DIRECTORY]` prints what exactness costs (the view
 `pageviews` against the bare table, fresh and merged), bytes a row and each query before and after tuning, the time of
@@ -123,7 +123,7 @@ def tuning(bench: Bench) -> None:
                 raise SystemExit(f"query {query.number}: the untuned schema answers something else")
             row += [earlier, now]
         rows.append(row)
-    rows.append(["all twenty", *(sum(times) for times in list(zip(*rows, strict=True))[1:])])
+    rows.append(["all", *(sum(times) for times in list(zip(*rows, strict=True))[1:])])
     columns = ("month before", "after", "year before", "after", "middle site", "after")
     show("ms, largest site a month, a year; a middle one", columns, rows)
     untuned.drop(bench)

@@ -30,7 +30,7 @@ _SESSIONS: Final = """
         arrayCumSum(arrayMap(k -> if(k = 0, 0, toUInt32(2000 - 60000 * log(u(s, 100 + k)))), range(pages))) AS offsets,
         toUInt16(exp(u(s, 6) * log(3000))) AS agent,
         toUInt8(exp(u(s, 7) * log(60))) AS land,
-        u(s, 8) AS source,
+        u(s, 8) AS origin,
         toUInt16(exp(u(s, 9) * log(2000))) AS host,
         u(s, 10) < 0.12 AS is_campaign,
         toUInt16(exp(u(s, 11) * log(3000))) AS network,
@@ -56,8 +56,12 @@ _ROWS: Final = """
                 u(s, 400 + k) < 0.1, concat('page=', toString(rank % 7)), '') AS query,
         multiIf(k > 0, concat('https://', hostname, '/topics/', toString(rank % 20)),
                 referrer_host = '', '', concat('https://', referrer_host, '/')) AS referrer,
-        multiIf(k > 0, hostname, source < 0.35, '', source < 0.65, 'google.com', source < 0.75, 'bing.com',
+        multiIf(k > 0, hostname, origin < 0.35, '', origin < 0.65, 'google.com', origin < 0.75, 'bing.com',
                 concat('site', toString(host), '.example.org')) AS referrer_host,
+        multiIf(k > 0, '', is_campaign, utm_source, referrer_host = 'google.com', 'Google',
+                referrer_host = 'bing.com', 'Bing', referrer_host) AS source,
+        multiIf(k > 0, 'direct', is_campaign, ['email', 'paid search', 'social', 'campaign'][1 + host % 4],
+                referrer_host = '', 'direct', origin < 0.75, 'search', 'referral') AS channel,
         if(is_campaign AND k = 0, ['newsletter', 'google', 'mastodon', 'partner'][1 + host % 4], '') AS utm_source,
         if(is_campaign AND k = 0, ['email', 'cpc', 'social', 'affiliate'][1 + host % 4], '') AS utm_medium,
         if(is_campaign AND k = 0, concat('campaign-', toString(host % 200)), '') AS utm_campaign,
@@ -76,6 +80,7 @@ _ROWS: Final = """
         toString(10 + agent % 6) AS os_version,
         if(bot, 'bot', ['desktop', 'mobile', 'mobile', 'desktop', 'desktop'][1 + agent % 5]) AS device,
         bot AS is_bot,
+        if(bot, ['search', 'ai-training', 'monitor', 'seo'][1 + agent % 4], '') AS bot_kind,
         ['en', 'de', 'fr', 'es', 'pt-br', 'ja', 'hi', 'it'][1 + land % 8] AS language,
         concat(char(65 + land % 26), char(65 + (land * 7) % 26)) AS country,
         concat(country, '-', toString(toUInt8(8 * u(s, 14)))) AS region,
@@ -95,9 +100,9 @@ _ROWS: Final = """
 """
 
 COLUMNS: Final = (
-    "site_id, hostname, timestamp, received_at, session_id, page_id, path, query, referrer, referrer_host, utm_source,"
-    " utm_medium, utm_campaign, utm_term, utm_content, qr_id, user_agent, browser, browser_version, os, os_version,"
-    " device, is_bot, language, country, region, city, provider, asn, asn_org, screen_width, screen_height,"
+    "site_id, hostname, timestamp, received_at, session_id, page_id, path, query, referrer, referrer_host, source,"
+    " channel, utm_source, utm_medium, utm_campaign, utm_term, utm_content, qr_id, user_agent, browser,"
+    " browser_version, os, os_version, device, is_bot, bot_kind, language, country, region, city, provider, asn, asn_org, screen_width, screen_height,"
     " viewport_width, viewport_height, client_id, batch_id, position, stored_at"
 )
 #: The statement that counts them all as stored, a row a message as workers write it.
