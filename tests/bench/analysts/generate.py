@@ -102,8 +102,8 @@ _ROWS: Final = """
 COLUMNS: Final = (
     "site_id, hostname, timestamp, received_at, session_id, page_id, path, query, referrer, referrer_host, source,"
     " channel, utm_source, utm_medium, utm_campaign, utm_term, utm_content, qr_id, user_agent, browser,"
-    " browser_version, os, os_version, device, is_bot, bot_kind, language, country, region, city, provider, asn, asn_org, screen_width, screen_height,"
-    " viewport_width, viewport_height, client_id, batch_id, position, stored_at"
+    " browser_version, os, os_version, device, is_bot, bot_kind, language, country, region, city, provider, asn,"
+    " asn_org, screen_width, screen_height, viewport_width, viewport_height, client_id, batch_id, position, stored_at"
 )
 #: The statement that counts them all as stored, a row a message as workers write it.
 OUTCOMES: Final = """
