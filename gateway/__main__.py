@@ -34,7 +34,7 @@ from shared.background import BackgroundFailed, background
 from shared.clickhouse import BadAddress, ClickHouse
 from shared.process import harden
 from shared.registry import Replica
-from shared.registry.poll import Poller
+from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Sealer
 from shared.settings import SettingsError, load
 
@@ -75,7 +75,7 @@ class Gateway:
         self._settings = settings
         self._registry = Replica(settings.state_dir, "gateway", ("sites", "clients", "grants"))
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
-        self._poller = Poller(self._registry, self._clickhouse)
+        self._poller = Poller(self._registry, self._clickhouse, idle_s=IDLE_SECONDS)
         self._broker = BrokerConnection(settings.amqp_url, settings.confirm_seconds)
         sealer = Sealer(settings.queue_keys)
         self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)

@@ -55,6 +55,7 @@ class Intake:
 
     async def client_of(self, request: BaseRequest) -> Client:
         """Return the API client; a request with a wrong token counts against its address's failure limit."""
+        await self._registry_age.refreshed_after_rest()
         try:
             return authenticate(request, self._registry, self._registry_age)
         except Rejected as rejected:

@@ -7,6 +7,8 @@ that operators set.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from enum import Enum
 from typing import Final, Protocol
@@ -15,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: A copy of this age is used without waiting for a poll: far more than a poll takes, and than a restart.
 FRESH_SECONDS: Final = 300.0
+#: How long a gateway's first request after a rest waits for the poll that ends the rest.
+_REST_ENDS_S: Final = 1.0
 
 
 class Polled(Protocol):
@@ -27,6 +31,12 @@ class Polled(Protocol):
     @property
     def failing(self) -> bool:
         """Whether the last poll failed."""
+
+    def used(self) -> bool:
+        """Note that a request is decided; returns whether the process was idle, and a poll is due first."""
+
+    async def refresh(self) -> bool:
+        """Poll at once."""
 
 
 class _State(Enum):
@@ -50,6 +60,13 @@ class RegistryAge:
         self._polled = polled
         self._max_age_s = max_age_s
         self._state = _State.FRESH
+
+    async def refreshed_after_rest(self) -> None:
+        """Wait for a poll, a moment at most, when no request has come for long: idle gateways poll less often."""
+        if self._polled.used():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REST_ENDS_S):
+                    await self._polled.refresh()
 
     @property
     def too_old(self) -> bool:

@@ -27,7 +27,7 @@ POLL_SECONDS: Final = 4.2
 #: How far polls of several processes are spread: this part of the pause more or less.
 _JITTER: Final = 0.08
 #: Between polls of a process that has nothing to decide.
-IDLE_SECONDS: Final = 20.0
+IDLE_SECONDS: Final = 12.0
 #: Between attempts while ClickHouse is down; a change must take effect within 5 s of its return, too.
 MAX_PAUSE_SECONDS: Final = 4.0
 #: How often the time of the last poll is written to the replica.
@@ -64,6 +64,7 @@ class Poller:
         self._idle_s = idle_s
         #: Whether the copy was used since the last poll.
         self._in_use = True
+        self._idling = False
         self._wake = asyncio.Event()
         self._passes = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
@@ -94,7 +95,9 @@ class Poller:
         part = random.uniform(0.2, 1)
         try:
             while True:
-                if await self.refresh():
+                succeeded = await self.refresh()
+                self._idling = False
+                if succeeded:
                     backoff.reset()
                     await self._pause(part)
                     part = random.uniform(1 - _JITTER, 1 + _JITTER)
@@ -107,19 +110,23 @@ class Poller:
 
     async def _pause(self, part: float) -> None:
         """Wait for the next poll; a process that is idle polls less often, and at once when it is not idle any more."""
-        pause_s = self._poll_s
-        if self._idle_s is not None:
-            pause_s, self._in_use = (self._poll_s if self._in_use else self._idle_s), False
+        self._idling = self._idle_s is not None and not self._in_use
+        pause_s = self._idle_s if self._idling and self._idle_s is not None else self._poll_s
+        self._in_use = False
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(part * pause_s):
                 await self._wake.wait()
 
-    def used(self) -> None:
-        """Note that something was decided by the copy: with `idle_s`, only then is it polled every `poll_s`."""
-        if not self._in_use:
-            self._in_use = True
+    def used(self) -> bool:
+        """Note that something is decided by the copy: with `idle_s`, only then is it polled every `poll_s`.
+
+        Returns whether the process was idle, and the copy may be `idle_s` old: until `refresh` has been awaited.
+        """
+        self._in_use = True
+        if self._idling:
             self._wake.set()
+        return self._idling
 
     async def refresh(self) -> bool:
         """Fetch what is new; returns True if the replica has everything that ClickHouse had when this was called.

@@ -120,7 +120,7 @@ def cpu_s(pid: int) -> float:
 
 @asynccontextmanager
 async def pollers(
-    system: System, number: int, tables: tuple[str, ...]
+    system: System, number: int, tables: tuple[str, ...], idle_s: float | None = IDLE_SECONDS
 ) -> AsyncIterator[list[Coroutine[Any, Any, None]]]:
     """Yield what polls like `number` processes without anything to do."""
     async with AsyncExitStack() as stack:
@@ -130,19 +130,16 @@ async def pollers(
             stack.push_async_callback(clickhouse.close)
             replica = Replica(Path(system.env["HITLINE_STATE_DIR"]) / "idle", "idle", tables)
             stack.callback(replica.close)
-            idle_s = IDLE_SECONDS if tables == _WORKER else None
             work.append(Poller(replica, clickhouse, idle_s=idle_s).run())
         yield work
 
 
 async def idle_processes(system: System, size: Sizes, table: Table) -> None:
     """Processes with nothing to do: light stand-ins, which poll as gateways and workers do."""
-    workers = size.idle * 4 // 5
-    mixes = {"gateways": (size.idle, 0), f"processes ({workers} workers)": (size.idle - workers, workers)}
-    for what, (gateways, others) in mixes.items():
-        async with pollers(system, gateways, _GATEWAY) as first, pollers(system, others, _WORKER) as second:
-            tasks = [asyncio.create_task(each) for each in (*first, *second)]
-            await asyncio.sleep(max(10, IDLE_SECONDS / 2))  # their starts are over
+    for what, idle_s in (("idle processes", IDLE_SECONDS), ("gateways that have something to do", None)):
+        async with pollers(system, size.idle, _GATEWAY, idle_s) as work:
+            tasks = [asyncio.create_task(each) for each in work]
+            await asyncio.sleep(2 * IDLE_SECONDS)  # their starts are over
             before, began = cpu_s(system.clickhouse.pid), time.perf_counter()
             await asyncio.sleep(size.idle_seconds)
             percent = 100 * (cpu_s(system.clickhouse.pid) - before) / (time.perf_counter() - began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from dataclasses import dataclass
@@ -21,6 +22,16 @@ class FakePoller:
 
     age_s: float
     failing: bool = False
+    idle: bool = False
+    polls_s: float = 0.0
+
+    def used(self) -> bool:
+        return self.idle
+
+    async def refresh(self) -> bool:
+        await asyncio.sleep(self.polls_s)
+        self.age_s = 0
+        return True
 
 
 @pytest.mark.parametrize(
@@ -59,3 +70,11 @@ def test_a_token_is_not_looked_up_in_a_copy_that_is_too_old() -> None:
         authenticate(request, cast("Any", None), RegistryAge(FakePoller(3601, True), 3600))
     assert rejected.value.reason is Reason.OLD_REGISTRY
     assert rejected.value.reason.retryable
+
+
+async def test_the_first_request_after_a_rest_waits_for_a_poll_but_not_for_long() -> None:
+    busy, idle, stuck = FakePoller(15), FakePoller(15, idle=True), FakePoller(15, idle=True, polls_s=60)
+    for poller in (busy, idle, stuck):
+        async with asyncio.timeout(10):
+            await RegistryAge(poller, 3600).refreshed_after_rest()
+    assert [poller.age_s for poller in (busy, idle, stuck)] == [15, 0, 15]

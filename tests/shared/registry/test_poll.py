@@ -385,16 +385,19 @@ async def test_an_idle_process_polls_less_often_until_it_is_used(poller: Poller,
     add_site(tables, 1, "example.com")
     idle = Poller(poller.replica, poller._clickhouse, poll_s=0.02, idle_s=60)
     running = asyncio.create_task(idle.run())
-    while idle._in_use or idle._tasks:  # noqa: ASYNC110
+    while not idle._idling:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
-    await asyncio.sleep(1)  # it polled once more when it had been used, and now pauses
     add_site(tables, 2, "second.example")
     await asyncio.sleep(0.3)
     assert poller.replica.find_site("second.example") is None
-    idle.used()
+    assert idle.used()
+    assert await idle.refresh()
+    assert poller.replica.find_site("second.example")
+    add_site(tables, 3, "third.example")
     for _ in range(100):
         await asyncio.sleep(0.02)
-        if poller.replica.find_site("second.example"):
+        idle.used()
+        if poller.replica.find_site("third.example"):
             break
-    assert poller.replica.find_site("second.example")
+    assert poller.replica.find_site("third.example")
     running.cancel()
