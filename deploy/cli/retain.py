@@ -59,10 +59,10 @@ async def daily_work(clickhouse: ClickHouse, instance_days: int, *, idle: bool =
         warn(f"retention of {waiting} sites waits for `hitline rollup`: their time zone has changed")
     try:
         _tell(await retention.apply(clickhouse, instance_days, idle=idle), "erased")
-        await daily.finished(clickhouse, daily.RETENTION)
     finally:  # what was asked for goes off the disk, also where a clock keeps retention from being applied
         await _merge_months(clickhouse)  # first, since that leaves out what was erased as well
         await rewrite_erased(clickhouse)
+    await daily.finished(clickhouse, daily.RETENTION)
 
 
 async def _merge_months(clickhouse: ClickHouse) -> None:

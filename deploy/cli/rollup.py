@@ -9,7 +9,7 @@ import time
 import click
 
 from deploy.cli.retain import RetentionSettings, daily_work
-from deploy.cli.support import CommandError, UnreachableError, as_click_error, as_text, connected, run, warn
+from deploy.cli.support import as_click_error, as_text, connected, run, warn
 from deploy.erasure import daily, record
 from deploy.erasure.request import NotErased
 from deploy.outcomes.fold import Folded, fold
@@ -110,15 +110,13 @@ async def _do_daily_work(settings: RetentionSettings) -> None:
     while True:
         try:
             async with connected(settings.clickhouse_url, read_s=_DAILY_READ_SECONDS) as clickhouse:
-                if await daily.is_due(clickhouse, daily.RETENTION):
-                    metrics.RETENTION_REFUSED.set(1)  # until it is done
-                    await daily_work(clickhouse, settings.retention_days)
-                metrics.RETENTION_REFUSED.set(0)
                 metrics.ERASURE_WAITING.set(await record.waiting_s(clickhouse))
-        except (NotErased, CommandError, UnreachableError) as error:
-            warn(str(error))
+                if await daily.is_due(clickhouse, daily.RETENTION):
+                    await daily_work(clickhouse, settings.retention_days)
+            metrics.RETENTION_REFUSED.set(0)
         except Exception as error:  # noqa: BLE001 - as above
-            warn(f"retention was not applied: {as_click_error(error).message}")
+            metrics.RETENTION_REFUSED.set(1)
+            warn(str(error) if isinstance(error, NotErased) else f"daily work: {as_click_error(error).message}")
         await asyncio.sleep(_LOOK_S)
 
 
