@@ -132,6 +132,13 @@ def explain(error: BaseException, address: ClickHouseAddress) -> str:
     return f"ClickHouse at {address} answers with error {failure.code} ({failure.name})"
 
 
+def table_of_lines(name: str, structure: str, lines: bytes) -> ExternalData:
+    """Return a table to send with a statement, `structure` as "a UUID, b Date"; `lines` are tab-separated values."""
+    from clickhouse_connect.driver.external import ExternalData
+
+    return ExternalData(file_name=name, data=lines, fmt="TSV", structure=structure.replace(", ", ",").split(","))
+
+
 class ClickHouse:
     """A client that connects lazily; all methods may be called concurrently from one event loop.
 

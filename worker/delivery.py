@@ -86,9 +86,8 @@ class ProcessedMessage:
     poison: tuple[Poison, ...]
     #: Approximate bytes in memory: the size of its body, opened if it can be.
     size: int
-    #: Earliest and latest time of its pageviews, in milliseconds: where in ClickHouse to look for them.
-    span: tuple[int, int] | None = None
-
+    #: Times of its pageviews in milliseconds, those that are dropped included: where in ClickHouse to look for them.
+    times: tuple[int, ...] = ()
     #: What a gateway refused, in place of pageviews.
     refused: Mapping[Refusal, int] = field(default_factory=dict)
 

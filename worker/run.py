@@ -21,11 +21,13 @@ from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Opener, Sealer
 from worker.consume.consumer import ChannelLost, Consumer
+from worker.consume.fleet import Fleet
 from worker.consume.newer_messages import NewerMessages
 from worker.consume.old_lane import OldLane
 from worker.consume.process import Processor
 from worker.consume.registry_gate import RegistryGate
 from worker.consume.salt_keeper import SaltKeeper
+from worker.dead_letters.allowances import Allowances
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.dead_letters.publisher import DeadLetterPublisher
 from worker.lookups.lookups import Lookups
@@ -61,7 +63,7 @@ class Worker:
         self._sealer, opener = Sealer(settings.queue_keys), Opener(settings.queue_keys)
         self._salts = SaltKeeper(self._lookups.salts, self._control, self._sealer, opener)
         self._processor = Processor(opener, build_steps(self._lookups), self._gate)
-        self._limiter = DeadLetterLimiter()
+        self._limiter = DeadLetterLimiter(ask=Allowances(self._control).take)
         self._connected = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready_reason, self._refresh_metrics)
 
@@ -122,7 +124,7 @@ class Worker:
         newer = NewerMessages(settler.skip)
         old_rows = OldLane(BatchWriter(duplicates, old_inserter, settler), self._settings.flush_rows)
         flush = self._settings.flush_rows, self._settings.flush_seconds
-        return Consumer(channel, self._processor, writer, newer, old_rows, *flush)
+        return Consumer(channel, Fleet(connection), self._processor, writer, newer, old_rows, *flush)
 
     def _unready_reason(self) -> str | None:
         if not self._connected:

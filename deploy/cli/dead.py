@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import click
 
-from deploy.cli.support import CommandError, connected, echo_foreign, load_settings, print_json, print_table, run
-from deploy.queue.dead_letters import DeadLetter, DeadLetterQueue, open_dead_letters, selector
+from deploy.cli.dead_allow import allow
+from deploy.cli.listing import Progress, StreamedJson, StreamedTable
+from deploy.cli.support import CommandError, connected, echo_foreign, load_settings, print_json, run
+from deploy.queue.dead_letters import DeadLetter, Unmatched, selector
+from deploy.queue.turns import DeadLetterQueue, Turn, open_dead_letters
 from shared.pageview import QueuedPageview, Unparseable
 from shared.seal import Opener, Unopenable
 from shared.settings import QueueKeys, Settings, load
 
 _WAIT_SECONDS: Final = 60.0
+#: Widths of the columns of `list`.
+_COLUMNS: Final = {"id": 36, "died_at": 29, "worker": 20, "pageviews": 9, "reason": 0}
 
 
 class _ShowSettings(Settings):
@@ -35,12 +42,16 @@ def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _queue() -> AbstractAsyncContextManager[DeadLetterQueue]:
-    return open_dead_letters(load_settings().amqp_url, "hitline dead")
+    waiting = lambda: click.echo("waiting for another `hitline dead` to finish its turn", err=True)  # noqa: E731
+    return open_dead_letters(load_settings().amqp_url, "hitline dead", waiting)
 
 
 @click.group
 def dead() -> None:
-    """List, show, replay and purge dead letters: sealed pageviews that could not be processed, with the reason."""
+    """Dead letters: sealed pageviews that could not be processed, with the reason."""
+
+
+dead.add_command(allow)
 
 
 @dead.command("list")
@@ -48,21 +59,20 @@ def dead() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_(reason: str | None, as_json: bool) -> None:
     """List dead letters, the oldest first; no key is needed."""
-    found = run(_summaries((), reason))
+    table, array_ = StreamedTable(_COLUMNS), StreamedJson()
+    add = array_.add if as_json else table.add
+    run(_list(selector((), reason), lambda letter: add(letter.summary())))
     if as_json:
-        print_json(found)
-    elif found:
-        columns = ["id", "died_at", "worker", "pageviews", "reason"]
-        print_table([name.upper() for name in columns], [[str(each[name]) for name in columns] for each in found])
-    else:
+        array_.end()
+    elif not table.any:
         click.echo("no dead letters", err=True)
 
 
-async def _summaries(ids: tuple[str, ...], reason: str | None) -> list[dict[str, Any]]:
-    selected = selector(ids, reason)
+async def _list(selected: Callable[[DeadLetter], bool], show: Callable[[DeadLetter], None]) -> None:
     async with _queue() as source:
-        found = [letter.summary() async for letter in source.letters() if selected(letter)]
-    return sorted(found, key=lambda each: (each["died_at"], each["id"]))
+        async for letter in source.letters():
+            if selected(letter):
+                show(letter)
 
 
 @dead.command
@@ -115,45 +125,66 @@ def _mask(address: str) -> str:
 def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, as_json: bool) -> None:
     """Process dead letters again (exactly once) and report each one's outcome."""
     _require_selection(ids, reason, all_)
-    found, seen = run(_replay(ids, reason, wait_s))
-    if as_json:
-        print_json(found)
-        _refuse_unknown(ids, seen)
-        return
-    for each in found:
-        echo_foreign(f"{each['id']}  {each['end']}")
-    outcomes = Counter(each["end"] for each in found)
-    totals = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-    click.echo(totals or "nothing to replay", err=True)
-    _refuse_unknown(ids, seen)
+    report = _Report(as_json)
+    unknown = run(_replay(ids, reason, wait_s, report))
+    report.end()
+    _refuse_unknown(unknown)
 
 
-async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> tuple[list[dict[str, str]], set[str]]:
-    """Return the outcome of each letter, and the ids of all that were selected, duplicates included."""
-    from deploy.queue.replays import outcomes_of, server_version
+class _Report:
+    """Prints each letter's outcome as it becomes known, and the totals."""
 
-    selected = selector(ids, reason)
-    settings = load_settings()
-    async with connected(settings.clickhouse_url) as clickhouse:
-        began = await server_version(clickhouse)
-        replayed: dict[str, DeadLetter] = {}
-        published = set()
-        seen = set()
-        async with open_dead_letters(settings.amqp_url, "hitline dead") as source:
-            async for letter in source.letters():
-                if not selected(letter):
-                    continue
-                seen.add(letter.letter_id)
+    def __init__(self, as_json: bool) -> None:
+        self._json = StreamedJson() if as_json else None
+        self._totals = Counter[str]()
+
+    def add(self, letter_id: str, outcome: str) -> None:
+        self._totals[outcome] += 1
+        if self._json is not None:
+            self._json.add({"id": letter_id, "end": outcome})
+        else:
+            echo_foreign(f"{letter_id}  {outcome}")
+
+    def end(self) -> None:
+        if self._json is not None:
+            self._json.end()
+            return
+        totals = ", ".join(f"{count} {outcome}" for outcome, count in self._totals.most_common())
+        click.echo(totals or "nothing to replay", err=True)
+
+
+#: Letters of one pageview, written twice by a worker that was killed, are near to each other in the queue.
+_REMEMBERED: Final = 50_000
+
+
+async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float, report: _Report) -> Unmatched:
+    """Replay what is selected and report each letter's outcome; returns the ids that no letter has."""
+    from deploy.queue.replays import ReplayOutcomes, server_version
+
+    unmatched = Unmatched(ids)
+    published: dict[Any, None] = {}
+    progress = Progress("replayed")
+    async with connected(load_settings().clickhouse_url) as clickhouse, _queue() as source:
+        outcomes = ReplayOutcomes(clickhouse, await server_version(clickhouse), wait_s, report.add)
+
+        async def act(turn: Turn, letters: Sequence[DeadLetter]) -> None:
+            new = []
+            for letter in letters:
+                unmatched.note(letter)
                 if letter.duplicate_key in published:
-                    await source.remove(letter)
+                    await turn.remove([letter])
                     continue
-                await source.replay(letter)
-                published.add(letter.duplicate_key)
-                replayed[letter.letter_id] = letter
-        keys = {name: (letter.key.batch_id, letter.key.part) for name, letter in replayed.items()}
-        progress = lambda count: click.echo(f"{count} of {len(keys)} processed", err=True)  # noqa: E731
-        outcomes = await outcomes_of(clickhouse, set(keys.values()), began, wait_s, progress)
-    return [{"id": name, "end": outcomes.get(key, "still in the queue")} for name, key in keys.items()], seen
+                published[letter.duplicate_key] = None
+                new.append(letter)
+            await turn.replay(new)
+            for key in list(published)[: len(published) - _REMEMBERED]:
+                del published[key]
+            progress.add(len(letters))
+            await outcomes.add([(letter.key, letter.letter_id) for letter in new])
+
+        await source.each(selector(ids, reason), act)
+        await outcomes.finish()
+    return unmatched
 
 
 @dead.command
@@ -162,34 +193,55 @@ async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float) -> tu
 def purge(ids: tuple[str, ...], reason: str | None, all_: bool, yes: bool) -> None:
     """Delete dead letters for good."""
     _require_selection(ids, reason, all_)
-    found = run(_summaries(ids, reason))
-    _refuse_unknown(ids, {each["id"] for each in found})
+    selected = selector(ids, reason)
+    unmatched = Unmatched(ids)
+    found = array("q")  # a set would take much more memory
+    lost = 0
+
+    def note(letter: DeadLetter) -> None:
+        nonlocal lost
+        unmatched.note(letter)
+        found.append(letter.fingerprint)
+        lost += letter.pageviews
+
+    run(_list(selected, note))
+    _refuse_unknown(unmatched)
     if not found:
         click.echo("no dead letters", err=True)
         return
     if not yes:
-        lost = sum(each["pageviews"] for each in found)
         click.confirm(f"Delete {len(found)} dead letters with {lost} pageviews for good?", abort=True)
     # Exactly the letters that were confirmed, not those added since.
-    count = run(_purge({each["id"] for each in found}))
+    confirmed = array("q", sorted(found))
+    count = run(_purge(lambda letter: _contains(confirmed, letter.fingerprint)))
     click.echo(f"{count} dead letters purged")
 
 
-async def _purge(ids: set[str]) -> int:
+def _contains(numbers: Sequence[int], number: int) -> bool:
+    place = bisect_left(numbers, number)
+    return place < len(numbers) and numbers[place] == number
+
+
+async def _purge(selected: Callable[[DeadLetter], bool]) -> int:
     count = 0
+    progress = Progress("purged")
+
+    async def act(turn: Turn, letters: Sequence[DeadLetter]) -> None:
+        nonlocal count
+        await turn.remove(letters)
+        count += len(letters)
+        progress.add(len(letters))
+
     async with _queue() as source:
-        async for letter in source.letters():
-            if letter.letter_id in ids:
-                await source.remove(letter)
-                count += 1
+        await source.each(selected, act)
     return count
 
 
-def _refuse_unknown(ids: tuple[str, ...], seen: set[str]) -> None:
-    """Raise if one of `ids` is not a prefix of any id in `seen`."""
-    unknown = [id_ for id_ in ids if not any(each.startswith(id_.lower()) for each in seen)]
-    if unknown:
-        raise CommandError(f"there is no dead letter with the id {', '.join(unknown)}: see `hitline dead list`")
+def _refuse_unknown(unmatched: Unmatched) -> None:
+    """Raise if there are ids that no letter begins with."""
+    if unmatched.ids:
+        unknown = ", ".join(unmatched.ids.values())
+        raise CommandError(f"there is no dead letter with the id {unknown}: see `hitline dead list`")
 
 
 def _require_selection(ids: tuple[str, ...], reason: str | None, all_: bool) -> None:

@@ -1,28 +1,21 @@
-"""Reading, replaying and deleting dead letters; none is lost, whenever the command ends.
-
-Letters are fetched without acknowledgement and return to the queue at the end.  One is acknowledged only when it has
-been purged on request, or when the broker has confirmed its copy in `hitline.pageviews`.
-"""
+"""What a dead letter says, how it is selected, and the message that replays it."""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
 
-from deploy.queue.connection import connect
-from shared import dead_letters, queue
+from shared import dead_letters
 from shared.message import MAX_PAGEVIEWS, open_body, read_headers
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
 from shared.seal import Opener
 from worker.delivery import MessageKey, key_of
-
-_GET_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,12 @@ class DeadLetter:
     def duplicate_key(self) -> tuple[MessageKey, bytes]:
         """Equal for two letters of the same pageview or message, which a worker killed in between publishes twice."""
         single = self.message.headers.get("repeated") is True
-        return self.key, b"" if single else self.message.body
+        return self.key, b"" if single else hashlib.blake2b(self.message.body, digest_size=16).digest()
+
+    @property
+    def fingerprint(self) -> int:
+        """A number of 63 bits in place of its id, of which a million take little memory."""
+        return int.from_bytes(hashlib.blake2b(self.letter_id.encode(), digest_size=8).digest(), "big") >> 1
 
     def summary(self) -> dict[str, Any]:
         """Return what can be read without opening it."""
@@ -114,39 +112,16 @@ def _read(item: Any, schema: int) -> QueuedPageview | str:
         return str(error)
 
 
-class DeadLetterQueue:
-    """The dead-letter queue on one channel; letters return to it when the channel closes, unless they were removed."""
+class Unmatched:
+    """The ids, or beginnings of ids, that no letter has had so far."""
 
-    def __init__(self, channel: AbstractChannel) -> None:
-        self._channel = channel
+    def __init__(self, ids: tuple[str, ...]) -> None:
+        self.ids = {each.lower(): each for each in ids}
 
-    async def letters(self) -> AsyncIterator[DeadLetter]:
-        """Yield each letter that is in the queue now; those that arrive meanwhile are left out."""
-        declared = await self._channel.declare_queue(queue.DEAD_QUEUE, passive=True)
-        for _ in range(declared.declaration_result.message_count or 0):
-            found = await declared.get(fail=False, no_ack=False, timeout=_GET_SECONDS)
-            if found is None:
-                return
-            yield DeadLetter(found)
-
-    async def replay(self, letter: DeadLetter) -> None:
-        """Publish a letter to be processed again, and remove it once confirmed; raises aio-pika's errors."""
-        exchange = await self._channel.get_exchange(queue.EXCHANGE, ensure=False)
-        await exchange.publish(letter.to_replay(), queue.PAGEVIEWS, mandatory=True)
-        await self.remove(letter)
-
-    @staticmethod
-    async def remove(letter: DeadLetter) -> None:
-        """Delete a letter from the queue."""
-        await letter.message.ack()
-
-
-@asynccontextmanager
-async def open_dead_letters(urls: tuple[str, ...], name: str) -> AsyncIterator[DeadLetterQueue]:
-    """Yield the dead-letter queue; on leaving, the broker puts back every letter that was not removed."""
-    connection = await connect(urls, name)
-    async with connection:
-        yield DeadLetterQueue(await connection.channel(publisher_confirms=True, on_return_raises=True))
+    def note(self, letter: DeadLetter) -> None:
+        """Note a letter that is there."""
+        for lowered in [each for each in self.ids if letter.letter_id.startswith(each)]:
+            del self.ids[lowered]
 
 
 def selector(ids: tuple[str, ...], reason: str | None) -> Callable[[DeadLetter], bool]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
-from uuid import UUID
 
-from shared.clickhouse import ClickHouse
+from shared.clickhouse import ClickHouse, table_of_lines
+from worker.delivery import MessageKey
 
-#: Batch id and part, see `worker.delivery.MessageKey`.
-Key = tuple[UUID, int]
-_POLL_S: Final = 0.3
-_IDS: Final = 4_000
+_POLL_S: Final = 0.5
+#: Replayed letters whose outcomes are waited for at the same time.
+MOST_PENDING: Final = 20_000
+#: Rows of this version or a later one stand for messages that were folded into sums.
+_FOLDED: Final = 1 << 63
+_COUNTED: Final = """
+SELECT batch_id, part, day, outcomes, counts FROM hitline.outcomes_raw FINAL
+WHERE (day, batch_id, part) IN (SELECT day, batch_id, part FROM replayed)
+    AND version > {since:UInt64} AND version < {folded:UInt64}
+"""
+STILL_QUEUED: Final = "still in the queue"
 
 
 async def server_version(clickhouse: ClickHouse) -> int:
@@ -24,35 +31,55 @@ async def server_version(clickhouse: ClickHouse) -> int:
     return version
 
 
-async def outcomes_of(
-    clickhouse: ClickHouse, keys: Collection[Key], since: int, wait_s: float, on_progress: Callable[[int], None]
-) -> dict[Key, str]:
-    """Wait until these messages have been counted again, after version `since`, and describe their outcomes.
+class ReplayOutcomes:
+    """Waits until replayed letters have been counted again, after version `since`, and reports each one's outcome.
 
-    Those that take longer than `wait_s` are left out: they are still in the queue, and will be counted later.
+    `report` is called with a letter's id and its outcome.  Letters that take longer than `wait_s` are reported as still
+    in the queue: they will be counted later.
     """
-    found: dict[Key, str] = {}
-    deadline = time.monotonic() + wait_s
-    while len(found) < len(keys) and time.monotonic() < deadline:
-        missing = {key for key in keys if key not in found}
-        for ids in _chunks(sorted({batch_id for batch_id, _ in missing})):
-            for key, outcome in await _look(clickhouse, ids, since):
-                if key in missing:
-                    found[key] = outcome
-        on_progress(len(found))
-        if len(found) < len(keys):
-            await asyncio.sleep(_POLL_S)
-    return found
 
+    def __init__(self, clickhouse: ClickHouse, since: int, wait_s: float, report: Callable[[str, str], None]) -> None:
+        self._clickhouse = clickhouse
+        self._since = since
+        self._wait_s = wait_s
+        self._report = report
+        self._pending: dict[MessageKey, str] = {}
 
-async def _look(clickhouse: ClickHouse, ids: Sequence[UUID], since: int) -> list[tuple[Key, str]]:
-    quoted = ", ".join(f"'{each}'" for each in ids)
-    result = await clickhouse.query(
-        "SELECT batch_id, part, outcomes, counts FROM hitline.outcomes_raw FINAL"  # noqa: S608 - formatted UUIDs
-        f" WHERE batch_id IN ({quoted}) AND version > {{since:UInt64}}",
-        {"since": since},
-    )
-    return [((batch_id, part), _describe(outcomes, counts)) for batch_id, part, outcomes, counts in result.result_rows]
+    async def add(self, letters: Sequence[tuple[MessageKey, str]]) -> None:
+        """Wait for these keys' outcomes as well, and make room first where too many are pending."""
+        if len(self._pending) + len(letters) > MOST_PENDING:
+            await self._wait(MOST_PENDING // 2)
+            if len(self._pending) + len(letters) > MOST_PENDING:
+                self._wait_s = 0.0  # nothing takes them: the others are not waited for either
+        self._pending.update(letters)
+
+    async def finish(self) -> None:
+        """Wait for all that are left."""
+        await self._wait(0)
+
+    async def _wait(self, most: int) -> None:
+        """Wait until no more than `most` are pending; gives up those that are, once `wait_s` have passed."""
+        deadline = time.monotonic() + self._wait_s
+        while len(self._pending) > most and time.monotonic() < deadline:
+            await self._look()
+            if len(self._pending) > most:
+                await asyncio.sleep(_POLL_S)
+        if len(self._pending) > most:
+            for letter_id in self._pending.values():
+                self._report(letter_id, STILL_QUEUED)
+            self._pending.clear()
+
+    async def _look(self) -> None:
+        lines = "\n".join(f"{key.day}\t{key.batch_id}\t{key.part}" for key in self._pending).encode()
+        result = await self._clickhouse.query(
+            _COUNTED,
+            {"since": self._since, "folded": _FOLDED},
+            external=table_of_lines("replayed", "day Date, batch_id UUID, part UInt16", lines),
+        )
+        for batch_id, part, day, outcomes, counts in result.result_rows:
+            letter_id = self._pending.pop(MessageKey(batch_id, part, day), None)
+            if letter_id is not None:
+                self._report(letter_id, _describe(outcomes, counts))
 
 
 def _describe(outcomes: Sequence[str], counts: Sequence[int]) -> str:
@@ -66,8 +93,3 @@ def _describe(outcomes: Sequence[str], counts: Sequence[int]) -> str:
     if len(totals) == 1 and totals.total() == 1:
         return next(iter(totals))
     return ", ".join(f"{count} {outcome}" for outcome, count in totals.most_common())
-
-
-def _chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    for start in range(0, len(ids), _IDS):
-        yield ids[start : start + _IDS]

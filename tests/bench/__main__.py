@@ -11,12 +11,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 from tests.bench import (
-    freshness,
-    gateway_speed,
-    hostile,
-    neighbours,
-    registry,
-    report,
+from tests.bench import (fleet, freshness, gateway_speed, hostile, look_up, neighbours, registry, report)
     scale,
     sites,
     steps,
@@ -24,7 +19,14 @@ from tests.bench import (
 )
 from tests.bench.table import Table
 
-SECTIONS = {"gateway": gateway_speed.run, "worker": worker_speed.run, "freshness": freshness.run, "sites": sites.run}
+SECTIONS = {
+    "gateway": gateway_speed.run,
+    "worker": worker_speed.run,
+    "freshness": freshness.run,
+    "fleet": fleet.run,
+    "look_up": look_up.run,
+    "sites": sites.run,
+}
 #: Only when named: they take long.
 LONG_SECTIONS = {"neighbours": neighbours.run, "registry": registry.run}
 ON_REAL_PARTS = {**SECTIONS, **LONG_SECTIONS}

@@ -17,6 +17,7 @@ from tests.delivery.faults import Gate, Ledger
 from tests.services import Service, System
 
 WORKERS = 3
+TAKEN = '{redelivered="false"}'
 
 
 async def test_workers_killed_at_any_moment_lose_and_double_nothing(bare: System) -> None:
@@ -75,13 +76,27 @@ async def start_rack(system: System, stack: contextlib.AsyncExitStack) -> Rack:
 async def kill_by_plan(system: System, racks: list[Rack], plan: list[str], kills: Counter[str]) -> None:
     began = time.monotonic()
     for kind in plan:
-        rack = random.choice(racks)
+        rack = random.choice(racks) if kind == "random" else await asyncio.to_thread(busy, system, racks)
         await {"random": at_any_moment, "before ack": before_the_ack, "in insert": inside_an_insert}[kind](system, rack)
         kills[kind] += 1
         await rack.restart()
         if kills.total() % 10 == 0:
             rows = services.count(system.clickhouse, "pageviews_raw")
             print(f"  {time.monotonic() - began:.0f} s: {kills.total()} kills, {rows} rows", flush=True)
+
+
+def busy(system: System, racks: list[Rack]) -> Rack:
+    """Return a worker that has messages at the moment: at a rate that one can take, others have none."""
+    before = [faults.metric(rack.worker, "hitline_messages_total", TAKEN) for rack in racks]
+
+    def taking() -> list[Rack]:
+        return [
+            rack
+            for rack, taken in zip(racks, before, strict=True)
+            if faults.metric(rack.worker, "hitline_messages_total", TAKEN) > taken
+        ]
+
+    return random.choice(services.wait_for(taking))
 
 
 async def at_any_moment(_: System, rack: Rack) -> None:

@@ -12,14 +12,16 @@ import time
 from collections import deque
 from typing import Final
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from shared import metrics, queue
+from shared import metrics
 from shared.message import NewerSchema
+from worker.consume.fleet import Fleet
 from worker.consume.newer_messages import NewerMessages
 from worker.consume.old_lane import OldLane
 from worker.consume.prefetch import Prefetch
 from worker.consume.process import Processor
+from worker.consume.subscription import Subscription
 from worker.delivery import ProcessedMessage
 from worker.store.batch import FLUSH_BYTES, Batch
 from worker.store.lanes import OLD_MS, has_old, now_ms, only
@@ -27,12 +29,10 @@ from worker.store.write import BatchWriter
 
 log = logging.getLogger(__name__)
 
-#: When the broker confirms a cancellation, messages that arrived before it may still be in callbacks that have not run.
-#: A short sleep and this many turns of the event loop are more than those need, even on a busy machine.
-_CANCEL_SETTLE_S: Final = 0.01
-_CANCEL_SETTLE_TURNS: Final = 5
 #: How long a stopping worker waits for the registry that its remaining messages need.
 _STOP_WAIT_S: Final = 3.0
+#: A worker that held as much as it may is busy for this long.
+_BUSY_S: Final = 10.0
 
 
 class ChannelLost(Exception):
@@ -45,6 +45,7 @@ class Consumer:
     def __init__(
         self,
         channel: AbstractChannel,
+        fleet: Fleet,
         processor: Processor,
         writer: BatchWriter,
         newer: NewerMessages,
@@ -53,6 +54,8 @@ class Consumer:
         flush_seconds: float,
     ) -> None:
         self._channel = channel
+        self._fleet = fleet
+        self._busy_until = 0.0
         self._processor = processor
         self._writer = writer
         self._newer = newer
@@ -69,7 +72,7 @@ class Consumer:
         self._lost = False
         self._stopping = False
         self._stop_wait_ends = 0.0
-        self._subscription: tuple[AbstractQueue, str] | None = None
+        self._subscription = Subscription(channel, self._receive)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set and every message is settled; raises `ChannelLost` when the channel is gone."""
@@ -77,12 +80,14 @@ class Consumer:
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         stopping = asyncio.ensure_future(self._stop_when(stop))
+        looking = asyncio.ensure_future(self._fleet.run())
         try:
-            await self._subscribe(self._prefetch.count)
+            await self._subscription.begin(self._prefetch.count)
             while not (self._stopping and self._idle()):
                 await self._turn()
         finally:
             stopping.cancel()
+            looking.cancel()
             metrics.ROWS_WAITING.set(0)
             self._newer.forget()
             await self._abandon()
@@ -92,14 +97,14 @@ class Consumer:
         if self._lost:
             raise ChannelLost
         self._wake.clear()
-        if self._stopping and self._subscription is not None:
-            await self._unsubscribe()
+        if self._stopping:
+            await self._subscription.end()
         await self._gather()
         self._unacknowledged -= await self._newer.return_due()
         if self._writing is not None and self._writing.done():
             written, self._writing = self._writing, None
             written.result()
-        self._old_rows.check()
+        self._old_rows.check(self._flush_age_s, at_once=self._stopping or self._exhausted)
         if self._writing is None and self._batch is not None and self._due(self._batch):
             self._start_writing(self._batch)
             return
@@ -109,12 +114,12 @@ class Consumer:
         await self._wait()
 
     async def _wait(self) -> None:
-        timeout_s = self._newer.due_in_s
+        age_s = self._flush_age_s
+        due = [self._newer.due_in_s, self._old_rows.due_in_s(age_s)]
         if self._batch is not None and self._writing is None:
-            due_in_s = max(0.0, self._batch.started + self._flush_s - time.monotonic())
-            timeout_s = due_in_s if timeout_s is None else min(timeout_s, due_in_s)
+            due.append(max(0.0, self._batch.started + age_s - time.monotonic()))
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(min((each for each in due if each is not None), default=None)):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -123,11 +128,13 @@ class Consumer:
         """Move messages from the inbox to the batch until the batch is full."""
         while self._inbox and not self._lost and not self._full():
             message = self._inbox[0]
+            began = time.perf_counter()
             try:
                 processed = await self._processor.process(message, self._wake.set)
             except NewerSchema as error:
                 self._prefetch.observe(1, len(message.body))
                 self._newer.hold(self._inbox.popleft(), str(error))
+                await self._subscription.yield_to_others(self._prefetch.count)
                 continue
             if self._lost:
                 return
@@ -138,7 +145,7 @@ class Consumer:
                 self._batch.closed = True
                 return
             self._inbox.popleft()
-            self._prefetch.observe(len(processed.outcomes), len(message.body))
+            self._prefetch.observe(len(processed.outcomes), len(message.body), time.perf_counter() - began)
             self._sort(processed)
             await asyncio.sleep(0)  # heartbeats and acknowledgements must not wait for a long inbox
 
@@ -160,7 +167,7 @@ class Consumer:
 
     def _give_up_waiting(self) -> None:
         """While stopping, wait only briefly for the registry; the broker redelivers what is left to other workers."""
-        if not self._stopping or self._subscription is not None:
+        if not self._stopping or self._subscription.active:
             return
         now = time.monotonic()
         self._stop_wait_ends = self._stop_wait_ends or now + _STOP_WAIT_S
@@ -179,9 +186,18 @@ class Consumer:
         return batch is not None and (batch.closed or batch.rows >= self._flush_rows or batch.bytes >= FLUSH_BYTES)
 
     def _due(self, batch: Batch) -> bool:
-        exhausted = self._unacknowledged >= self._prefetch.count and not self._inbox
-        aged = time.monotonic() - batch.started >= self._flush_s
-        return self._stopping or self._full() or aged or exhausted
+        aged = time.monotonic() - batch.started >= self._flush_age_s
+        return self._stopping or self._full() or aged or self._exhausted
+
+    @property
+    def _exhausted(self) -> bool:
+        return self._unacknowledged >= self._prefetch.count and not self._inbox
+
+    @property
+    def _flush_age_s(self) -> float:
+        """The age at which a batch is written: longer where many workers are busy, so that they insert less often."""
+        busy = time.monotonic() < self._busy_until
+        return self._flush_s * (self._fleet.stretch if busy else 1.0)
 
     def _start_writing(self, batch: Batch) -> None:
         self._batch = None
@@ -196,31 +212,18 @@ class Consumer:
             self._old_rows.add(message)
 
     async def _adapt_prefetch(self) -> None:
-        """Subscribe again if the prefetch should change: the broker applies a new one to new consumers only."""
-        if self._stopping or self._subscription is None:
+        """Subscribe again if the prefetch should change."""
+        if self._stopping:
             return
-        if (count := self._prefetch.adjust()) is not None:
-            await self._unsubscribe()
-            await self._subscribe(count)
-
-    async def _subscribe(self, prefetch: int) -> None:
-        await self._channel.set_qos(prefetch_count=prefetch)
-        source = await self._channel.get_queue(queue.QUEUE, ensure=False)
-        self._subscription = (source, await source.consume(self._receive))
-
-    async def _unsubscribe(self) -> None:
-        if self._subscription is not None:
-            source, tag = self._subscription
-            self._subscription = None
-            await source.cancel(tag)
-            await asyncio.sleep(_CANCEL_SETTLE_S)
-            for _ in range(_CANCEL_SETTLE_TURNS):
-                await asyncio.sleep(0)
+        if (count := self._prefetch.adjust(self._fleet.work_s)) is not None:
+            await self._subscription.change(count)
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
         self._inbox.append(message)
         self._unacknowledged += 1
+        if self._unacknowledged >= self._prefetch.count:
+            self._busy_until = time.monotonic() + _BUSY_S
         self._wake.set()
 
     async def _stop_when(self, stop: asyncio.Event) -> None:
@@ -234,7 +237,7 @@ class Consumer:
 
     def _idle(self) -> bool:
         written = self._batch is None and self._writing is None and self._old_rows.idle
-        return written and not self._inbox and self._subscription is None
+        return written and not self._inbox and not self._subscription.active
 
     async def _abandon(self) -> None:
         """Abandon unfinished work: its messages will be redelivered."""

@@ -13,7 +13,7 @@ from worker.store.write import BatchWriter
 
 
 class OldLane:
-    """Writes one batch of old rows at a time; what arrives meanwhile gathers for the next."""
+    """Gathers old rows as today's are gathered, and writes one batch at a time."""
 
     def __init__(self, writer: BatchWriter, flush_rows: int) -> None:
         self._writer = writer
@@ -27,13 +27,13 @@ class OldLane:
     def add(self, message: ProcessedMessage) -> None:
         """Take a message over, until all of it is settled."""
         last = self._waiting[-1] if self._waiting else None
-        full = last is None or last.rows >= self._flush_rows or last.bytes >= FLUSH_BYTES or last.overlaps(message)
-        if last is None or full:
+        if last is None or self._is_full(last) or last.overlaps(message):
             last = Batch(time.monotonic())
             self._waiting.append(last)
         last.add(message)
-        if self._writing is None:
-            self._start()
+
+    def _is_full(self, batch: Batch) -> bool:
+        return batch.rows >= self._flush_rows or batch.bytes >= FLUSH_BYTES
 
     @property
     def idle(self) -> bool:
@@ -50,14 +50,23 @@ class OldLane:
         batches = [*self._waiting, *([self._current] if self._current else [])]
         return any(batch.overlaps(message) for batch in batches)
 
-    def check(self) -> None:
-        """Go on with the next batch; raises what has ended the last one."""
-        if self._writing is None or not self._writing.done():
-            return
-        written, self._writing = self._writing, None
-        self._current = None
-        written.result()
-        if self._waiting:
+    def due_in_s(self, age_s: float) -> float | None:
+        """Return in how many seconds the next batch is to be written; None while nothing waits or one is written."""
+        if self._writing is not None or not self._waiting:
+            return None
+        first = self._waiting[0]
+        if len(self._waiting) > 1 or self._is_full(first):
+            return 0.0
+        return max(0.0, first.started + age_s - time.monotonic())
+
+    def check(self, age_s: float, *, at_once: bool) -> None:
+        """Begin to write the next batch once it is full or so old, or `at_once`; raises what has ended the last one."""
+        if self._writing is not None and self._writing.done():
+            written, self._writing = self._writing, None
+            self._current = None
+            written.result()
+        due_in_s = self.due_in_s(age_s)
+        if due_in_s is not None and (at_once or due_in_s == 0):
             self._start()
 
     def _start(self) -> None:

@@ -125,9 +125,10 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
             if stored[:3] != (minute, result.site.site_id, pageview.client_id):
                 stored = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
             outcomes[position] = stored
-    span = (min(times), max(times)) if times else None
     refused = refusals.read(opened.delivery.headers) if not opened.items else {}
-    return ProcessedMessage(opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, span, refused)
+    return ProcessedMessage(
+        opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, tuple(times), refused
+    )
 
 
 def _parse(item: Any, schema: int) -> QueuedPageview:

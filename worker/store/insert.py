@@ -25,6 +25,7 @@ from shared import metrics
 from shared.clickhouse import ClickHouse
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
+from worker.store import sought
 from worker.store.batch import PositionedRow, deduplication_token
 from worker.store.errors import is_too_large, kind_of, poison_cause
 from worker.store.lookup import QUERY_PREFIX, DuplicateLookup
@@ -75,12 +76,11 @@ class Inserter:
         # Part of every query id, so that an operator sees which worker an insert belongs to.
         self._name = f"{prefix}{socket.gethostname()}-{os.getpid()}-"
 
-    async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[RefusedRow]:
+    async def insert(self, rows: Sequence[PositionedRow], *, again: bool) -> list[RefusedRow]:
         """Insert all of `rows` and return those that ClickHouse refuses because of their contents.
 
-        `span`: earliest and latest pageview time among them in milliseconds; `again`: some of them may have been
-        inserted before.  Returns only when every other row is stored; errors whose cause is not in the rows are
-        retried, those about the insert's size in halves.
+        `again`: some of them may have been inserted before.  Returns only when every other row is stored; errors whose
+        cause is not in the rows are retried, those about the insert's size in halves.
         """
         missing = list(rows)
         backoff = self._retry.backoff()
@@ -94,35 +94,31 @@ class Inserter:
                     again = True
                     await self._retry.pause(error, backoff)
                 # Other partitions of the insert may have been written: rows that are found are not inserted again.
-                missing = await self._missing(missing, span)
+                missing = await self._missing(missing)
                 if cause is not None:
-                    return await self._bisect(missing, span, cause, again=again)
+                    return await self._bisect(missing, cause, again=again)
                 if backoff.attempts >= _ATTEMPTS_BEFORE_SPLIT and len(missing) > _FEWEST_ROWS and is_too_large(error):
-                    return await self._in_halves(missing, span, again=True)
+                    return await self._in_halves(missing, again=True)
             else:
                 self._retry.succeeded()
                 if swallowed or not again:  # the token was new
                     break
-                missing, swallowed = await self._missing(missing, span, wait=False), True
+                missing, swallowed = await self._missing(missing, wait=False), True
         return []
 
-    async def _bisect(
-        self, rows: Sequence[PositionedRow], span: tuple[int, int], cause: str, *, again: bool
-    ) -> list[RefusedRow]:
+    async def _bisect(self, rows: Sequence[PositionedRow], cause: str, *, again: bool) -> list[RefusedRow]:
         if not rows:
             return []
         if len(rows) == 1:
             # Admitted here already, so that a batch that is all poison pauses before thousands of tiny inserts.
             await self._limiter.admit()
             return [RefusedRow(rows[0], cause)]
-        return await self._in_halves(rows, span, again=again)
+        return await self._in_halves(rows, again=again)
 
-    async def _in_halves(
-        self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool
-    ) -> list[RefusedRow]:
+    async def _in_halves(self, rows: Sequence[PositionedRow], *, again: bool) -> list[RefusedRow]:
         middle = len(rows) // 2
         halves = rows[:middle], rows[middle:]
-        return [refused for half in halves for refused in await self.insert(half, span, again=again)]
+        return [refused for half in halves for refused in await self.insert(half, again=again)]
 
     async def _insert_once(self, rows: Sequence[PositionedRow], token: str) -> None:
         began = time.perf_counter()
@@ -147,10 +143,8 @@ class Inserter:
         metrics.INSERT_ROWS.observe(len(rows))
         metrics.INSERT_SECONDS.observe(time.perf_counter() - began)
 
-    async def _missing(
-        self, rows: Sequence[PositionedRow], span: tuple[int, int], *, wait: bool = True
-    ) -> list[PositionedRow]:
-        found = await self._duplicates.stored({row.batch_id for row in rows}, span, wait=wait)
+    async def _missing(self, rows: Sequence[PositionedRow], *, wait: bool = True) -> list[PositionedRow]:
+        found = await self._duplicates.stored(sought.of_rows(rows), wait=wait)
         return [row for row in rows if (row.batch_id, row.position) not in found]
 
     async def kill_running(self) -> None:

@@ -7,12 +7,11 @@ of them, which nobody else's pageviews should wait for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from worker.delivery import ProcessedMessage
-from worker.store.batch import PositionedRow
 
 _DAY_MS: Final = 86_400_000
 #: Rows whose time is further back than this are old.
@@ -28,8 +27,6 @@ def now_ms() -> int:
 
 def has_old(message: ProcessedMessage, boundary_ms: int) -> bool:
     """Return whether any row of the message is from before the boundary."""
-    if message.span is None or message.span[0] >= boundary_ms:
-        return False
     return any(row.pageview.timestamp_ms < boundary_ms for row in message.rows.values())
 
 
@@ -37,9 +34,3 @@ def only(message: ProcessedMessage, wanted: Callable[[int], bool]) -> ProcessedM
     """Return the message with only those rows to insert whose time is wanted; all outcomes stay."""
     rows = {position: row for position, row in message.rows.items() if wanted(row.pageview.timestamp_ms)}
     return replace(message, rows=rows)
-
-
-def span_of(rows: Iterable[PositionedRow]) -> tuple[int, int]:
-    """Return the earliest and latest time of rows, in milliseconds."""
-    times = [row.row.pageview.timestamp_ms for row in rows]
-    return min(times), max(times)

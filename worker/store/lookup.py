@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
-from shared.clickhouse import ClickHouse
+from shared.clickhouse import ClickHouse, table_of_lines
 from worker.delivery import PageviewKey, ProcessedMessage
-from worker.store import outcomes
+from worker.store import outcomes, sought
 from worker.store.lanes import SURELY_RECENT_MS, now_ms
 from worker.store.outcomes import Earlier
 from worker.store.retry import Retry
+from worker.store.sought import SoughtGroup, SoughtPageview
 
 #: Query ids of all inserts begin with this; `system.processes` shows by it which are running.
 QUERY_PREFIX: Final = "hitline-insert-"
 #: And those of inserts of old rows with this.
 OLD_QUERY_PREFIX: Final = f"{QUERY_PREFIX}old-"
 _POLL_S: Final = 0.1
-#: Batch ids per statement: a redelivered backlog of small messages has many, and ClickHouse reads 256 KiB of SQL.
-_IDS: Final = 4_000
 #: Added on both sides of the rows' own times, so that rounding on the way does not matter.
 _MARGIN: Final = timedelta(seconds=1)
+#: Reads the granules with rows of these days that were stored since the messages were received, by the index on
+#: stored_at.  That compares two clocks: the gateway's may be a day ahead, and while it is so far ahead that messages
+#: are of the future, no row is left out.  One that is overlooked all the same is stored again; the view shows it once.
+_STORED: Final = """
+SELECT batch_id, position, site_id FROM hitline.pageviews_raw
+WHERE timestamp BETWEEN {first:DateTime64(3, 'UTC')} AND {last:DateTime64(3, 'UTC')}
+    AND toDate(timestamp) IN {days:Array(Date)}
+    AND stored_at >= if({received:DateTime64(3, 'UTC')} > now64(3), toDateTime64(0, 3),
+                        {received:DateTime64(3, 'UTC')} - INTERVAL 1 DAY)
+    AND batch_id IN (SELECT batch_id FROM sought)
+"""
 
 
 class DuplicateLookup:
@@ -37,55 +45,47 @@ class DuplicateLookup:
 
     async def stored_of(self, messages: Sequence[ProcessedMessage]) -> dict[PageviewKey, bytes]:
         """Return which pageviews of these messages are stored, and under which site."""
-        searchable = [
-            (message.headers.batch_id.bytes, message.span)
-            for message in messages
-            if message.headers is not None and message.span is not None
-        ]
-        if not searchable:
-            return {}
-        spans = [span for _, span in searchable]
-        span = min(first for first, _ in spans), max(last for _, last in spans)
-        return await self.stored({batch_id for batch_id, _ in searchable}, span)
+        return await self.stored(sought.of_messages(messages))
 
-    async def stored(
-        self, batch_ids: Iterable[bytes], span: tuple[int, int], *, wait: bool = True
-    ) -> dict[PageviewKey, bytes]:
-        """Return all stored rows of these batches and their sites, once no insert that may add to them is running.
+    async def stored(self, pageviews: Iterable[SoughtPageview], *, wait: bool = True) -> dict[PageviewKey, bytes]:
+        """Return the stored rows of these pageviews' batches and their sites, once no insert that may add to them runs.
 
-        `span`: earliest and latest time of their pageviews in milliseconds.  Without `wait`: as they are now.
+        Without `wait`: as they are now.
         """
-        if wait:
-            recent = span[0] >= now_ms() - SURELY_RECENT_MS  # an insert of old rows can't add to them
+        groups = sought.groups(pageviews)
+        if wait and groups:
+            # An insert of old rows can't add to them.
+            recent = min(group.first_ms for group in groups) >= now_ms() - SURELY_RECENT_MS
             await self._retry.until_done(partial(self._older_inserts_ended, recent=recent))
         found: dict[PageviewKey, bytes] = {}
-        for ids in _quoted(uuid.UUID(bytes=batch_id) for batch_id in batch_ids):
-            found |= await self._retry.until_done(partial(self._stored_once, ids, span))
+        for group in groups:
+            found |= await self._retry.until_done(partial(self._stored_once, group))
         return found
 
-    async def _stored_once(self, ids: str, span: tuple[int, int]) -> dict[PageviewKey, bytes]:
+    async def _stored_once(self, group: SoughtGroup) -> dict[PageviewKey, bytes]:
         result = await self._clickhouse.query(
-            "SELECT batch_id, position, site_id FROM hitline.pageviews_raw"  # noqa: S608 - ids are formatted UUIDs
-            " WHERE timestamp BETWEEN {first:DateTime64(3, 'UTC')} AND {last:DateTime64(3, 'UTC')}"
-            f" AND batch_id IN ({ids})",
-            {"first": _datetime(span[0]) - _MARGIN, "last": _datetime(span[1]) + _MARGIN},
+            _STORED,
+            {
+                "first": _datetime(group.first_ms) - _MARGIN,
+                "last": _datetime(group.last_ms) + _MARGIN,
+                "days": sorted(map(sought.as_date, group.days)),
+                "received": _datetime(group.received_s * 1000),
+            },
+            external=table_of_lines("sought", "batch_id UUID", group.external),
         )
         return {(batch_id.bytes, position): site_id.bytes for batch_id, position, site_id in result.result_rows}
 
     async def counted(self, messages: Sequence[ProcessedMessage]) -> Earlier:
         """Return what `outcomes_raw` says already about these messages."""
-        keys = [message.key for message in messages]
-        days = {"days": sorted({key.day for key in keys})}
-        rows: list[Sequence[Any]] = []
-        for ids in _quoted({key.batch_id for key in keys}):
-            rows += await self._retry.until_done(partial(self._counted_once, ids, days))
-        return outcomes.read_earlier(rows)
+        keys = {(message.key.day, message.key.batch_id) for message in messages}
+        lines = "\n".join(f"{day}\t{batch_id}" for day, batch_id in sorted(keys)).encode()
+        return outcomes.read_earlier(await self._retry.until_done(partial(self._counted_once, lines)))
 
-    async def _counted_once(self, ids: str, days: dict[str, list[date]]) -> Sequence[Sequence[Any]]:
+    async def _counted_once(self, lines: bytes) -> Sequence[Sequence[Any]]:
         result = await self._clickhouse.query(
-            f"SELECT {outcomes.EARLIER_COLUMNS} FROM hitline.outcomes_raw FINAL"  # noqa: S608 - as above
-            f" WHERE day IN {{days:Array(Date)}} AND batch_id IN ({ids})",
-            days,
+            f"SELECT {outcomes.EARLIER_COLUMNS} FROM hitline.outcomes_raw FINAL"  # noqa: S608 - a list of columns
+            " WHERE (day, batch_id) IN (SELECT day, batch_id FROM sought)",
+            external=table_of_lines("sought", "day Date, batch_id UUID", lines),
         )
         rows: Sequence[Sequence[Any]] = result.result_rows
         return rows
@@ -103,13 +103,6 @@ class DuplicateLookup:
             {"prefix": QUERY_PREFIX},
         )
         return {row[0] for row in result.result_rows if not (recent and row[0].startswith(OLD_QUERY_PREFIX))}
-
-
-def _quoted(ids: Iterable[uuid.UUID]) -> Iterator[str]:
-    """Yield the ids as lists for SQL, `_IDS` at a time."""
-    rest = iter(ids)
-    while chunk := list(islice(rest, _IDS)):
-        yield ", ".join(f"'{each}'" for each in chunk)
 
 
 def _datetime(time_ms: int) -> datetime:

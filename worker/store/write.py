@@ -8,7 +8,7 @@ from shared import metrics
 from worker.delivery import ProcessedMessage
 from worker.store.batch import Batch, positioned_rows
 from worker.store.insert import Inserter
-from worker.store.lanes import has_old, only, span_of
+from worker.store.lanes import has_old, only
 from worker.store.lookup import DuplicateLookup
 from worker.store.outcomes import NOTHING_EARLIER, Earlier
 from worker.store.revise import revise
@@ -60,10 +60,7 @@ class BatchWriter:
         if not rows:
             return messages
         again = any(message.seen_before for message in messages)
-        refused = {
-            (row.batch_id, row.position): cause
-            for row, cause in await self._inserter.insert(rows, span_of(rows), again=again)
-        }
+        refused = {(row.batch_id, row.position): cause for row, cause in await self._inserter.insert(rows, again=again)}
         return [revise(message, refused=refused) for message in messages] if refused else messages
 
     async def abandon(self) -> None:

@@ -18,18 +18,20 @@ GRANT SELECT ON hitline_control.exclusions TO hitline_gateway;
 -- what a pageview says: not its path, not its referrer.
 CREATE ROLE IF NOT EXISTS hitline_worker;
 GRANT INSERT ON hitline.pageviews_raw TO hitline_worker;
-GRANT SELECT(batch_id, position, site_id, timestamp) ON hitline.pageviews_raw TO hitline_worker;
+GRANT SELECT(batch_id, position, site_id, timestamp, stored_at) ON hitline.pageviews_raw TO hitline_worker;
 GRANT INSERT, SELECT ON hitline.outcomes_raw TO hitline_worker;
 GRANT SELECT ON hitline_control.sites TO hitline_worker;
 GRANT SELECT ON hitline_control.clients TO hitline_worker;
 GRANT SELECT ON hitline_control.grants TO hitline_worker;
 GRANT SELECT ON hitline_control.exclusions TO hitline_worker;
 GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.salts TO hitline_worker;
+GRANT SELECT ON hitline_control.dead_letter_allowances TO hitline_worker;
 GRANT SELECT ON system.processes TO hitline_worker;
 GRANT KILL QUERY ON *.* TO hitline_worker;
 
 -- `hitline site`, `client` and `exclude`: the registry, to which they only append; and what became of a client's pageviews.
 CREATE ROLE IF NOT EXISTS hitline_registry;
+GRANT SELECT, INSERT ON hitline_control.dead_letter_allowances TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.sites TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.clients TO hitline_registry;
 GRANT SELECT, INSERT ON hitline_control.grants TO hitline_registry;

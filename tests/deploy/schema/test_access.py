@@ -100,7 +100,9 @@ def test_a_wrong_password_is_refused_for_every_user(server: Server) -> None:
 
 def test_a_worker_looks_up_its_rows_and_reads_no_pageview(server: Server) -> None:
     worker = "hitline_worker"
-    look_up = "SELECT batch_id, position, site_id FROM hitline.pageviews_raw WHERE timestamp > 0 LIMIT 1"
+    look_up = (
+        "SELECT batch_id, position, site_id FROM hitline.pageviews_raw WHERE timestamp > 0 AND stored_at > 0 LIMIT 1"
+    )
     assert server(worker, look_up) != DENIED
     assert server(worker, "SELECT query_id FROM system.processes") != DENIED
     assert server(worker, "SELECT count() FROM hitline.outcomes_raw FINAL") == "0"

@@ -32,9 +32,9 @@ class Engine:
         self.refused: set[int] = set()
         self.may_insert_old = asyncio.Event()
 
-    async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[RefusedRow]:
+    async def insert(self, rows: Sequence[PositionedRow], *, again: bool) -> list[RefusedRow]:
         assert not again
-        if span[0] < OLD_BEFORE:
+        if min(row.row.pageview.timestamp_ms for row in rows) < OLD_BEFORE:
             await self.may_insert_old.wait()
         self.happened.append(("inserted", [row.row.pageview.timestamp_ms for row in rows]))
         return [RefusedRow(row, "VIOLATED_CONSTRAINT") for row in rows if row.row.pageview.timestamp_ms in self.refused]
@@ -55,7 +55,7 @@ def message(*times: int) -> ProcessedMessage:
     rows = {number: ROW._replace(pageview=pageview(timestamp_ms=time)) for number, time in enumerate(times)}
     headers = Headers(uuid.uuid4(), len(times), 0)
     outcomes = dict.fromkeys(rows, STORED)
-    return ProcessedMessage(FakeDelivery(), headers, rows, outcomes, (), 100, (min(times), max(times)))
+    return ProcessedMessage(FakeDelivery(), headers, rows, outcomes, (), 100, times)
 
 
 def batch_of(*messages: ProcessedMessage) -> Batch:
@@ -78,6 +78,7 @@ async def test_todays_rows_are_stored_and_settled_while_old_ones_of_the_same_mes
     left = await writer(engine).write(batch_of(mixed, todays), OLD_BEFORE)
     for each in left:
         lane.add(each)
+    lane.check(0, at_once=False)
     await asyncio.sleep(0)
 
     assert engine.happened == [("inserted", [TODAY, TODAY + 1, TODAY + 2]), ("settled", [0, 1])]
@@ -85,7 +86,7 @@ async def test_todays_rows_are_stored_and_settled_while_old_ones_of_the_same_mes
     engine.may_insert_old.set()
     while not lane.idle:
         await asyncio.sleep(0)
-        lane.check()
+        lane.check(0, at_once=False)
     assert engine.happened[2:] == [("inserted", months), ("settled", [0, 1, 2, 3])]
 
 
@@ -109,16 +110,21 @@ async def test_what_waits_is_written_together_and_an_abandoned_insert_is_killed(
     lane = OldLane(writer(engine), 1000)
     for number in range(1, 5):
         lane.add(message(OLD_BEFORE - number))
+    lane.check(3600, at_once=False)
+    assert lane.due_in_s(3600) is not None, "one that is not old enough was begun"
+    lane.check(3600, at_once=True)
+    lane.add(message(OLD_BEFORE - 5))
     engine.may_insert_old.set()
     while not lane.idle:
         await asyncio.sleep(0)
-        lane.check()
+        lane.check(0, at_once=False)
     assert [times for what, times in engine.happened if what == "inserted"] == [
-        [OLD_BEFORE - 1], [OLD_BEFORE - 2, OLD_BEFORE - 3, OLD_BEFORE - 4],
+        [OLD_BEFORE - 1, OLD_BEFORE - 2, OLD_BEFORE - 3, OLD_BEFORE - 4], [OLD_BEFORE - 5],
     ]  # fmt: skip
 
     engine.may_insert_old.clear()
     lane.add(message(OLD_BEFORE - 9))
+    lane.check(0, at_once=False)
     await asyncio.sleep(0)
     await lane.abandon()
     assert engine.happened[-1] == ("killed", [])

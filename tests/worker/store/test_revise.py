@@ -90,7 +90,7 @@ def test_a_refused_row_becomes_poison_that_is_admitted_already() -> None:
     assert set(after.rows) == {0}
     assert after.outcomes == dict(message().outcomes) | {3: STORED._replace(outcome=Outcome.DEAD_LETTERED)}
     assert after.poison == (POISON, Poison(3, tuple(pageview()), "ClickHouse: VIOLATED_CONSTRAINT", admitted=True))
-    assert (after.delivery, after.size, after.span) == (message().delivery, 100, (1, 2))
+    assert (after.delivery, after.size, after.times) == (message().delivery, 100, (1, 2))
 
 
 def test_every_pageview_has_one_outcome_and_at_most_one_of_row_and_poison() -> None:
