@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "rollup": ("deploy.cli.rollup", "rollup", "Keep the hourly and daily rollups up to date."),
     "retain": ("deploy.cli.retain", "retain", "Erase pageviews older than their site's retention."),
     "erase": ("deploy.cli.erase", "erase", "Erase pageviews of a site, a session, a path or a time for good."),
+    "backup": ("deploy.cli.backup", "backup", "Write registry and a ledger of the pageviews to a directory."),
+    "restore": ("deploy.cli.backup", "restore", "Bring the registry back from a backup, and compare the pageviews."),
     "top": ("deploy.cli.top", "top", "Show live what is accepted, waiting and stored, and by which processes."),
     "doctor": ("deploy.cli.doctor", "doctor", "Say what is wrong with this setup, and how to mend it."),
     "geo": ("deploy.cli.geo", "geo", "Fetch geo databases."),
