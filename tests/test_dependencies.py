@@ -34,7 +34,7 @@ NOT_IMPORTED = {
 #: Libraries whose internals are used, and where: the next minor version may change them.
 INTERNALS = {
     "aio-pika": "gateway/broker.py",
-    "aiohttp": "gateway/http.py",
+    "aiohttp": "gateway/connection.py",
     "clickhouse-connect": "shared/clickhouse.py",
     "maxminddb": "worker/lookups/geo_file.py",
     "pamqp": "shared/properties.py",

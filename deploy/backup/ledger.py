@@ -1,7 +1,7 @@
 """How many pageviews each site has in each month, and a sum over their identities: to compare a restored instance by.
 
-Two sets of pageviews with the same counts and sums are the same for all practical purposes: the sum is of 64-bit hashes of what
-identifies a pageview, its path and its user agent.
+Two sets of pageviews with the same counts and sums are the same for all practical purposes: the sum is of 64-bit hashes
+of what identifies a pageview, its path and its user agent.
 """
 
 from __future__ import annotations

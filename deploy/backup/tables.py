@@ -10,8 +10,8 @@ from typing import Final
 
 from shared.clickhouse import ClickHouse
 
-#: Tables of `hitline_control` that are kept.  Not the salts of derived sessions, which have to be gone in time; nor leases
-#: and what rollups note for their next run, which `hitline rollup --all` does without.
+#: Tables of `hitline_control` that are kept.  Not the salts of derived sessions, which have to be gone in time; nor
+#: leases, and what rollups note for their next run, which `hitline rollup --all` does without.
 TABLES: Final = ("sites", "clients", "grants", "exclusions", "erasures")
 _BLOCK: Final = 1 << 20
 

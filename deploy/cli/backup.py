@@ -27,8 +27,8 @@ _SHOWN = 20
 def backup(directory: Path) -> None:
     """Write registry, erasures and a ledger of the pageviews to DIRECTORY, which is made and must not exist.
 
-    The pageviews themselves are ClickHouse's: `BACKUP DATABASE hitline TO ...` right after this. Keys and secrets are not
-    in it. Run it with a gateway's settings.
+    The pageviews themselves are ClickHouse's: `BACKUP DATABASE hitline TO ...` right after this. Keys and secrets are
+    not in it. Run it with a gateway's settings.
     """
     settings = _settings()
     try:
@@ -50,9 +50,9 @@ async def _backup(settings: GatewaySettings, directory: Path) -> Manifest:
         if not applied:
             raise CommandError("ClickHouse has no Hitline tables: there is nothing to back up")
         for table in tables.TABLES:
-            click.echo(f"saving {table}", err=True)
+            click.echo(f"saving {table}")
             await tables.save(clickhouse, table, tables.file_of(directory, table))
-        click.echo("counting pageviews", err=True)
+        click.echo("counting pageviews")
         pageviews = await ledger.save(clickhouse, directory / _LEDGER)
     files = [*(tables.file_of(directory, table) for table in tables.TABLES), directory / _LEDGER]
     saved = Manifest(
@@ -74,8 +74,8 @@ async def _backup(settings: GatewaySettings, directory: Path) -> Manifest:
 def restore(directory: Path, verify_only: bool) -> None:
     """Bring the registry back from DIRECTORY, and compare the pageviews with its ledger.
 
-    Into an instance without sites and clients, after `hitline migrate` and `RESTORE DATABASE hitline FROM ...`. Exits 1 if
-    pageviews are missing.
+    Into a new instance, after `hitline migrate` and `RESTORE DATABASE hitline FROM ...`. Exits 1 if pageviews are
+    missing.
     """
     settings = _settings()
     try:
@@ -92,9 +92,7 @@ def restore(directory: Path, verify_only: bool) -> None:
 def _compare_keys(saved: Manifest, settings: GatewaySettings) -> None:
     lost = set(saved.queue_key_ids) - set(manifest.ids_of_keys(settings.queue_keys))
     if lost:
-        warn(
-            f"{len(lost)} of the queue's keys are not in HITLINE_QUEUE_KEYS: messages sealed with them can't be opened"
-        )
+        warn(f"{len(lost)} of the keys are not in HITLINE_QUEUE_KEYS: messages sealed with them can't be opened")
     if saved.id_secret_id != manifest.id_of_secret(settings.id_secret):
         warn("HITLINE_ID_SECRET is another one: what clients repeat gets other ids, and is stored again")
 
@@ -105,9 +103,9 @@ async def _restore(url: str, saved: Manifest, directory: Path, verify_only: bool
         if not verify_only:
             await _check_target(clickhouse, saved)
             for table in tables.TABLES:
-                click.echo(f"loading {table}", err=True)
+                click.echo(f"loading {table}")
                 await tables.load(clickhouse, table, tables.file_of(directory, table))
-        click.echo("counting pageviews", err=True)
+        click.echo("counting pageviews")
         differences = await ledger.compare(clickhouse, directory / _LEDGER)
     for difference in differences[:_SHOWN]:
         month = f"{difference.month // 100:04}-{difference.month % 100:02}"
@@ -122,8 +120,8 @@ async def _check_target(clickhouse: ClickHouse, saved: Manifest) -> None:
     if applied != saved.migrations:
         newest = max(saved.migrations)
         raise CommandError(
-            f"the tables are not those of the backup (up to migration {newest:04}): run `hitline migrate` of the version that"
-            " made the backup, restore, and upgrade then"
+            f"the tables are not those of the backup (up to migration {newest:04}): run `hitline migrate` of the"
+            " version that made the backup, restore, and upgrade then"
         )
     for table in tables.TABLES:
         if await tables.count(clickhouse, table):
