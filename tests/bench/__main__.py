@@ -11,7 +11,14 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 from tests.bench import (
-from tests.bench import (fleet, freshness, gateway_speed, hostile, look_up, neighbours, registry, report)
+    fleet,
+    freshness,
+    gateway_speed,
+    hostile,
+    look_up,
+    neighbours,
+    registry,
+    report,
     scale,
     sites,
     steps,
