@@ -209,8 +209,9 @@ def many_sites(process: ClickHouseProcess, table: Table, sites: int) -> None:
 
 def main(pageviews: int, sites: int, new: int, table: Table, margin_s: float = MARGIN_S) -> None:
     """Measure all of it."""
-    from tests.bench import scale_erasing  # which uses what is here
+    from tests.bench import scale_erasing, scale_outcomes  # which use what is here
 
+    scale_outcomes.main(scale_outcomes.ROWS, table)
     with tempfile.TemporaryDirectory() as directory, ClickHouseProcess(Path(directory)) as process:
         parts.run_apart(lambda: parts.apply_schema(process.url))
         a_large_day(process, table, pageviews, new, margin_s)
