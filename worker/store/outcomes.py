@@ -27,11 +27,10 @@ def outcome_row(message: ProcessedMessage, earlier: Earlier) -> list[Any]:
     dead = dead_outcomes(message) if any(each.outcome == Outcome.DEAD_LETTERED for each in counts) else {}
     if key.part > 0:
         dead = {}
-        pageview = key.batch_id.bytes, key.part - 1
-        if pageview in earlier.dead:
+        if ended_otherwise(message, earlier):
+            counts.clear()
+        elif (pageview := (key.batch_id.bytes, key.part - 1)) in earlier.dead:
             counts[earlier.dead[pageview]] -= 1
-        elif key.batch_id in earlier.counted:
-            counts.clear()  # a later delivery of the message itself came to another outcome, and counted that
     outcomes = sorted(counts)
     entries = {outcome: number for number, outcome in enumerate(outcomes, 1)}
     return [
@@ -47,6 +46,17 @@ def outcome_row(message: ProcessedMessage, earlier: Earlier) -> list[Any]:
         [entries[outcome] for outcome in dead.values()],
         earlier.versions.get((key.batch_id.bytes, key.part), 0),
     ]
+
+
+def ended_otherwise(message: ProcessedMessage, earlier: Earlier) -> bool:
+    """Return whether this replays a dead letter whose message came to another outcome later, and counted that.
+
+    A worker was killed between the letter and its message's acknowledgement, and rules or keys changed.  The letter is
+    left over: nothing is stored, counted or dead-lettered of it.
+    """
+    key = message.key
+    is_counted = key.batch_id in earlier.counted and (key.batch_id.bytes, key.part - 1) not in earlier.dead
+    return key.part > 0 and is_counted
 
 
 def dead_outcomes(message: ProcessedMessage) -> dict[int, PageviewOutcome]:

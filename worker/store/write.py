@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from shared import metrics
-from worker.delivery import ProcessedMessage
+from worker.delivery import PageviewKey, ProcessedMessage
 from worker.store.batch import Batch, positioned_rows
 from worker.store.insert import Inserter
 from worker.store.lanes import has_old, only
 from worker.store.lookup import DuplicateLookup
-from worker.store.outcomes import NOTHING_EARLIER, Earlier
+from worker.store.outcomes import NOTHING_EARLIER, Earlier, ended_otherwise
 from worker.store.revise import revise
 from worker.store.settle import MessageSettler
 
@@ -48,9 +49,14 @@ class BatchWriter:
         metrics.ROWS_FOUND.inc(len(stored))
         earlier = await self._duplicates.counted(seen_before)
         return [
-            revise(message, stored=stored, replayed=earlier.replayed) if message.seen_before else message
-            for message in messages
+            self._revised(message, stored, earlier) if message.seen_before else message for message in messages
         ], earlier
+
+    @staticmethod
+    def _revised(message: ProcessedMessage, stored: Mapping[PageviewKey, bytes], earlier: Earlier) -> ProcessedMessage:
+        if ended_otherwise(message, earlier):
+            return replace(message, rows={}, outcomes={}, poison=())
+        return revise(message, stored=stored, replayed=earlier.replayed)
 
     async def _insert(
         self, messages: list[ProcessedMessage], wanted: Callable[[int], bool] = lambda _: True
