@@ -53,7 +53,7 @@ FROM
     SELECT site_id, hostname, timestamp, session_id, page_id, path, referrer, referrer_host, utm_source, utm_medium,
            utm_campaign, utm_term, utm_content, browser, os, device, is_bot, language, country, region, city
     FROM hitline.pageviews_raw FINAL
-    WHERE visitor_id = toUUID('00000000-0000-0000-0000-000000000000') AND site_id = {site:UUID}
+    WHERE reinterpretAsUInt128(visitor_id) = 0 AND site_id = {site:UUID}
       AND timestamp >= toDateTime64(toDate32({from:Date}) - 7, 3, {zone:String})
       AND timestamp < toDateTime64(toDate32({to:Date}) + 8, 3, {zone:String})
       AND session_id IN

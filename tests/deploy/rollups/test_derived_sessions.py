@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 
@@ -159,3 +160,25 @@ def test_erasing_one_session_leaves_the_visitor_s_others(tables: ClickHouseProce
     check(tables, visits.shown(stored), SITES)
     assert session not in {row["session_id"] for row in visits.shown(stored).values()}
     assert services.count(tables, "session_days_raw", f"session_id = '{session}' AND pageviews > 0") == 0
+
+
+def test_sites_that_do_not_derive_sessions_pay_nothing_for_it(tables: ClickHouseProcess) -> None:
+    parts.execute(
+        tables,
+        "INSERT INTO hitline.pageviews_raw (site_id, timestamp, session_id, page_id) SELECT"
+        " toUUID(if(number % 2, '00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002')),"
+        " toDateTime64('2026-01-01 00:00:00', 3, 'UTC') + number, reinterpretAsUUID(toUInt128(intDiv(number, 10) + 1)),"
+        " generateUUIDv4() FROM numbers(200000)",
+    )
+
+    def rows_read(sql: str) -> int:
+        answer: dict[str, dict[str, int]] = json.loads(parts.execute(tables, f"{sql} FORMAT JSON"))
+        return answer["statistics"]["rows_read"]
+
+    for where in (
+        "site_id = '00000000-0000-0000-0000-000000000001' AND timestamp < '2026-01-01 12:00:00'",
+        "session_id = reinterpretAsUUID(toUInt128(777))",
+    ):
+        by_view = rows_read(f"SELECT count(), uniqExact(session_id) FROM hitline.pageviews WHERE {where}")
+        of_table = rows_read(f"SELECT count(), uniqExact(session_id) FROM hitline.pageviews_raw FINAL WHERE {where}")
+        assert by_view == of_table
