@@ -91,13 +91,13 @@ class Bench:
     tokens: dict[str, str]
     peak_mib: float = 0.0
 
-    def measure(self, name: str, seconds: float = SECONDS) -> Seen:
+    def measure(self, name: str, seconds: float = SECONDS, rounds: int = ROUNDS) -> Seen:
         """Run one attack for so many seconds, in turns with nothing and with its control."""
-        seen, turn = Seen(), seconds / ROUNDS
+        seen, turn = Seen(), seconds / rounds
         token = self.tokens["small" if name in _OF_A_SMALL_CLIENT else "large"]
         self.peak_mib = 0.0
-        for _ in range(ROUNDS):
-            self._post(seen, "settling", min(_SETTLE_S, turn))
+        for _ in range(rounds):
+            self._post(seen, "settling", min(_SETTLE_S, turn / 4))
             self._post(seen, "nothing", turn / 2)
             with attacking(name, self.sink_port, token, turn / 2):
                 self._post(seen, "control", turn / 2)
@@ -127,8 +127,6 @@ def attacking(name: str, port: int, token: str, seconds: float) -> Iterator[None
     try:
         yield
     finally:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            attacker.wait(seconds + 15)
         attacker.kill()
         attacker.wait()
 

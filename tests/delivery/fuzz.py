@@ -17,8 +17,10 @@ _PIECES: Final = [
     "gclid=", "http://", "android-app://", "view-source:", "compatible; ", "bot", "en-US,en;q=0.9", "-", "*", "'",
     '"', "{", "}", "[", "]", "<script>", "--", "../../etc/passwd", "\ufeff", "\ufffd", "1e999", "NaN", "null",
 ]  # fmt: skip
-_EARLIEST: Final = datetime(1985, 1, 1, tzinfo=UTC)
-_DAYS: Final = 365 * 45
+_EARLIEST: Final = datetime(1989, 6, 1, tzinfo=UTC)
+_DAYS: Final = 365 * 36
+#: What makes a URL invalid; left out of most.
+_CONTROLS: Final = dict.fromkeys((*range(0x20), 0x7F))
 
 
 class Fuzzer:
@@ -67,8 +69,10 @@ class Fuzzer:
         return "".join(parts)
 
     def _url(self) -> str:
-        start = ("https://example.com/", "https://example.com/?", "https://example.com", "http://EXAMPLE.com:80/#", "")
-        return self._random.choice(start) + self._text()
+        start = ["https://example.com/", "https://example.com/?", "http://EXAMPLE.com:80/#", "https://example.com/a?b="]
+        if self._random.random() < 0.1:
+            return self._random.choice(("https://example.com", "https://", "")) + self._text()
+        return self._random.choice(start) + self._text().translate(_CONTROLS)
 
     def _time(self) -> str:
         moment = _EARLIEST + timedelta(
