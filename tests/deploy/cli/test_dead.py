@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
+import click
 import pytest
 
-from deploy.cli import dead
+from deploy.cli import dead, dead_allow
 from shared import queue
+from shared.clickhouse import ClickHouse
 from tests import parts, services
 from tests.delivery import poison_kinds
 from tests.deploy.cli.conftest import runner_with
+from worker.dead_letters.allowances import NONE, Allowances
 
 
 def test_an_unknown_id_is_an_error(stack: parts.Stack) -> None:
@@ -40,3 +45,22 @@ async def put_letter(amqp_url: str) -> None:
         channel = await connection.channel(publisher_confirms=True)
         exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
         await exchange.publish(poison_kinds.foreign(), queue.DEAD)
+
+
+async def test_an_allowance_counts_once_for_each_worker_and_is_kept_with_who_gave_it(stack: parts.Stack) -> None:
+    hitline = runner_with(stack.env)
+    assert "25 pageviews more" in await asyncio.to_thread(lambda: hitline("dead", "allow", "25").stdout)
+    await asyncio.to_thread(hitline, "dead", "allow", "all", "--minutes", "5")
+    with pytest.raises(click.BadParameter):
+        dead_allow._count(click.Context(dead_allow.allow), dead_allow.allow.params[0], "0")
+    listed = json.loads(await asyncio.to_thread(lambda: hitline("dead", "allow", "--json").stdout))
+    assert [each["allowed"] for each in listed] == ["25", "all"]
+    assert all("@" in each["created_by"] for each in listed)
+
+    clickhouse = ClickHouse(stack.clickhouse.url, "hitline tests")
+    allowances = Allowances(clickhouse)
+    taken = await allowances.take()
+    assert (taken.pageviews, 200 < taken.all_for_s <= 300) == (25, True)
+    assert await allowances.take() == NONE
+    await clickhouse.close()
+    assert await Allowances(ClickHouse("http://127.0.0.1:1", "hitline tests")).take() == NONE

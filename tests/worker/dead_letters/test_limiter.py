@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from shared import metrics
+from worker.dead_letters.allowances import NONE, Allowance
 from worker.dead_letters.limiter import BURST, PER_GOOD, PER_MINUTE, DeadLetterLimiter
 
 
@@ -64,3 +65,21 @@ async def test_a_pause_ends_when_its_batch_is_given_up() -> None:
     await limiter.admit(round(BURST))
     assert await admitted(limiter, 1) == 0
     assert metrics.PAUSED.labels("poison")._value.get() == 0
+
+
+async def test_an_operator_lets_a_paused_worker_go_on() -> None:
+    clock = Clock()
+    allowed = [Allowance(7, 0), NONE, Allowance(0, 60)]
+
+    async def ask() -> Allowance:
+        return allowed.pop(0) if allowed else NONE
+
+    limiter = DeadLetterLimiter(clock, ask)
+    await limiter.admit(round(BURST))
+    assert await admitted(limiter, 2_000) == 7
+    limiter._ask_at = 0
+    assert await admitted(limiter, 2_000) == 0
+    limiter._ask_at = 0
+    assert await admitted(limiter, 2_000) == 2_000, "any number, for a minute"
+    clock.now += 61
+    assert await admitted(limiter, 2_000) <= PER_MINUTE
