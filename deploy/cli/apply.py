@@ -64,7 +64,8 @@ async def _plan(url: str, document: Document, prune: bool, name: str) -> Plan:
     async with connected(url, read_s=_READ_SECONDS) as clickhouse:
         await _check_timezones(clickhouse, document, name)
         try:
-            return Planner(document, await read_state(clickhouse), prune=prune, name=name).make()
+            state = await read_state(clickhouse, grants="client" in document.kinds)
+            return Planner(document, state, prune=prune, name=name).make()
         except BadFile as error:
             raise CommandError(str(error)) from None
 

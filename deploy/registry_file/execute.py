@@ -42,7 +42,7 @@ async def apply(
     Before anything is written, `announce` is told the plan, and `issue` keeps a token for each new client and returns
     its hash.  Raises `BadFile`, and `Unsettled` when others change the same to something else again and again.
     """
-    state = await read_state(clickhouse)
+    state = await read_state(clickhouse, grants="client" in document.kinds)
     plan = Planner(document, state, prune=prune, name=name).make()
     announce(plan)
     new: set[bytes] = set()
@@ -52,7 +52,7 @@ async def apply(
         new |= plan.new
         plan.put = [_with_token(record, plan, issue) for record in plan.put]
         await _write(clickhouse, document, state, plan, prune=prune)
-        state = await read_state(clickhouse)
+        state = await read_state(clickhouse, grants="client" in document.kinds)
         plan = Planner(document, state, prune=prune, name=name).make()
         plan.remove += [double for double in state.doubles if _id(double) in new]
     raise Unsettled

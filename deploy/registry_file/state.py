@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from shared.clickhouse import ClickHouse
@@ -41,8 +42,8 @@ class State:
         return self.listings.get(hostname)
 
 
-async def read_state(clickhouse: ClickHouse) -> State:
-    """Read the registry."""
+async def read_state(clickhouse: ClickHouse, *, grants: bool = True) -> State:
+    """Read the registry; without `grants`, of which there may be millions, those are left out."""
     state = State()
     for change in _oldest_first(await store.newest(clickhouse, SITES, having="NOT removed")):
         site = change.record
@@ -61,7 +62,7 @@ async def read_state(clickhouse: ClickHouse) -> State:
         if state.clients.setdefault(client.name, client) is not client:
             state.doubles.append(client)
         state.versions[client.client_id] = change.version
-    async for block in fetch.grants_in_force(clickhouse):
+    async for block in fetch.grants_in_force(clickhouse) if grants else _none():
         for client_id, permission, sites, _ in block:
             if permission == MANAGE_DATA:
                 state.packed_grants[client_id] = sites
@@ -69,6 +70,12 @@ async def read_state(clickhouse: ClickHouse) -> State:
         if rule.site_id is None or rule.site_id in state.site_names:
             state.rules.setdefault(Rule(rule.site_id, rule.kind, rule.value), []).append(rule)
     return state
+
+
+async def _none() -> AsyncIterator[Sequence[fetch.PackedGrants]]:
+    nothing: list[Sequence[fetch.PackedGrants]] = []
+    for block in nothing:
+        yield block
 
 
 def _oldest_first(changes: list[Change]) -> list[Change]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from shared.registry import apply_grants
@@ -76,7 +76,7 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Change], touched: T
     newest = _newest(changes)
     known = _versions(connection, table, key, list(newest))
     new = {id: change for id, change in newest.items() if change.version > known.get(id, (0, False))[0]}
-    replaced = [id for id in new if id in known and known[id][1]]
+    replaced = {id for id in new if id in known and known[id][1]}
     _TOUCH[kind](connection, new, replaced, touched)
     connection.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(id,) for id in replaced])  # noqa: S608
     connection.executemany(
@@ -120,21 +120,18 @@ def _versions(connection: sqlite3.Connection, table: str, key: str, ids: list[by
 
 
 def _touch_sites(
-    connection: sqlite3.Connection, new: Mapping[bytes, Change], replaced: Sequence[bytes], touched: Touched
+    connection: sqlite3.Connection, new: Mapping[bytes, Change], replaced: Set[bytes], touched: Touched
 ) -> None:
     """Note which sites have changed, and write the difference in their hostnames, which may be thousands a site."""
-    before: dict[bytes, set[tuple[str, int]]] = {}
-    for id in replaced:
-        row = connection.execute("SELECT hostnames, created_us FROM sites WHERE site_id = ?", (id,)).fetchone()
-        before[id] = {(hostname, row[1]) for hostname in read_names(row[0])}
     gone: list[tuple[str, int, bytes]] = []
     come: list[tuple[str, int, bytes]] = []
     for id, change in new.items():
-        now = _listings(change)
-        was = before.get(id, set())
-        gone += [(*listing, id) for listing in was - now]
-        come += [(*listing, id) for listing in now - was]
-        if change.removed or id not in before:
+        was, since_us = _listed(connection, id) if id in replaced else (set(), 0)
+        now, created_us = _lists(change)
+        same = since_us == created_us
+        gone += [(hostname, since_us, id) for hostname in (was - now if same else was)]
+        come += [(hostname, created_us, id) for hostname in (now - was if same else now)]
+        if change.removed or id not in replaced:
             touched.come_or_gone.add(id)
     touched.sites.update(new)
     touched.hostnames.update(hostname for hostname, _, _ in come)
@@ -142,15 +139,20 @@ def _touch_sites(
     connection.executemany("INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)", sorted(come))
 
 
-def _listings(change: Change) -> set[tuple[str, int]]:
-    """Return the hostnames that a site lists, and since when."""
+def _listed(connection: sqlite3.Connection, site_id: bytes) -> tuple[set[str], int]:
+    """Return the hostnames that a site lists so far, and since when."""
+    row = connection.execute("SELECT hostnames, created_us FROM sites WHERE site_id = ?", (site_id,)).fetchone()
+    return set(read_names(row[0])), row[1]
+
+
+def _lists(change: Change) -> tuple[set[str], int]:
+    """Return the hostnames that a site lists from now on, and since when."""
     assert isinstance(change.record, Site)  # noqa: S101 - for mypy
-    created_us = change.record.created_us or 0
-    return set() if change.removed else {(hostname, created_us) for hostname in change.record.hostnames}
+    return set() if change.removed else set(change.record.hostnames), change.record.created_us or 0
 
 
 def _touch_clients(
-    connection: sqlite3.Connection, new: Mapping[bytes, Change], replaced: Sequence[bytes], touched: Touched
+    connection: sqlite3.Connection, new: Mapping[bytes, Change], replaced: Set[bytes], touched: Touched
 ) -> None:
     for id in replaced:
         touched.tokens.update(*connection.execute("SELECT token_sha256 FROM clients WHERE client_id = ?", (id,)))
@@ -158,7 +160,7 @@ def _touch_clients(
 
 
 def _touch_exclusions(
-    connection: sqlite3.Connection, new: Mapping[bytes, Change], replaced: Sequence[bytes], touched: Touched
+    connection: sqlite3.Connection, new: Mapping[bytes, Change], replaced: Set[bytes], touched: Touched
 ) -> None:
     for id in replaced:
         sql = "SELECT site_id, kind, value FROM exclusions WHERE exclusion_id = ?"

@@ -40,10 +40,10 @@ class Cache(Generic[Key, Value]):
             self._new.pop(key, None)
             self._old.pop(key, None)
 
-    def drop_if(self, concerns: Callable[[Key, Value], bool]) -> None:
-        """Forget the entries that a change concerns."""
+    def drop_among(self, concerned: Callable[[dict[Key, Value]], list[Key]]) -> None:
+        """Forget the entries that a change concerns: `concerned` lists their keys, out of tens of thousands."""
         for entries in (self._new, self._old):
-            self.drop([key for key, value in entries.items() if concerns(key, value)])
+            self.drop(concerned(entries))
 
     def clear(self) -> None:
         """Forget everything."""

@@ -119,7 +119,7 @@ class Replica:
         self._forget_sites(touched)
         self.find_client.drop(touched.tokens)
         if touched.grantees:
-            self._granted.drop_if(lambda key, _: key[0] in touched.grantees)
+            self._granted.drop_among(lambda keys: [key for key in keys if key[0] in touched.grantees])
             self._grants_at_all.drop(touched.grantees)
 
     def _forget_sites(self, touched: Touched) -> None:
@@ -130,9 +130,12 @@ class Replica:
             self.find_site.clear()
             return
         self.find_site.drop(touched.hostnames)
-        self.find_site.drop_if(
-            lambda name, site: (site is not None and site.site_id in touched.sites) or name.endswith(wildcards)
+        sites = touched.sites
+        self.find_site.drop_among(
+            lambda names: [name for name, site in names.items() if site is not None and site.site_id in sites]
         )
+        if wildcards:
+            self.find_site.drop_among(lambda names: [name for name in names if name.endswith(wildcards)])
 
     def rules_since(self, generation: int) -> RuleChanges | None:
         """Return which exclusion rules have changed after a generation (on any thread); None: too many to tell."""

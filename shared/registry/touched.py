@@ -33,17 +33,6 @@ class Touched:
     rules: set[Rule] = field(default_factory=set)
     all: bool = False
 
-    def add(self, other: Touched) -> None:
-        """Add what another change concerns."""
-        self.all = self.all or other.all
-        self.sites |= other.sites
-        self.come_or_gone |= other.come_or_gone
-        self.hostnames |= other.hostnames
-        self.tokens |= other.tokens
-        self.grantees |= other.grantees
-        self.rules |= other.rules
-        self.bound()
-
     def bound(self) -> None:
         """Give up telling what it is when it is too much."""
         if self.all or any(len(each) > _MOST for each in self._sets()):

@@ -401,3 +401,24 @@ async def test_an_idle_process_polls_less_often_until_it_is_used(poller: Poller,
             break
     assert poller.replica.find_site("third.example")
     running.cancel()
+
+
+async def test_a_full_disk_keeps_the_copy_and_is_made_up_for(
+    poller: Poller, tables: ClickHouseProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_site(tables, 1, "example.com")
+    assert await poller.refresh()
+    pages = poller.replica._writer.execute("PRAGMA page_count").fetchone()[0]
+    poller.replica._writer.execute(f"PRAGMA max_page_count = {pages}")
+    execute(
+        tables,
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at)"
+        " SELECT generateUUIDv4(), 's' || number, ['s' || number], now64(6) FROM numbers(5000)",
+    )
+    assert not await poller.refresh()
+    assert poller.failing
+    assert "can't write the registry's copy" in caplog.records[-1].getMessage()
+    assert poller.replica.find_site("example.com")
+    poller.replica._writer.execute("PRAGMA max_page_count = 1000000")
+    assert await poller.refresh()
+    assert all(poller.replica.find_site(f"s{number}") for number in range(5000))

@@ -327,7 +327,7 @@ def test_a_cache_forgets_what_was_not_asked_for() -> None:
     assert found[-1] == 1
     cache.drop([0])
     cache(0)
-    cache.drop_if(lambda key, value: key == 0 and value == 0)
+    cache.drop_among(lambda entries: [key for key, value in entries.items() if key == 0 and value == 0])
     cache(0)
     assert found[-2:] == [0, 0]
     assert len(cache._new) + len(cache._old) <= 10
