@@ -109,7 +109,7 @@ class Stack:
         self.gateway.spawn(self._environment())
         admin_port = {"HITLINE_ADMIN_PORT": str(self.ports.worker_admin)}
         self.worker.spawn(self._environment() | admin_port)
-        self.rollup.spawn(self._environment())
+        self.rollup.spawn(self._environment() | {"HITLINE_ADMIN_PORT": "0"})  # any: nothing here reads its metrics
         self.gateway.wait_until_ready()
         self.worker.wait_until_ready()
 
