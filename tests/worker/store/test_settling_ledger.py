@@ -95,7 +95,7 @@ class Store:
         self._world = world
 
     async def stored_of(self, seen: Sequence[ProcessedMessage]) -> dict[PageviewKey, bytes]:
-        ids = {each.headers.batch_id.bytes for each in seen if each.headers is not None and each.span is not None}
+        ids = {each.headers.batch_id.bytes for each in seen if each.headers is not None and each.times}
         return {key: site for key, (_, site, _) in self._world.stored.items() if key[0] in ids}
 
     async def counted(self, seen: Sequence[ProcessedMessage]) -> Earlier:
@@ -110,7 +110,7 @@ class Store:
             if day in days and batch_id in ids
         )  # fmt: skip
 
-    async def insert(self, rows: Sequence[PositionedRow], span: tuple[int, int], *, again: bool) -> list[RefusedRow]:
+    async def insert(self, rows: Sequence[PositionedRow], *, again: bool) -> list[RefusedRow]:
         self._world.step()
         refused = [row for row in rows if (row.batch_id, row.position) in self._world.refused]
         good = [row for row in rows if row not in refused]
