@@ -72,7 +72,8 @@ class RegistryGate:
         if not self._logged:
             self._logged = True
             log.warning(
-                "paused: the registry is empty, can't be read, or is older than the next message's; if ClickHouse was"
+                "paused: the registry is empty, can't be read, or is older than the next message's (or a salt of"
+                " derived sessions is not there); if ClickHouse was"
                 " restored from a backup, any change (`hitline site add`) makes its registry the newest again"
             )
 

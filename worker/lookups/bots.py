@@ -53,6 +53,7 @@ OWN_PATTERNS: Final = {
     ),
     LIBRARY: (
         r"libfetch", r"^HTTP_Request", r"^Ruby$", r"(?i:^http|http-?client|libcurl)",
+        r"^(?:node|undici|Deno|Bun|Java|PostmanRuntime|insomnia|bruno-runtime)(?:/|$)",
         r"^(?:Needle|node-urllib|nscurl|rest-client)/", r"MS Web Services Client", r"BrowserKit$", r"HeadlessChrome",
         r"\b(?:Puppeteer|Playwright|Selenium|PhantomJS|Cypress/|Functionize)",
     ),

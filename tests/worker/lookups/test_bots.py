@@ -122,6 +122,12 @@ Mozilla/5.0 (Linux; Android 11; Moto G) AppleWebKit/537.36 Chrome/109.0 Mobile S
     "archive": "Mozilla/5.0 (compatible; archive.org_bot +http://www.archive.org/details/archive.org_bot)",
     "seo": "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
     "library": """
+node
+undici
+Deno/2.1
+Bun/1.1.8
+Java/17.0.1
+PostmanRuntime/7.36.0
 curl/8.10.1
 python-requests/2.32.0
 Go-http-client/2.0
