@@ -23,8 +23,6 @@ from tests.bench.table import Table
 
 ROWS: Final = 26_000_000
 DAYS: Final = 400
-#: One day has a fifth of all: several statements fold it.
-_LARGE_DAY: Final = 200
 _AT_ONCE: Final = 1_000_000
 _VIEW: Final = "SELECT count(), sum(pageviews), groupBitXor(cityHash64(*)) FROM hitline.outcomes"
 _INSERT: Final = """
@@ -36,10 +34,11 @@ SELECT generateUUIDv4(), toDate(t), [toStartOfMinute(t)], [toUUID(reinterpretAsU
        toUnixTimestamp(t) * 1000000 FROM numbers({start}, {count}) SETTINGS max_partitions_per_insert_block = 0"""
 
 
-def insert(process: ClickHouseProcess, rows: int, first: date) -> None:
+def insert(process: ClickHouseProcess, rows: int, first: date, days: int) -> None:
+    """Insert messages of so many days; the one in the middle has a fifth of all, which several statements fold."""
     for start in range(0, rows, _AT_ONCE):
         count = min(_AT_ONCE, rows - start)
-        scale.run(process, _INSERT.format(large=_LARGE_DAY, days=DAYS, first=first, start=start, count=count))
+        scale.run(process, _INSERT.format(large=days // 2, days=days, first=first, start=start, count=count))
 
 
 def folded(process: ClickHouseProcess) -> Folded:
@@ -74,11 +73,11 @@ def timed_view(process: ClickHouseProcess) -> tuple[str, float]:
     return scale.run(process, _VIEW), time.perf_counter() - began
 
 
-def measure(process: ClickHouseProcess, table: Table, rows: int) -> None:
+def measure(process: ClickHouseProcess, table: Table, rows: int, days: int = DAYS) -> None:
     today = datetime.now(UTC).date()
-    insert(process, rows, today - timedelta(DAYS))
+    insert(process, rows, today - timedelta(days), days)
     before, slow = timed_view(process)
-    day = datetime.combine(today - timedelta(300), datetime.min.time(), UTC)
+    day = datetime.combine(today - timedelta(days - 9), datetime.min.time(), UTC)
     period = Period(day, day + timedelta(1))
     read, _ = rows_of(process, period)
     table.note("reconcile of a day, not folded: outcome rows read", f"{read:,} of {rows:,}")

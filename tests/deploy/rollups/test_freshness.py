@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 from deploy.local.clickhouse.process import ClickHouseProcess
@@ -62,3 +63,22 @@ def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitl
     assert (int(row["stored"]), int(row["rolled_up"])) == (3, 0)
     hitline("rollup")
     assert parts.execute(tables, "SELECT sum(pageviews) FROM hitline.daily WHERE dimension = ''").strip() == "3"
+
+
+def test_all_sites_are_asked_without_reading_all_rollups(tables: ClickHouseProcess) -> None:
+    """The index leads to the rows of whole sites, which are few of a site's."""
+    values, days, sites = 60, 365, 10
+    parts.execute(
+        tables,
+        "INSERT INTO hitline.daily_counts_raw (site_id, dimension, is_bot, day, value, run, pageviews, sessions,"
+        f" bounces, milliseconds) SELECT reinterpretAsUUID(sipHash128(intDiv(number, {values * days}))) AS site,"
+        f" if(number % {values} = 0, '', 'path') AS dimension, false, toDate('2025-01-01') + intDiv(number, {values})"
+        f" % {days}, toString(number % {values}), 7, 1, 1, 1, 1 FROM numbers({sites * values * days})"
+        " SETTINGS max_partitions_per_insert_block = 0",
+    )
+    parts.execute(tables, "INSERT INTO hitline.rollup_progress (kind, moment) VALUES ('complete', now64(3))")
+    parts.execute(tables, "OPTIMIZE TABLE hitline.daily_counts_raw FINAL")
+    answer = json.loads(parts.execute(tables, "SELECT site_id, first_day, last_day FROM hitline.freshness FORMAT JSON"))
+    assert [(row["first_day"], row["last_day"]) for row in answer["data"]] == [("2025-01-01", "2025-12-31")] * sites
+    # A granule or two a site, however many rollups it has.
+    assert answer["statistics"]["rows_read"] < sites * values * days / 2
