@@ -95,3 +95,10 @@ async def test_an_attempt_that_fails_leaves_nothing_to_be_closed_later(caplog: p
         parts.in_thread(gc.collect)
 
     assert [str(each.message) for each in warned if "never awaited" in str(each.message)] == []
+
+
+def test_declared_arguments_never_change() -> None:
+    """A queue with others can not be declared: these are what the first version had.  TTL: 30 days in milliseconds."""
+    both = {"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-delivery-limit": 1_000_000}
+    assert both == queue.QUEUE_ARGUMENTS
+    assert {**both, "x-message-ttl": 2_592_000_000} == queue.DEAD_ARGUMENTS

@@ -182,3 +182,20 @@ def test_a_version_that_does_not_know_them_finds_nothing_to_do(monkeypatch: pyte
     assert result is not None
     assert (result.rows, result.outcomes, result.poison, result.counts()) == ({}, {}, (), {})
     assert result.key.batch_id == BATCH
+
+
+@pytest.mark.parametrize("apart_ms", [-86_400_000, -60_000, -1, 1, 60_000, 31 * 86_400_000])
+def test_outcomes_are_of_the_minute_of_receipt_and_of_each_client(apart_ms: int) -> None:
+    """Whatever time the visitor's pageview has; of one that is poison too, as far as it can be read."""
+    minute = NOW_MS // 60_000 * 60
+    received = [minute * 1000, minute * 1000 + 59_999, minute * 1000 - 1]
+    views = [
+        pageview(received_ms=at, timestamp_ms=at + apart_ms, client_id=client * 16)
+        for at, client in zip(received, (b"a", b"b", b"c"), strict=True)
+    ]
+    poison = (b"d" * 16, received[1], "example.com", 7)
+    result, _ = processed(delivery(*views, poison), lambda _: DNT, FakeGate(0))
+    assert result is not None
+    assert [(each.minute, each.client_id[:1]) for each in result.outcomes.values()] == [
+        (minute, b"a"), (minute, b"b"), (minute - 60, b"c"), (minute, b"d"),
+    ]  # fmt: skip
