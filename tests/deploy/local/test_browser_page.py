@@ -57,7 +57,7 @@ def attacker(page: str) -> Iterator[tuple[int, list[Any], threading.Event]]:
 @pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-@pytest.mark.parametrize("name", ["127.0.0.1", "attacker.test"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "attacker.test"])
 def test_a_page_can_do_nothing_to_any_port(name: str, launcher: Launcher, directory: Path, tmp_path: Path) -> None:
     launcher.wait_for("Ctrl-C stops everything")
     env = read_env(directory / "env")
