@@ -18,7 +18,8 @@ from typing import Final
 
 from deploy.report.figures import Period
 from deploy.report.rankings import LEFT_OUT
-from deploy.rollups.dimensions import DAILY, quoted
+from deploy.rollups.changes import LAST_INSERTED_FIRST
+from deploy.rollups.dimensions import COLUMNS, DAILY, quoted
 
 TOTALS: Final = ""
 BOTS: Final = "bots"
@@ -33,10 +34,18 @@ _PERIOD: Final = (
     "site_id = {site:UUID} AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}"
 )
 _DAYS: Final = "site_id = {site:UUID} AND day BETWEEN {first:Date} AND {last:Date}"
-_UNCOMMON_ROWS: Final = f"AND session_id IN (SELECT id FROM {UNCOMMON})"  # noqa: S608
 _IS_CHANGED: Final = f"session_id IN (SELECT id FROM {CHANGED})"  # noqa: S608
 #: A pageview's place in its session: the time, then `page_id` as it is written.
 _PLACE: Final = "(timestamp, toUInt128(page_id))"
+_COLUMNS: Final = f"site_id, timestamp, session_id, page_id, is_bot, {COLUMNS}"
+#: The rows of uncommon sessions, each once: the view would take three times as long for a few of many rows.
+_UNCOMMON_ROWS: Final = f"""
+    (
+        SELECT {_COLUMNS} FROM hitline.pageviews_raw
+        PREWHERE {_PERIOD} AND session_id IN (SELECT id FROM {UNCOMMON})
+        ORDER BY {LAST_INSERTED_FIRST}
+        LIMIT 1 BY site_id, timestamp, session_id, page_id
+    )"""  # noqa: S608
 _NO_HOUR: Final = "toDateTime(0, 'UTC')"
 
 
@@ -63,10 +72,9 @@ class Statements:
         if uncommon:
             of_sessions = [kind for kind in kinds if kind in OF_SESSIONS]
             others = [kind for kind in kinds if kind not in OF_SESSIONS]
-            parts += [
-                self._of_sessions(of_sessions, self._uncommon_sessions()),
-                self._of_uncommon_pageviews(others),
-            ]
+            parts.append(self._of_sessions(of_sessions, self._uncommon_sessions()))
+            if changed or set(others) != {SERIES}:  # a day's session is one in the sums, too
+                parts.append(self._of_uncommon_pageviews(others))
         if changed:
             parts.append(self._recorded(kinds))
         return _ranked(parts, top)
@@ -94,13 +102,14 @@ class Statements:
         pairs = ", ".join(f"({quoted(kind)}, {self._value(kind)})" for kind in kinds)
         return f"""
             SELECT pair.1 AS kind, pair.2 AS value, toInt64(countIf(is_changed)) AS p,
-                   toInt64(uniqExact(session_id, is_bot))
-                   - toInt64(uniqExactIf((session_id, is_bot, day), NOT is_changed)) AS s, 0 AS b, 0 AS t
+                   toInt64(uniqExact(session)) - toInt64(uniqExactIf(session_day, NOT is_changed)) AS s, 0 AS b, 0 AS t
             FROM
             (
-                SELECT session_id, is_bot, {_IS_CHANGED} AS is_changed, toDate(timestamp, {self._zone}) AS day,
+                SELECT is_bot, {_IS_CHANGED} AS is_changed, toDate(timestamp, {self._zone}) AS day,
+                       reinterpretAsUInt128(sipHash128(session_id, is_bot)) AS session,
+                       reinterpretAsUInt128(sipHash128(session_id, is_bot, day)) AS session_day,
                        [{pairs}] AS pairs
-                FROM hitline.pageviews WHERE {_PERIOD} {_UNCOMMON_ROWS}
+                FROM {_UNCOMMON_ROWS}
             )
             ARRAY JOIN pairs AS pair
             WHERE if(kind = 'bot_kind', is_bot, {self._counted})
@@ -141,7 +150,7 @@ class Statements:
                     SELECT session_id, is_bot, {_IS_CHANGED} AS is_changed, toInt64(count()) AS n,
                            min({_PLACE}) AS began, max({_PLACE}) AS ended,
                            argMin(path, {_PLACE}) AS entry, argMax(path, {_PLACE}) AS exit
-                    FROM hitline.pageviews WHERE {_PERIOD} {_UNCOMMON_ROWS}
+                    FROM {_UNCOMMON_ROWS}
                     GROUP BY session_id, is_bot, toDate(timestamp, {self._zone})
                 )
                 GROUP BY session_id, is_bot

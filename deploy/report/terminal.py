@@ -24,7 +24,7 @@ _EIGHTHS_IN_ASCII: Final = " ..::||##"
 _CHART_ROWS: Final = 8
 #: Columns left of the chart, and its frame.
 _AXIS: Final = 14
-_VALUE_WIDTH: Final = 36
+_VALUE_WIDTH: Final = 32
 
 
 def show(report: Report, console: Console) -> None:

@@ -12,7 +12,7 @@ from deploy.rollups.dimensions import COLUMNS, DAILY, HOURLY, quoted
 
 #: Of several rows of one pageview the one counts that was inserted last, as in the view `pageviews`.  Parts are
 #: numbered in the order of inserts; FINAL would read and merge all of the day for the few sessions that are asked for.
-_LAST_INSERTED_FIRST: Final = "toUInt64(splitByChar('_', _part)[2]) DESC, _part_offset DESC"
+LAST_INSERTED_FIRST: Final = "toUInt64(splitByChar('_', _part)[2]) DESC, _part_offset DESC"
 #: A pageview's place in its session, as one number: the time, then `page_id` as it is written.
 _PLACE: Final = "bitShiftLeft(toUInt256(toUnixTimestamp64Milli(timestamp)), 128) + toUInt256(toUInt128(page_id))"
 #: When the pageview's hour of the site's clock began.  Not toStartOfHour: where a summer time of 30 minutes ends, that
@@ -57,7 +57,7 @@ def _stored(columns: str, more: str = "") -> str:
         PREWHERE session_id IN (SELECT session_id FROM {touched})
         WHERE (site_id, {_LOCAL_DAY}) IN (SELECT site_id, day FROM {touched})
           AND (site_id, {_LOCAL_DAY}, session_id) IN (SELECT site_id, day, session_id FROM {touched}) {more}
-        ORDER BY {_LAST_INSERTED_FIRST}
+        ORDER BY {LAST_INSERTED_FIRST}
         LIMIT 1 BY site_id, timestamp, session_id, page_id"""  # noqa: S608 - constants
 
 
