@@ -49,7 +49,7 @@ class Exclusions:
         sets = self._sets
         for owner in (None, site.site_id):
             rules = sets.get(owner)
-            if rules and (verdict := rules.find(subject, site.name, self._remembered)):
+            if rules is not None and (verdict := rules.find(subject, site.name, self._remembered)):
                 return verdict
         return None
 
