@@ -6,7 +6,6 @@ else made up with as many visitors, paths and user agents as such a log has.  Pr
 
 from __future__ import annotations
 
-import gc
 import gzip
 import logging
 import os
@@ -28,6 +27,7 @@ from clickhouse_connect.driver.insert import InsertContext
 from clickhouse_connect.driver.transform import NativeTransform
 
 from shared.pageview import QueuedPageview
+from shared.process import settle_garbage_collector
 from shared.registry import Exclusion
 from tests.worker.factories import NOW_MS, SITE, FakeRegistry, made_settings, pageview, write_database
 from worker.lookups.lookups import Lookups
@@ -173,8 +173,7 @@ def main() -> None:
             began = time.process_time()
             lookups = prepare_lookups(Path(directory) / "state", rules)
             loaded_s = time.process_time() - began
-            gc.collect()
-            gc.freeze()  # as the worker does once it has started
+            settle_garbage_collector()  # as the worker does once it has started
             found[rules] = measure(build_steps(lookups, lambda: NOW_MS), pageviews)
             found[rules]["loading everything, seconds"] = loaded_s
     print(
