@@ -16,7 +16,7 @@ from deploy.report import session_ids, standing
 from deploy.report.figures import Counted, Period, Report, Top, Totals, points
 from deploy.report.rankings import RANKINGS
 from deploy.report.standing import Standing
-from deploy.report.statement import BOTS, CHANGED, OF_SESSIONS, SERIES, TOTALS, UNCOMMON, Statements
+from deploy.report.statement import BOTS, CHANGED, HOURS, OF_SESSIONS, SERIES, TOTALS, UNCOMMON, Statements
 from shared.clickhouse import ClickHouse, failure_of
 
 _TOTALS: Final = (TOTALS, BOTS, SERIES)
@@ -100,8 +100,9 @@ class _Asked:
         if session_ids.count(changed + several) > _MOST_UNCOMMON:
             return None
         tables = {CHANGED: changed, UNCOMMON: changed + several}
+        hours = (await self._query(HOURS, period, {UNCOMMON: tables[UNCOMMON]}))[0][0] if changed or several else []
         statement = Statements(period, with_bots=self._with_bots).from_rollups(
-            kinds, top, uncommon=bool(changed or several), changed=bool(changed)
+            kinds, top, hours=hours, changed=bool(changed)
         )
         return await self._query(statement, period, tables)
 

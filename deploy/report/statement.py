@@ -13,10 +13,11 @@ Rollups count a session once a day.  So with them, three sets of sessions are to
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from deploy.report.figures import Period
+from deploy.report.hours import within
 from deploy.report.rankings import LEFT_OUT
 from deploy.rollups.changes import LAST_INSERTED_FIRST
 from deploy.rollups.dimensions import COLUMNS, DAILY, quoted
@@ -42,10 +43,14 @@ _COLUMNS: Final = f"site_id, timestamp, session_id, page_id, is_bot, {COLUMNS}"
 _UNCOMMON_ROWS: Final = f"""
     (
         SELECT {_COLUMNS} FROM hitline.pageviews_raw
-        PREWHERE {_PERIOD} AND session_id IN (SELECT id FROM {UNCOMMON})
+        PREWHERE {_PERIOD} AND (in_hours) AND session_id IN (SELECT id FROM {UNCOMMON})
         ORDER BY {LAST_INSERTED_FIRST}
         LIMIT 1 BY site_id, timestamp, session_id, page_id
     )"""  # noqa: S608
+#: In which hours these are (of Unix time): they lie near midnight, mostly, and other hours need not be read again.
+HOURS: Final = f"""
+    SELECT arraySort(groupUniqArray(intDiv(toUnixTimestamp64Milli(timestamp), 3600000)))
+    FROM hitline.pageviews_raw PREWHERE {_PERIOD} AND session_id IN (SELECT id FROM {UNCOMMON})"""  # noqa: S608
 _NO_HOUR: Final = "toDateTime(0, 'UTC')"
 
 
@@ -55,6 +60,7 @@ class Statements:
     def __init__(self, period: Period, *, with_bots: bool) -> None:
         self._zone = quoted(period.zone)
         self._hourly = period.hourly
+        self._uncommon_rows = ""
         self._counted = "1" if with_bots else "NOT is_bot"
         # A bot's and a person's pageviews under one id are two sessions.
         self._session = "session_id, is_bot" if with_bots else "session_id"
@@ -66,10 +72,14 @@ class Statements:
         [kind] = kinds
         return _ranked([self._of_all_pageviews(kind)], top)
 
-    def from_rollups(self, kinds: Collection[str], top: int, *, uncommon: bool, changed: bool) -> str:
-        """Return the statement that takes rollups; `uncommon`, `changed`: whether there are such sessions."""
+    def from_rollups(self, kinds: Collection[str], top: int, *, hours: Sequence[int], changed: bool) -> str:
+        """Return the statement that takes rollups.
+
+        `hours`: what `HOURS` says; none: there are no uncommon sessions.  `changed`: whether some are changed.
+        """
+        self._uncommon_rows = _UNCOMMON_ROWS.replace("in_hours", within(hours))
         parts = [*self._sums(kinds)]
-        if uncommon:
+        if hours:
             of_sessions = [kind for kind in kinds if kind in OF_SESSIONS]
             others = [kind for kind in kinds if kind not in OF_SESSIONS]
             parts.append(self._of_sessions(of_sessions, self._uncommon_sessions()))
@@ -109,7 +119,7 @@ class Statements:
                        reinterpretAsUInt128(sipHash128(session_id, is_bot)) AS session,
                        reinterpretAsUInt128(sipHash128(session_id, is_bot, day)) AS session_day,
                        [{pairs}] AS pairs
-                FROM {_UNCOMMON_ROWS}
+                FROM {self._uncommon_rows}
             )
             ARRAY JOIN pairs AS pair
             WHERE if(kind = 'bot_kind', is_bot, {self._counted})
@@ -150,7 +160,7 @@ class Statements:
                     SELECT session_id, is_bot, {_IS_CHANGED} AS is_changed, toInt64(count()) AS n,
                            min({_PLACE}) AS began, max({_PLACE}) AS ended,
                            argMin(path, {_PLACE}) AS entry, argMax(path, {_PLACE}) AS exit
-                    FROM {_UNCOMMON_ROWS}
+                    FROM {self._uncommon_rows}
                     GROUP BY session_id, is_bot, toDate(timestamp, {self._zone})
                 )
                 GROUP BY session_id, is_bot
