@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from tests import parts
 
@@ -28,10 +29,12 @@ class Front:
             if answer_instead is not None:
                 self.answered += 1
                 return answer_instead
-        headers = {name: value for name, value in request.headers.items() if name in ("Content-Encoding", "User-Agent")}
+        passed_on = ("Content-Encoding", "Content-Type", "User-Agent")  # the type has the boundary of external data
+        headers = {name: value for name, value in request.headers.items() if name in passed_on}
+        raw = request.rel_url.raw_query_string  # statements in it have lines
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
-            session.post(f"{self._target}/?{request.query_string}", data=body, headers=headers) as answer,
+            session.post(URL(f"{self._target}/?{raw}", encoded=True), data=body, headers=headers) as answer,
         ):
             told = {name: value for name, value in answer.headers.items() if name.startswith(("X-", "Content-E"))}
             return web.Response(status=answer.status, body=await answer.read(), headers=told)
