@@ -75,7 +75,8 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     agent = steps.put_agent(pageview)  # slowest on a cache miss, so it runs after every drop
     language = steps.put_language(pageview)
     visitor = steps.put_visitor(pageview, site)  # of stored pageviews only
-    return Row(pageview, site, location, agent, referrer, source, page, language, visitor)
+    # Half the cost of `Row(...)`, which takes them as arguments first.
+    return tuple.__new__(Row, (pageview, site, location, agent, referrer, source, page, language, visitor))
 
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:

@@ -59,6 +59,7 @@ class RuleSet:
         self.paths = Prefixes(rules.get("path", ()))
         #: Whether no rule is there in two spellings: then one can be taken away by itself.
         self.distinct = len(self) == sum(map(len, rules.values()))
+        self._note_kinds()
 
     def __len__(self) -> int:
         return len(self.countries) + len(self.networks) + len(self.agents) + len(self.paths)
@@ -74,7 +75,12 @@ class RuleSet:
         )
         new.agents = self.agents.changed(added.get("user_agent", ()), removed.get("user_agent", ()))
         new.paths = self.paths.changed(added.get("path", ()), removed.get("path", ()))
+        new._note_kinds()
         return new
+
+    def _note_kinds(self) -> None:
+        """Note which kinds there are: every pageview asks."""
+        self._has_networks, self._has_agents, self._has_paths = map(bool, (self.networks, self.agents, self.paths))
 
     def network_of(self, text: str) -> str | None:
         """Return the rule that covers an address."""
@@ -83,13 +89,13 @@ class RuleSet:
 
     def find(self, subject: Subject, site_name: str, remembered: Remembered) -> Verdict | None:
         """Return the first rule that covers `subject`: by network, country, user agent, path."""
-        if self.networks and (network := remembered.network_of(self.number, subject.address)):
+        if self._has_networks and (network := remembered.network_of(self.number, subject.address)):
             return self._verdict(Outcome.EXCLUDED_CIDR, "cidr", network, site_name)
         if subject.country in self.countries:
             return self._verdict(Outcome.EXCLUDED_COUNTRY, "country", subject.country, site_name)
-        if self.agents and (part := remembered.agent_of(self.number, subject.user_agent)):
+        if self._has_agents and (part := remembered.agent_of(self.number, subject.user_agent)):
             return self._verdict(Outcome.EXCLUDED_USER_AGENT, "user_agent", part, site_name)
-        if self.paths and (prefix := self._path_of(subject.path, remembered)):
+        if self._has_paths and (prefix := self._path_of(subject.path, remembered)):
             return self._verdict(Outcome.EXCLUDED_PATH, "path", prefix, site_name)
         return None
 

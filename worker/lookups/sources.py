@@ -72,6 +72,8 @@ class Sources:
         self._lists: dict[str, SourceList] = {}
         self.problems: dict[str, str] = {}
         self.find: Callable[[str, str, str, bool, str], Source]
+        #: By the referrer's host alone, as for most pageviews that have a source.
+        self.of_referrer: Callable[[str], Source]
         self._use()
         self.refresh()
 
@@ -112,7 +114,9 @@ class Sources:
         for found in lists:
             hosts = {**found.hosts, **hosts}
             names = {**found.names, **names}
-        self.find = lru_cache(maxsize=_CACHED)(Finder(hosts, names).find)
+        finder = Finder(hosts, names)
+        self.find = lru_cache(maxsize=_CACHED)(finder.find)
+        self.of_referrer = lru_cache(maxsize=_CACHED)(lambda host: finder.find(host, "", "", False, ""))
 
 
 class Finder:

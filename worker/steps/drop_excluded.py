@@ -19,5 +19,6 @@ def drop_excluded(
     if exclusions.none_for(site):
         return None
     user_agent = pageview.user_agent[:USER_AGENT]
-    verdict = exclusions.find(site, Subject(pageview.visitor_ip, location.country, user_agent, page.rule_path))
+    subject = Subject(pageview.visitor_ip, location.country, user_agent, page.rule_path)
+    verdict = exclusions.find(site, subject)
     return Drop(verdict.reason, site.site_id, verdict.rule) if verdict else None

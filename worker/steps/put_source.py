@@ -26,4 +26,6 @@ def put_source(
         if not campaign:
             return _DIRECT
         host = ""
+    if not campaign:
+        return sources.of_referrer(host)
     return sources.find(host, page.utm_source, page.utm_medium, page.has_campaign, page.click_id)
