@@ -28,7 +28,7 @@ async def listen(runner: web.ServerRunner, hosts: Sequence[str], port: int) -> l
     """Listen on every address of `hosts` and return the sites.
 
     `0.0.0.0` is all of IPv4, `::` all of IPv4 and IPv6, `unix:/path` a Unix socket.  Port 0 picks one, the same for all
-    addresses.  Raises `SettingsError` with the address that could not be had.
+    addresses.  Raises `SettingsError` with the address that can not be used.
     """
     sites: list[web.BaseSite] = []
     for host in hosts:

@@ -36,8 +36,8 @@ class Front:
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.post(URL(f"{self._target}/?{raw}", encoded=True), data=body, headers=headers) as answer,
         ):
-            told = {name: value for name, value in answer.headers.items() if name.startswith(("X-", "Content-E"))}
-            return web.Response(status=answer.status, body=await answer.read(), headers=told)
+            headers = {name: value for name, value in answer.headers.items() if name.startswith(("X-", "Content-E"))}
+            return web.Response(status=answer.status, body=await answer.read(), headers=headers)
 
 
 @asynccontextmanager

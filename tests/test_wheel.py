@@ -119,7 +119,7 @@ def test_the_command_the_gateway_and_a_worker_run_from_it(installed: Path, stack
     assert "migrate" in run(hitline, "--help")
     run(hitline, "migrate", env=stack.env)
     run(hitline, "site", "add", "example.com", env=stack.env)
-    told = run(hitline, "client", "add", "edge", "--grant", "example.com", "--json", env=stack.env)
+    output = run(hitline, "client", "add", "edge", "--grant", "example.com", "--json", env=stack.env)
 
     started = []
     try:
@@ -128,7 +128,7 @@ def test_the_command_the_gateway_and_a_worker_run_from_it(installed: Path, stack
             started[-1].start()
         gateway = started[0]
         services.wait_for(lambda: http.ready(gateway.admin_port))
-        answer = http.request(gateway.port, body=services.pageview(), token=json.loads(told)["token"])
+        answer = http.request(gateway.port, body=services.pageview(), token=json.loads(output)["token"])
         assert answer.status == 202
         services.wait_for(lambda: services.count(stack.clickhouse) == 1)
         assert [each.stop() for each in started] == [0, 0]

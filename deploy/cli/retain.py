@@ -83,13 +83,13 @@ async def _merge_months(clickhouse: ClickHouse) -> None:
 
 async def rewrite_erased(clickhouse: ClickHouse) -> None:
     """Take off the disk what was erased, and tell about it."""
-    told = None
+    announced: tuple[str, str] | None = None
     async for each in rewrite(clickhouse):
         if isinstance(each, Entry):
             if each.kind == "request":
                 click.echo(f"erasure {each.erasure_id} is off the disk")
-        elif (each.table, each.partition) != told:
-            told = (each.table, each.partition)
+        elif (each.table, each.partition) != announced:
+            announced = (each.table, each.partition)
             click.echo(
                 f"rewriting {each.table} {each.partition} ({each.number} of {each.partitions},"
                 f" {each.bytes_left / 2**20:.1f} MiB)"

@@ -90,8 +90,8 @@ async def apply(
         await _erase_pageviews(clickhouse, instance_days, run)
         await _erase_from_rollups(clickhouse, instance_days, run)
     if expired:
-        told = ", ".join(map(str, sorted({each.retention_days for each in expired})))
-        await record.retained(clickhouse, f"retention of {told} days", sum(each.pageviews for each in expired), now)
+        days = ", ".join(map(str, sorted({each.retention_days for each in expired})))
+        await record.retained(clickhouse, f"retention of {days} days", sum(each.pageviews for each in expired), now)
     return expired
 
 

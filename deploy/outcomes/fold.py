@@ -27,7 +27,7 @@ SHARE = 500_000
 _LOOK_BACK: Final = timedelta(days=1_000)
 #: ClickHouse orders UUIDs by their second half, which in those that gateways make begins with the bits 10.
 _FIRST, _AFTER_LAST, _HALF = 0x8000, 0xC000, (1 << 64) - 1
-#: One block, hence one part: it is seen as a whole or not at all.
+#: One block, so one part, which is seen as a whole or not at all.
 _ONE_BLOCK: Final = {"min_insert_block_size_rows": 1 << 40, "min_insert_block_size_bytes": 0, "max_insert_threads": 1}
 _SETTINGS: Final = {
     **_ONE_BLOCK,

@@ -101,8 +101,8 @@ class Planner:
         if old is None:
             self._put(client, f"+ client {client.name}")
         elif client != old:
-            told = [f"{name} {getattr(client, name) or 'default'}" for name in _changed(old, client)]
-            self._put(client, f"~ client {client.name}: {', '.join(told)}" if told else "")
+            changed = [f"{name} {getattr(client, name) or 'default'}" for name in _changed(old, client)]
+            self._put(client, f"~ client {client.name}: {', '.join(changed)}" if changed else "")
         for grant in grants:
             self._put(grant, f"+ grant of {client.name}: {self._site_name(grant.site_id)}")
         for grant in ended:
@@ -182,7 +182,7 @@ def merged_site(entry: SiteEntry, old: Site, *, prune: bool) -> Site:
 
 
 def _changed(old: Any, new: Any) -> Iterator[str]:
-    """Yield the names of fields that differ, but for those that are told otherwise or not at all."""
+    """Yield the names of fields that differ, except those that are shown in another way, or not at all."""
     for each in dataclasses.fields(old):
         if each.name not in ("hostnames", "old_grants") and getattr(old, each.name) != getattr(new, each.name):
             yield each.name

@@ -3,7 +3,7 @@
 Each answers rows of (kind, value, pageviews, sessions, bounces, milliseconds).  Kinds: `TOTALS`, `BOTS` (the totals of
 all bots), `SERIES` (a value a day or hour), and the dimensions of `RANKINGS`.
 
-Rollups count a session once a day.  So with them, three sets of sessions are told apart:
+Rollups count a session once a day.  So with them, three sets of sessions are distinguished:
 
 - those that are on one day only, and in the rollups as they are: most; the sums say all about them,
 - *changed* ones, of which there are rows that are newer than the rollups, or being erased: what the rollups hold of

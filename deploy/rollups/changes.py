@@ -21,7 +21,7 @@ _HOUR: Final = "toDateTime(timestamp, 'UTC') - toMinute(timestamp, {zone:String}
 
 _DIMENSIONS: Final = (*DAILY, *HOURLY)
 _VALUES: Final = (*DAILY.values(), *HOURLY.values())
-#: By which the pages of a session are told: each pageview has one path.
+#: What distinguishes the pages of a session: each pageview has one path.
 _PATH: Final = _DIMENSIONS.index("path") + 1
 
 #: Pageviews of a session on a day that are handled as arrays; a client that gives all visitors one id has more.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-#: Dimensions by name, each the SQL of its value for one pageview.  A region or city is told by its country as well,
+#: Dimensions by name, each the SQL of its value for one pageview.  A region or city is named with its country,
 #: since names repeat; a referrer that is the site itself counts as none.
 DAILY: Final[Mapping[str, str]] = {
     "hostname": "hostname",

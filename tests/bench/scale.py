@@ -171,8 +171,8 @@ def a_large_day(process: ClickHouseProcess, table: Table, pageviews: int, new: i
         # As they arrive: within an hour, in sessions that are new.
         insert(process, site, 3 * pageviews, new, within_ms=3_600_000)
         costs[name] = rolled_up(process)
-        told = f"{costs[name].cpu_s:.1f} CPU s, {costs[name].seconds:.1f} s"
-        table.note(f"{new:,} new pageviews in the {name} day", told)
+        shown = f"{costs[name].cpu_s:.1f} CPU s, {costs[name].seconds:.1f} s"
+        table.note(f"{new:,} new pageviews in the {name} day", shown)
     ratio = costs["large"].cpu_s / costs["empty"].cpu_s
     table.ratio(f"{new:,} new pageviews in a day of {pageviews:,}, of an empty one, CPU", ratio, 3, at_most=True)
     settled(process, margin_s)
@@ -200,8 +200,8 @@ def many_sites(process: ClickHouseProcess, table: Table, sites: int) -> None:
         ("a pageview each", all_sites, sites),
         ("a change of zone", moved, sites // MOVED_SHARE),
     ):
-        told = f"{1000 * cost.seconds / number:.2f}, {1000 * cost.cpu_s / number:.2f}"
-        table.note(f"{number:,} sites, {what}: ms a site, CPU ms a site", told)
+        shown = f"{1000 * cost.seconds / number:.2f}, {1000 * cost.cpu_s / number:.2f}"
+        table.note(f"{number:,} sites, {what}: ms a site, CPU ms a site", shown)
         peak = cost.peak_bytes / GIB
         table.ratio(f"{number:,} sites, {what}: ClickHouse's peak of memory, GiB", peak, 2, at_most=True)
     assert all_sites.summary.site_days >= sites

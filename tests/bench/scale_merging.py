@@ -49,8 +49,8 @@ def main(rows: int, table: Table) -> None:
                     insert(process, f"toUUID('{LARGE}')", 3 * rows + late, more, within_ms=within_ms)
                     late += more
                 ratio = cost_s(process, "pageviews") / cost_s(process, "pageviews_raw")
-                told = f"{100 * share:g} % late in {where}"
-                table.note(f"{rows:,} pageviews, {told}: the view, of the table, CPU", f"{ratio:.2f}")
+                what = f"{100 * share:g} % late in {where}"
+                table.note(f"{rows:,} pageviews, {what}: the view, of the table, CPU", f"{ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ async def _permission(connection: AbstractConnection) -> list[Finding]:
                 async with asyncio.timeout(10):
                     await exchange.publish(aio_pika.Message(b""), _NOWHERE, mandatory=True)
     except ChannelNotFoundEntity:
-        return []  # the exchange is missing, which was told already
+        return []  # the exchange is missing, which was reported already
     except ChannelClosed:
         cure = f"rabbitmqctl set_permissions USER 'hitline.*' 'hitline.*' 'hitline.*' (write on {EXCHANGE})"
         return [error(_PART, f"the user may not publish to {EXCHANGE}: a gateway accepts nothing", cure)]

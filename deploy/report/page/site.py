@@ -33,7 +33,7 @@ def _empty() -> str:
 
 
 def _filled(report: Report, anchor: str, level: int) -> str:
-    told = "".join(f"<p>{escape(note)}</p>" for note in notes(report))
+    lines = "".join(f"<p>{escape(note)}</p>" for note in notes(report))
     shown = [dimension for dimension in RANKINGS if _is_telling(dimension, report.now.tops[dimension])]
     second = next((dimension for dimension in shown if dimension in SECOND_COLUMN), "device")
     cards = "".join(
@@ -48,7 +48,7 @@ def _filled(report: Report, anchor: str, level: int) -> str:
     )
     bots = f'<p class="bots">{escape(bots_line(report))}.</p>' if report.now.bots.pageviews else ""
     return f"""<dl class="totals">{_totals(report)}</dl>
-{f'<div class="notes" role="note">{told}</div>' if told else ""}
+{f'<div class="notes" role="note">{lines}</div>' if lines else ""}
 {_series(report)}
 <div class="tops">{cards}</div>
 {bots}"""

@@ -34,8 +34,8 @@ def test_a_condition_is_required(hitline: Hitline) -> None:
 
 
 def test_times_far_away_are_accepted(hitline: Hitline, rows: list[visits.Row]) -> None:
-    told = hitline("erase", "--from", "0001-01-01", "--to", "9999-12-31", "--dry-run").stdout
-    assert f"{len(rows)} pageviews" in told
+    output = hitline("erase", "--from", "0001-01-01", "--to", "9999-12-31", "--dry-run").stdout
+    assert f"{len(rows)} pageviews" in output
     assert "0 pageviews" in hitline("erase", "--from", "9998-01-01", "--dry-run").stdout
     ends = ("--from", "0001-01-01T00:00:00+14:00", "--to", "9999-12-31T23:59:59-14:00")
     assert f"{len(rows)} pageviews" in hitline("erase", *ends, "--dry-run").stdout
@@ -47,8 +47,8 @@ def test_a_path_is_meant_in_each_of_its_spellings(
     spellings = ["/caf%C3%A9", "/café", "/caf%c3%a9"]  # the last two are from before paths were canonical
     visits.insert(tables, [{**rows[0], "page_id": str(uuid.uuid4()), "path": path} for path in spellings])
     for given, found in (("/café", 2), ("/%63afé", 2), ("/x/../caf%c3%a9", 2), ("/caf%c3%a9", 3), ("/caf%C3*", 1)):
-        told = hitline("erase", "--path", given, "--dry-run").stdout
-        assert f"{found} pageview" in told, given
+        output = hitline("erase", "--path", given, "--dry-run").stdout
+        assert f"{found} pageview" in output, given
     assert "0 pageviews" in hitline("erase", "--path", "/none/..*", "--dry-run").stdout
 
 

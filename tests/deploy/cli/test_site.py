@@ -143,18 +143,18 @@ def test_a_retention_that_would_wrap_is_refused() -> None:
 def test_removing_a_site_names_the_new_owners_of_its_hostnames(hitline: Hitline) -> None:
     hitline("site", "add", "shop.example.com", "--hostname", "shop.example")
     hitline("site", "add", "example.com", "--hostname", "*.example.com", "--hostname", "shop.example")
-    told = hitline("site", "remove", "shop.example.com").stderr
-    assert "hostname shop.example.com now belongs to site example.com" in told
-    assert "hostname shop.example now belongs to site example.com" in told
+    output = hitline("site", "remove", "shop.example.com").stderr
+    assert "hostname shop.example.com now belongs to site example.com" in output
+    assert "hostname shop.example now belongs to site example.com" in output
     assert hitline("site", "remove", "example.com").stderr == ""
 
 
 def test_a_change_keeps_the_id_and_everything_not_given(hitline: Hitline) -> None:
     hitline("site", "add", "example.com", "--hostname", "old.example", "--timezone", "Europe/Berlin")
     (before,) = sites(hitline)
-    told = hitline("site", "change", "example.com", "--hostname", "WWW.New.example", "--without", "old.example")
+    output = hitline("site", "change", "example.com", "--hostname", "WWW.New.example", "--without", "old.example")
     hitline("site", "change", "www.example.com", "--retention-days", "90")
-    assert told.stdout == "site example.com: example.com, new.example; Europe/Berlin; retention: the instance's\n"
+    assert output.stdout == "site example.com: example.com, new.example; Europe/Berlin; retention: the instance's\n"
     assert sites(hitline) == [before | {"hostnames": ["example.com", "new.example"], "retention_days": 90}]
     hitline("site", "change", "example.com", "--timezone", "UTC")
     assert sites(hitline)[0]["timezone"] == "UTC"

@@ -74,8 +74,8 @@ async def test_merging_takes_what_was_erased_off_the_disk(tables: ClickHouseProc
         parts.execute(tables, "SYSTEM START MERGES hitline.pageviews_raw")
     hitline("rollup")
     hitline("erase", "--path", "/a", "--yes")
-    told = hitline("retain").stdout
-    if "merging 202603" in told:
-        assert "rewriting pageviews_raw" not in told
+    output = hitline("retain").stdout
+    if "merging 202603" in output:
+        assert "rewriting pageviews_raw" not in output
     assert masked(tables, "pageviews_raw") == 0
     assert services.rows(tables, "SELECT count() AS n FROM hitline.pageviews WHERE path = '/a'")[0]["n"] in (0, "0")

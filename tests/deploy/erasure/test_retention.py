@@ -74,9 +74,9 @@ def test_48_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitline
 
     gone = expired(stored, sites)
     assert 100 < len(gone) < len(stored)
-    told = hitline("retain", "--dry-run").stdout
-    assert told.count("would be erased") > 20
-    assert sum(int(line.split(": ")[1].split()[0]) for line in told.splitlines()) == len(gone)
+    output = hitline("retain", "--dry-run").stdout
+    assert output.count("would be erased") > 20
+    assert sum(int(line.split(": ")[1].split()[0]) for line in output.splitlines()) == len(gone)
 
     month = f"{MONTH:%Y%m}"
     before = mutations(tables)

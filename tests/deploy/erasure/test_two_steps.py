@@ -73,8 +73,8 @@ def test_nothing_that_was_erased_is_in_a_text_that_clickhouse_keeps(
     hitline("erase", "--session", session, "--yes", "--now")
     texts = "\n".join(row["command"] for row in services.rows(tables, "SELECT command FROM system.mutations"))
     assert "DELETE" in texts or "_row_exists" in texts
-    for told in ("/corr", session):
-        assert told not in texts
+    for text in ("/corr", session):
+        assert text not in texts
     kept = services.rows(tables, "SELECT * FROM hitline_control.erasures")
     assert "/corr" not in str(kept)
     assert session not in str(kept)

@@ -48,8 +48,8 @@ class Day:
         visits.insert(self.tables, old)
         if self.chance.random() < 0.5:
             run(self.tables)
-        told = self.hitline("retain", "--idle", HITLINE_RETENTION_DAYS="10000")
-        if "waits for" in told.stderr:  # after a change of zone
+        output = self.hitline("retain", "--idle", HITLINE_RETENTION_DAYS="10000")
+        if "waits for" in output.stderr:  # after a change of zone
             run(self.tables)
             self.hitline("retain", "--idle", HITLINE_RETENTION_DAYS="10000")
 

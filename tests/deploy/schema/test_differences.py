@@ -49,8 +49,8 @@ def test_what_is_missing_is_named_and_restored(tmp_path: Path) -> None:
             parts.execute(bare, statement)
 
         assert "run `hitline migrate`" in hitline("site", "list", expect=1).stderr
-        told = hitline("migrate", "--no-broker", "--check", expect=1)
-        assert set(told.stdout.splitlines()) == {
+        output = hitline("migrate", "--no-broker", "--check", expect=1)
+        assert set(output.stdout.splitlines()) == {
             "clickhouse: up to date",
             "clickhouse: view hitline.sessions is missing",
             "clickhouse: table hitline_control.sites is missing",
