@@ -9,8 +9,8 @@ import click
 
 from deploy.cli.support import CommandError
 
-#: The defaults of HITLINE_ADMIN_PORT: the gateway's, the worker's.
-_ADMIN_PORTS = (9080, 9081)
+#: The defaults: the gateway's, the worker's, `hitline rollup --every`'s.
+_ADMIN_PORTS = (9080, 9081, 9082)
 _PROBE_SECONDS = 3.0
 
 
@@ -32,9 +32,9 @@ def worker() -> None:
 
 @click.command
 @click.option("--ready", is_flag=True, help="Ask whether it is ready for work, not only whether it is alive.")
-@click.option("--port", type=int, help="The private port; by default HITLINE_ADMIN_PORT, else 9080 or 9081.")
+@click.option("--port", type=int, help="The private port; by default HITLINE_ADMIN_PORT, else 9080, 9081 or 9082.")
 def probe(ready: bool, port: int | None) -> None:
-    """Ask the gateway or worker on this host for its health; exits 1 unless the answer is good.
+    """Ask the gateway, worker or rollup process on this host for its health; exits 1 unless the answer is good.
 
     For health checks of containers, which then do not need curl.
     """
