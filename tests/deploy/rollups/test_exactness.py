@@ -274,4 +274,4 @@ def test_retention_takes_whole_days_of_each_site(tables: ClickHouseProcess, hitl
     assert "retention of 90 days" in hitline("retain").stdout
     erase(stored, [key for key, row in stored.items() if uuid.UUID(row["site_id"]) in short and row in rows])
     check(tables, stored)
-    assert hitline("retain").stdout == ""
+    assert "retention of" not in hitline("retain").stdout, "nothing is left to be erased"
