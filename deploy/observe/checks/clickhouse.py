@@ -114,7 +114,8 @@ async def _schema(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
     there = await _names(clickhouse)
     applied = [file for file in files if file.number in records]
     for name in sorted(_expected(applied) - there):
-        yield error(_PART, f"{name} is missing, though its migration was applied", "restore it from a backup, or make it again, empty: `hitline migrate --repair`")
+        cure = "restore it from a backup, or make it again, empty: `hitline migrate --repair`"
+        yield error(_PART, f"{name} is missing, though its migration was applied", cure)
 
 
 def _expected(applied: list[migrations.Migration]) -> set[str]:
