@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from tests import parts, services
+from tests.delivery import faults
 from tests.forwarders import traffic
 from tests.services import System
+
+#: Workers look once a second whether rules have to be compiled.
+_COMPILED_S = 1.5
 
 Wait = Callable[[Counter[tuple[str, str]]], None]
 
@@ -24,6 +30,14 @@ def site(system: System) -> System:
 def exclude(system: System) -> None:
     """Keep visitors of a network out, so that a wrong `visitor_ip` shows."""
     services.hitline(system.env, "exclude", "add", "--cidr", traffic.EXCLUDED)
+    newest = int(parts.execute(system.clickhouse, "SELECT max(version) FROM hitline_control.exclusions"))
+    for worker in system.workers:
+        services.wait_for(partial(_has, worker, newest))
+    time.sleep(_COMPILED_S)
+
+
+def _has(worker: services.Service, version: int) -> bool:
+    return faults.metric(worker, "hitline_registry_version") >= version
 
 
 @pytest.fixture
