@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.settings import GatewaySettings
-from shared.settings import Settings, SettingsError, load
+from shared.secret_files import UnreadableSecretError, resolve
+from shared.settings import PREFIX, Settings, SettingsError, load
 from worker.settings import WorkerSettings
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -22,6 +23,8 @@ class Context:
     common: Settings | None
     gateway: GatewaySettings | None
     worker: WorkerSettings | None
+    #: Of RabbitMQ's management API, empty where it is not set or its file can't be read.
+    management_url: str = ""
 
     @property
     def state_dir(self) -> Path | None:
@@ -31,7 +34,15 @@ class Context:
 
 def read(environ: Mapping[str, str]) -> Context:
     """Read all settings; what is wrong with them is for the check of settings to say."""
-    return Context(environ, _load(Settings, environ), _load(GatewaySettings, environ), _load(WorkerSettings, environ))
+    kinds = _load(Settings, environ), _load(GatewaySettings, environ), _load(WorkerSettings, environ)
+    return Context(environ, *kinds, _management_url(environ))
+
+
+def _management_url(environ: Mapping[str, str]) -> str:
+    try:
+        return resolve(environ, PREFIX).get(f"{PREFIX}RABBITMQ_API_URL", "")
+    except UnreadableSecretError:
+        return ""
 
 
 def _load(kind: type[Kind], environ: Mapping[str, str]) -> Kind | None:

@@ -45,7 +45,7 @@ async def check(context: Context) -> AsyncIterator[Finding]:
     async with connection:
         for finding in (*_version(connection), *await _topology(connection), *await _permission(connection)):
             yield finding
-    async for finding in check_management(context.common.amqp_url, context.environ):
+    async for finding in check_management(context.common.amqp_url, context.management_url):
         yield finding
 
 

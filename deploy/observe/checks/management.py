@@ -30,11 +30,9 @@ class _Unanswered(Exception):
     """The API can't be used; the message says why."""
 
 
-async def check_management(urls: Sequence[str], environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Yield what the API of the first broker that has one says; one finding where none answers."""
-    addresses = (
-        [URL(environ["HITLINE_RABBITMQ_API_URL"])] if environ.get("HITLINE_RABBITMQ_API_URL") else _guesses(urls)
-    )
+async def check_management(urls: Sequence[str], management_url: str) -> AsyncIterator[Finding]:
+    """Yield what the API at `management_url`, else of the first broker that has one, says; or that none answers."""
+    addresses = [URL(management_url)] if management_url else _guesses(urls)
     vhost = _vhost(urls[0])
     for address in addresses:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.observe import context
 from deploy.observe.finding import Level
 from tests import parts
 from tests.deploy.observe.instance import Instance, fill, one
@@ -161,3 +162,10 @@ def test_a_process_that_is_not_ready(instance: Instance) -> None:
         "the gateway is not ready: the broker is not connected",
         "the worker is not ready: the broker is not connected",
     }
+
+
+def test_the_management_api_may_be_named_by_a_file(instance: Instance, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://monitor:secret@rabbit:15672\n")
+    environ = {**instance.env, "HITLINE_RABBITMQ_API_URL_FILE": str(tmp_path / "url")}
+    assert context.read(environ).management_url == "http://monitor:secret@rabbit:15672"
+    assert context.read({**environ, "HITLINE_RABBITMQ_API_URL_FILE": str(tmp_path / "none")}).management_url == ""
