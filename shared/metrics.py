@@ -99,8 +99,8 @@ DEAD_LETTERS = Counter("hitline_dead_letters_total", "Dead letters written", ["r
 #: Rows collected for the next insert.
 ROWS_WAITING = Gauge("hitline_rows_waiting", "Rows collected for the next insert")
 #: 1 while the worker takes nothing from the queue, by reason: registry, salts, dead_letters, poison.  With newer_schema
-#: it takes what it can read, and holds messages of a newer version for newer workers.  docs/operations.md has the way
-#: out of each.
+#: it takes what it can read, and holds messages of a newer version for newer workers.  The way out of each
+#: is in docs/operations/runbooks.md.
 PAUSED = Gauge("hitline_paused", "1 while the worker takes nothing from the queue", ["reason"])
 #: 1 while a geo database, a spam list or an exclusion rule was refused or is missing, by name.
 LOOKUP_STALE = Gauge("hitline_lookup_stale", "1 while look-up data is refused or missing", ["name"])

@@ -1,6 +1,6 @@
 """`hitline reconcile`: accepted = stored + dropped + dead-lettered, in one command.
 
-docs/operations.md says what it can prove and what it can't.
+docs/operations/observe.md says what it can prove and what it can't.
 """
 
 from __future__ import annotations
@@ -176,5 +176,6 @@ def _require_balance(figures: dict[str, Any]) -> None:
         )
     if figures["missing"]:
         raise CommandError(
-            f"{figures['missing']} accepted pageviews have no outcome: are they in the queue? See docs/operations.md"
+            f"{figures['missing']} accepted pageviews have no outcome: are they in the queue? "
+            "See docs/operations/observe.md"
         )

@@ -72,7 +72,7 @@ async def test_an_empty_registry_pauses_and_a_message_that_can_not_be_opened_doe
 
 
 async def test_queue_keys_are_rotated_without_loss(bare: System) -> None:
-    """The procedure of docs/operations.md, step by step, under a stream."""
+    """The procedure of docs/operations/security.md, step by step, under a stream."""
     old = bare.env["HITLINE_QUEUE_KEYS"]
     new = base64.b64encode(os.urandom(32)).decode()
     ledger, done = Ledger(), asyncio.Event()

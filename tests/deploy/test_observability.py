@@ -57,14 +57,14 @@ def test_every_alert_says_what_to_do_and_has_a_test() -> None:
     tested = (OBSERVABILITY / "alerts_test.yml").read_text("utf-8")
     for rule in rules():
         assert rule["labels"]["severity"] in ("page", "warn")
-        assert re.match(r"docs/[a-z-]+\.md", rule["annotations"]["runbook"])
+        assert re.match(r"docs/[a-z/-]+\.md", rule["annotations"]["runbook"])
         assert f'"{rule["alert"]}"' in tested
 
 
 def test_runbooks_lead_to_sections_that_exist() -> None:
     root = OBSERVABILITY.parents[1]
     for rule in rules():
-        page, anchor = re.findall(r"^(docs/[a-z-]+\.md)(?:#([a-z-]+))?", rule["annotations"]["runbook"])[0]
+        page, anchor = re.findall(r"^(docs/[a-z/-]+\.md)(?:#([a-z-]+))?", rule["annotations"]["runbook"])[0]
         headings = re.findall(r"^#+ (.*)$", (root / page).read_text("utf-8"), re.MULTILINE)
         assert not anchor or anchor in {re.sub(r"[^a-z -]", "", each.lower()).replace(" ", "-") for each in headings}
 

@@ -38,7 +38,7 @@ async def test_a_stopping_gateway_finishes_what_is_in_flight(system: System) -> 
         sql = "SELECT page_id FROM hitline.pageviews"
         stored = {row["page_id"] for row in services.rows(system.clickhouse, sql)}
         assert stored - {each["page_id"] for each in ledger.unknown} == expected
-        # Connections that the kernel had not handed over when the port was closed are reset: docs/operations.md.
+        # Connections not yet handed over by the kernel when the port was closed are reset (docs/operations/proxies.md).
         assert len(ledger.unknown) <= len(expected) // 100
         assert not stored & {each["page_id"] for each in ledger.unknown}
     finally:

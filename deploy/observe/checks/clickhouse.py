@@ -103,7 +103,7 @@ async def _schema(clickhouse: ClickHouse) -> AsyncIterator[Finding]:
     records = await migrations.applied(clickhouse)
     for name in migrations.unknown(files, records):
         problem = f"{name} was applied by a newer version of Hitline"
-        yield warning(_PART, problem, "upgrade this one; see docs/upgrade.md for the order")
+        yield warning(_PART, problem, "upgrade this one; see docs/operations/upgrade.md for the order")
     try:
         left = migrations.pending(files, records)
     except MigrationError as failure:
