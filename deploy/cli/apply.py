@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from deploy.cli.support import CommandError, connected, echo_foreign, load_settings, run, warn
+from deploy.cli.support import CommandError, connected, echo_foreign, load_settings, never_collect, run, warn
 from deploy.registry_file.execute import Unsettled, apply
 from deploy.registry_file.parse import BadFile, Document, parse
 from deploy.registry_file.plan import Plan, Planner
@@ -39,6 +39,7 @@ def apply_command(file: str, dry_run: bool, prune: bool, tokens_dir: Path | None
     It shows what it changes, and leaves alone what the file does not speak of. Applied twice, the second time changes
     nothing. `hitline export` writes such a file.
     """
+    never_collect()
     document = _read(file)
     url = load_settings().clickhouse_url
     if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import AsyncIterator, Coroutine
@@ -133,3 +134,12 @@ def print_table(headings: list[str], rows: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in [headings, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def never_collect() -> None:
+    """Stop looking for garbage until a command over a whole registry ends.
+
+    It makes millions of objects that live as long: looking through them again and again took most of its time.
+    """
+    gc.disable()
+    click.get_current_context().call_on_close(gc.enable)

@@ -154,9 +154,10 @@ class Planner:
         return f"exclusion of {where}: {rule.kind} {rule.value}"
 
     def _warn_of_other_owners(self) -> None:
+        removed = {record.site_id for record in self.plan.remove if isinstance(record, Site)}
         for hostname, site in self._listings.items():
             owner = self._state.site_of(hostname)
-            if owner is not None and owner.site_id != site.site_id and owner not in self.plan.remove:
+            if owner is not None and owner.site_id != site.site_id and owner.site_id not in removed:
                 self.plan.warnings.append(f"hostname {hostname} stays with site {owner.name}, which is older")
 
     def _put(self, record: Record, line: str) -> None:

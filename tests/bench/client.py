@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from itertools import cycle
 
 import uvloop
@@ -59,7 +59,8 @@ class Load:
         self._latencies: list[float] = []
         self._seconds = seconds
         self._rate = rate
-        self._idle: list[Connection] = []
+        #: The longest idle first: a connection that says nothing for long is closed by the gateway.
+        self._idle: deque[Connection] = deque()
         self._end = float("inf")
         self._warm = 0.0
         self.late = 0
@@ -84,7 +85,7 @@ class Load:
         while (now := time.perf_counter()) < self._end:
             due = int((now - began) * self._rate) - sent
             while due > 0 and self._idle:
-                self._idle.pop().send()
+                self._idle.popleft().send()
                 sent += 1
                 due -= 1
             self.late += due
