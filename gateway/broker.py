@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 
 from gateway.replies import Reason
-from shared import metrics, queue
+from shared import broker_errors, metrics, queue
 from shared.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class BrokerConnection:
         self._renewals = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._lag_timer: asyncio.TimerHandle | None = None
+        self._problem = ""
         self.unavailable_reason: Reason | None = Reason.BROKER_DOWN
         #: Called whenever `unavailable_reason` changes.
         self.on_change: Callable[[], None] = lambda: None
@@ -116,9 +117,8 @@ class BrokerConnection:
                 connection = await queue.connect(self._urls, "hitline gateway")
             except (AMQPError, ConnectionError, OSError, TimeoutError) as error:
                 self._set_unavailable(Reason.BROKER_DOWN)
-                pause_s = backoff.next_s()
-                log.warning("broker: not reachable (%s), retrying in %.1f s", type(error).__name__, pause_s)
-                await asyncio.sleep(pause_s)
+                self._report(f"{broker_errors.explain(error)}; retrying until it works")
+                await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
             await asyncio.sleep(await self._use_until_lost(connection))
@@ -130,11 +130,11 @@ class BrokerConnection:
             await self._use(connection)
         except ChannelNotFoundEntity:
             if self.unavailable_reason is not Reason.NO_QUEUE:
-                log.warning("broker: exchange %s does not exist; create it with: hitline migrate", queue.EXCHANGE)
+                self._report(f"exchange {queue.EXCHANGE} does not exist; create it with: hitline migrate")
             why = Reason.NO_QUEUE
             return _NO_EXCHANGE_PAUSE_S
         except (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
-            log.warning("broker: connection lost (%s)", type(error).__name__)
+            self._report(f"connection lost: {broker_errors.explain(error)}")
             return _FIRST_PAUSE_S
         except asyncio.CancelledError:
             if _stopped():
@@ -152,6 +152,7 @@ class BrokerConnection:
         self._renewals = 0
         connection.close_callbacks.add(lambda *_: self._lost.set())
         await self._open_channel(connection)
+        self._problem = ""
         log.info("broker: connected")
         self._set_unavailable(None)
         lost = asyncio.ensure_future(self._lost.wait())
@@ -180,7 +181,7 @@ class BrokerConnection:
 
     def _channel_closed(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
         if channel is self._channel:
-            log.warning("broker: channel closed by the broker (%s)", type(error).__name__)
+            log.warning("broker: channel lost: %s", "closed" if error is None else broker_errors.explain(error))
             self._lost.set()
 
     async def _renew_channel(self, connection: AbstractConnection) -> None:
@@ -205,6 +206,12 @@ class BrokerConnection:
             task = asyncio.create_task(_close_later(old, self._confirm_s))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    def _report(self, problem: str) -> None:
+        """Log a problem unless it is the same as last time."""
+        if problem != self._problem:
+            log.warning("broker: %s", problem)
+            self._problem = problem
 
     def _set_unavailable(self, reason: Reason | None) -> None:
         if reason is self.unavailable_reason:

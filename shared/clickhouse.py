@@ -16,6 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from shared.clickhouse_cures import CURES
+
 if TYPE_CHECKING:
     from clickhouse_connect.driver._backend.models import QueryRuntime
     from clickhouse_connect.driver.asyncclient import AsyncClient
@@ -129,7 +131,9 @@ def explain(error: BaseException, address: ClickHouseAddress) -> str:
             f"ClickHouse at {address} refuses the user or password, or the user lacks a grant ({failure.name}, code"
             f" {failure.code}): check HITLINE_CLICKHOUSE_URL and the user's grants"
         )
-    return f"ClickHouse at {address} answers with error {failure.code} ({failure.name})"
+    answer = f"ClickHouse at {address} answers with error {failure.code} ({failure.name})"
+    cure = CURES.get(failure.code or 0)
+    return f"{answer}: {cure}" if cure else answer
 
 
 def table_of_lines(name: str, structure: str, lines: bytes) -> ExternalData:

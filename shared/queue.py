@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import unquote
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError
 from pamqp.common import FieldTable
 from yarl import URL
 
 from shared import properties
+from shared.broker_errors import as_connection_failure
 
 EXCHANGE: Final = "hitline"
 QUEUE: Final = "hitline.pageviews"
@@ -64,10 +65,15 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
                 timeout=CONNECT_SECONDS,
                 client_properties={"connection_name": name},
             )
-        except Exception as failure:  # noqa: BLE001 - sorted out by `_as_connection_failure`
-            error = _as_connection_failure(failure)
+        except Exception as failure:  # noqa: BLE001 - sorted out by `as_connection_failure`
+            error = as_connection_failure(failure, vhost_of(url))
             log.debug("broker %s: %s", URL(url).host, type(error).__name__)
     raise error
+
+
+def vhost_of(url: str) -> str:
+    """Return the virtual host of an AMQP address; without any, the broker's own `/`."""
+    return unquote(URL(url).raw_path.removeprefix("/")) or "/"
 
 
 class _Connection(aio_pika.Connection):
@@ -79,16 +85,3 @@ class _Connection(aio_pika.Connection):
         except BaseException:
             await self.close()
             raise
-
-
-def _as_connection_failure(error: Exception) -> Exception:
-    """Return the error that callers expect; raises any that is not the other side's fault.
-
-    The library fails in many ways when it talks to something that is not a broker: a proxy that hangs up at once,
-    because its backend is down, may end in `StopAsyncIteration`, and bytes that are not AMQP in any parser error.
-    """
-    if isinstance(error, (AMQPError, OSError)):  # OSError includes TimeoutError and ConnectionError
-        return error
-    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
-        raise error
-    return ConnectionError(f"the server at this address does not speak AMQP ({type(error).__name__})")

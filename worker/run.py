@@ -12,7 +12,7 @@ from typing import Final
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 
-from shared import metrics, queue
+from shared import broker_errors, metrics, queue
 from shared.admin import Admin
 from shared.background import background
 from shared.backoff import Backoff
@@ -90,7 +90,7 @@ class Worker:
                     await consumer.run(stop)
             except (ChannelLost, AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
                 pause_s = backoff.next_s()
-                log.warning("broker: %s, reconnecting in %.1f s", _reason(error), pause_s)
+                log.warning("broker: %s, reconnecting in %.1f s", _explain(error), pause_s)
                 # A lost channel leaves reference cycles with megabytes of messages, and collections are rare by design.
                 gc.collect()
                 with contextlib.suppress(TimeoutError):
@@ -114,7 +114,7 @@ class Worker:
     async def _consumer(self, connection: AbstractConnection) -> Consumer:
         """Return a consumer on a new channel, with everything that lives as long as that channel."""
         channel = await connection.channel(publisher_confirms=False)
-        retry = Retry()
+        retry = Retry(self._clickhouse.address)
         duplicates = DuplicateLookup(self._clickhouse, retry)
         inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter)
         old_inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter, OLD_QUERY_PREFIX)
@@ -137,7 +137,9 @@ class Worker:
         metrics.REGISTRY_VERSION.set(self._registry.version)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ChannelLost):
-        return "channel closed or consumer cancelled (does the queue exist? see `hitline migrate`)"
-    return type(error).__name__
+def _explain(error: BaseException) -> str:
+    return (
+        broker_errors.explain_lost_channel(error.cause)
+        if isinstance(error, ChannelLost)
+        else broker_errors.explain(error)
+    )

@@ -9,6 +9,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ProbableAuthen
 from yarl import URL
 
 from shared import queue
+from shared.broker_errors import VirtualHostRefused
 
 
 class BrokerError(Exception):
@@ -25,6 +26,8 @@ async def connect(urls: Sequence[str], name: str) -> AbstractConnection:
         return await queue.connect(urls, name)
     except ProbableAuthenticationError:
         raise BrokerError(f"the broker ({hosts}) refuses the user or password: check HITLINE_AMQP_URL") from None
+    except VirtualHostRefused as error:
+        raise BrokerError(f"the broker ({hosts}): {error}") from None
     except ValueError:
         raise BrokerError("HITLINE_AMQP_URL has invalid options: check what follows the ? in it") from None
     except (AMQPError, OSError, TimeoutError) as error:

@@ -71,7 +71,7 @@ def _look_up(
     async def look() -> tuple[float, float]:
         client = CountingClickHouse(clickhouse.url, "hitline bench")
         began = time.perf_counter()
-        found = await DuplicateLookup(client, Retry()).stored(pageviews, wait=False)
+        found = await DuplicateLookup(client, Retry(client.address)).stored(pageviews, wait=False)
         seconds = time.perf_counter() - began
         await client.close()
         assert len(found) == stored, (len(found), stored)

@@ -60,7 +60,7 @@ def close_connections(system: System) -> None:
 def new_queue(system: System) -> None:
     """Delete the queue, which cancels its consumers, and have it declared again."""
     parts.run_apart(lambda: parts.delete_queue(system.broker.amqp_url, queue.QUEUE))
-    services.wait_for(lambda: "consumer cancelled" in system.workers[0].text())
+    services.wait_for(lambda: "cancelled the consumer" in system.workers[0].text())
     services.hitline(system.env, "migrate", "--no-clickhouse")
 
 

@@ -128,7 +128,7 @@ async def test_clickhouse_away_for_longer_than_the_consumer_timeout(impatient: S
     began, closed, most_mib = time.monotonic(), 0, 0.0
     while time.monotonic() - began < 200:
         await asyncio.sleep(10)
-        closed, most_mib = worker.text().count("channel closed"), max(most_mib, worker.resident_mib())
+        closed, most_mib = worker.text().count("longer than its consumer"), max(most_mib, worker.resident_mib())
         print(
             f"  {time.monotonic() - began:.0f} s: {len(ledger.accepted)} accepted, {most_mib:.0f} MiB,"
             f" {closed} channels closed",

@@ -38,6 +38,11 @@ _BUSY_S: Final = 10.0
 class ChannelLost(Exception):
     """The channel closed or the broker cancelled the consumer; every unacknowledged message will be redelivered."""
 
+    def __init__(self, cause: BaseException | None) -> None:
+        super().__init__()
+        #: What the channel was closed with; None when the consumer was cancelled.
+        self.cause = cause
+
 
 class Consumer:
     """Consumes on one channel until it is lost or the worker is asked to stop."""
@@ -70,13 +75,14 @@ class Consumer:
         self._unacknowledged = 0  # messages delivered and not yet acknowledged
         self._wake = asyncio.Event()
         self._lost = False
+        self._cause: BaseException | None = None
         self._stopping = False
         self._stop_wait_ends = 0.0
         self._subscription = Subscription(channel, self._receive)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set and every message is settled; raises `ChannelLost` when the channel is gone."""
-        self._channel.close_callbacks.add(lambda *_: self._lose())
+        self._channel.close_callbacks.add(lambda _, cause: self._lose(cause))
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda *_: self._lose())
         stopping = asyncio.ensure_future(self._stop_when(stop))
@@ -95,7 +101,7 @@ class Consumer:
     async def _turn(self) -> None:
         """Do what can be done now, then wait until something happens."""
         if self._lost:
-            raise ChannelLost
+            raise ChannelLost(self._cause)
         self._wake.clear()
         if self._stopping:
             await self._subscription.end()
@@ -231,8 +237,9 @@ class Consumer:
         self._stopping = True
         self._wake.set()
 
-    def _lose(self) -> None:
+    def _lose(self, cause: BaseException | None = None) -> None:
         self._lost = True
+        self._cause = self._cause or cause
         self._wake.set()
 
     def _idle(self) -> bool:

@@ -73,6 +73,8 @@ class Inserter:
         self._duplicates = duplicates
         self._limiter = limiter
         self._running: str | None = None
+        #: For the log: today's rows and old ones succeed or fail by themselves.
+        self._what = "the insert" if prefix == QUERY_PREFIX else "the insert of old rows"
         # Part of every query id, so that an operator sees which worker an insert belongs to.
         self._name = f"{prefix}{socket.gethostname()}-{os.getpid()}-"
 
@@ -92,7 +94,7 @@ class Inserter:
                 cause = poison_cause(error)
                 if cause is None:
                     again = True
-                    await self._retry.pause(error, backoff)
+                    await self._retry.pause(error, backoff, self._what)
                 # Other partitions of the insert may have been written: rows that are found are not inserted again.
                 missing = await self._missing(missing)
                 if cause is not None:
@@ -100,7 +102,7 @@ class Inserter:
                 if backoff.attempts >= _ATTEMPTS_BEFORE_SPLIT and len(missing) > _FEWEST_ROWS and is_too_large(error):
                     return await self._in_halves(missing, again=True)
             else:
-                self._retry.succeeded()
+                self._retry.succeeded(self._what)
                 if swallowed or not again:  # the token was new
                     break
                 missing, swallowed = await self._missing(missing, wait=False), True

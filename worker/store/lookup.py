@@ -56,10 +56,10 @@ class DuplicateLookup:
         if wait and groups:
             # An insert of old rows can't add to them.
             recent = min(group.first_ms for group in groups) >= now_ms() - SURELY_RECENT_MS
-            await self._retry.until_done(partial(self._older_inserts_ended, recent=recent))
+            await self._retry.until_done(partial(self._older_inserts_ended, recent=recent), "the look-up")
         found: dict[PageviewKey, bytes] = {}
         for group in groups:
-            found |= await self._retry.until_done(partial(self._stored_once, group))
+            found |= await self._retry.until_done(partial(self._stored_once, group), "the look-up")
         return found
 
     async def _stored_once(self, group: SoughtGroup) -> dict[PageviewKey, bytes]:
@@ -79,7 +79,7 @@ class DuplicateLookup:
         """Return what `outcomes_raw` says already about these messages."""
         keys = {(message.key.day, message.key.batch_id) for message in messages}
         lines = "\n".join(f"{day}\t{batch_id}" for day, batch_id in sorted(keys)).encode()
-        return outcomes.read_earlier(await self._retry.until_done(partial(self._counted_once, lines)))
+        return outcomes.read_earlier(await self._retry.until_done(partial(self._counted_once, lines), "the look-up"))
 
     async def _counted_once(self, lines: bytes) -> Sequence[Sequence[Any]]:
         result = await self._clickhouse.query(

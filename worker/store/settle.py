@@ -101,7 +101,8 @@ class MessageSettler:
                 token=uuid.uuid4().hex,
                 settings=_SETTINGS,
                 column_type_names=outcomes.COLUMN_TYPES,
-            )
+            ),
+            "counting outcomes",
         )
         rows.clear()  # as in `Inserter`: otherwise the client keeps them
 

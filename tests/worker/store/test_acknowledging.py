@@ -54,7 +54,7 @@ class Counting:
 class At:
     """Lets nothing of a `Retry` happen."""
 
-    async def until_done(self, operation: Any) -> Any:
+    async def until_done(self, operation: Any, name: str) -> Any:
         return await operation()
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from deploy.queue.dead_letters import DeadLetter
 from shared import message as messages
+from shared.clickhouse import parse_address
 from shared.outcomes import Outcome
 from shared.pageview import join, pack, parse
 from shared.seal import Opener, Sealer
@@ -203,7 +204,7 @@ async def work(world: World, keys: Iterable[bytes], fates: Sequence[str]) -> Non
     limiter = DeadLetterLimiter(itertools.count(0, 10**6).__next__)  # never pauses
     publisher = Publisher(None, Sealer(KEYS), limiter)  # type: ignore[arg-type]
     publisher.world = world
-    settler = MessageSettler(world, Retry(), publisher, limiter)  # type: ignore[arg-type]
+    settler = MessageSettler(world, Retry(parse_address("http://127.0.0.1")), publisher, limiter)  # type: ignore[arg-type]
     store = Store(world)
     writer = BatchWriter(store, store, settler)  # type: ignore[arg-type]
     channel = list(world.queue)

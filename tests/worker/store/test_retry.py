@@ -1,0 +1,44 @@
+"""What the log says while some of a worker's statements fail and others do not."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from shared.backoff import Backoff
+from shared.clickhouse import parse_address
+from worker.store.retry import Retry
+
+#: TABLE_IS_READ_ONLY: look-ups succeed.
+REFUSED = DatabaseError("refused")
+REFUSED.code, REFUSED.name = 242, "TABLE_IS_READ_ONLY"
+
+
+async def test_a_lookup_between_two_failed_inserts_is_no_recovery(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    retry, backoff = Retry(parse_address("http://user:secret@there:8123")), Backoff(0, 0)
+    for _ in range(3):
+        await retry.pause(REFUSED, backoff, "the insert")
+        retry.succeeded("the look-up")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    retry.succeeded("the insert")
+    assert caplog.messages == [
+        "ClickHouse at http://there:8123 answers with error 242 (TABLE_IS_READ_ONLY): the table is read-only: is a"
+        " replica without Keeper, or table_readonly set?; the insert is repeated until it succeeds",
+        "ClickHouse: working again",
+    ]
+
+
+async def test_an_outage_is_told_once_and_its_end_when_everything_works(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    retry, backoff = Retry(parse_address("http://there:8123")), Backoff(0, 0)
+    for name in ("the look-up", "the insert", "the look-up"):
+        await retry.pause(ConnectionRefusedError(), backoff, name)
+    retry.succeeded("the look-up")
+    assert len(caplog.messages) == 1
+    retry.succeeded("the insert")
+    assert caplog.messages[1:] == ["ClickHouse: working again"]
