@@ -32,6 +32,7 @@ from shared import logs, metrics
 from shared.admin import Admin
 from shared.background import BackgroundFailed, background
 from shared.clickhouse import BadAddress, ClickHouse
+from shared.clocks import Clocks
 from shared.process import harden
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
@@ -82,7 +83,10 @@ class Gateway:
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         addresses = ClientAddress(settings.trusted_proxies)
         self._registry_age = RegistryAge(self._poller, settings.registry_max_age_seconds)
-        intake = Intake(self._registry, self._registry_age, self._limiter, addresses, Ids(settings.id_secret))
+        self._clocks = Clocks("timestamps are accepted up to a day ahead of the later clock")
+        intake = Intake(
+            self._registry, self._registry_age, self._limiter, addresses, Ids(settings.id_secret), self._clocks
+        )
         self._connections = ConnectionLimits(
             settings.max_connections, settings.max_connections_per_address, addresses.is_trusted
         )
@@ -100,7 +104,13 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         server = JsonServer(self._app.handle, self._connections, self._settings.keepalive_seconds)
-        work = (self._broker.run(), self._poller.run(), self._refusals.run(), server.watch())
+        work = (
+            self._broker.run(),
+            self._poller.run(),
+            self._refusals.run(),
+            server.watch(),
+            self._clocks.run(self._clickhouse),
+        )
         tasks = background(self._admin, stop, *work)
         async with tasks, self._serving(server):
             await stop.wait()

@@ -19,6 +19,7 @@ from gateway.registry_age import RegistryAge
 from gateway.replies import Reason, Rejected
 from gateway.validate import PageviewRequest, validate
 from shared import pageview
+from shared.clocks import Clocks
 from shared.registry import Client, Replica
 
 #: An `Idempotency-Key`: 1 to 255 printable ASCII characters, no space at either end.
@@ -45,13 +46,20 @@ class Intake:
     """Authenticates requests, and validates, authorizes and packs pageviews one JSON value at a time."""
 
     def __init__(
-        self, registry: Replica, age: RegistryAge, limiter: RateLimiter, client_address: ClientAddress, ids: Ids
+        self,
+        registry: Replica,
+        age: RegistryAge,
+        limiter: RateLimiter,
+        client_address: ClientAddress,
+        ids: Ids,
+        clocks: Clocks,
     ) -> None:
         self._registry = registry
         self._registry_age = age
         self._limiter = limiter
         self._client_address = client_address
         self._ids = ids
+        self._clocks = clocks
 
     async def client_of(self, request: BaseRequest) -> Client:
         """Return the API client; a request with a wrong token counts against its address's failure limit."""
@@ -75,7 +83,8 @@ class Intake:
 
     def pack(self, parsed: Parsed, client: Client, received_ms: int, idempotency_key: IdempotencyKey | None) -> bytes:
         """Validate, authorize and pack one pageview; raises `Rejected` (400, 404, 403)."""
-        checked = validate(parsed.value, received_ms, repaired=parsed.repaired)
+        # A 400 is not repeated: a pageview of the future must be one by every clock.
+        checked = validate(parsed.value, received_ms + self._clocks.behind_ms, repaired=parsed.repaired)
         authorize(checked.url.hostname, client, self._registry)
         if idempotency_key is None:
             session_id, page_id = self._ids.of(checked, client.client_id)

@@ -14,9 +14,9 @@ from aio_pika.exceptions import (
     ChannelClosed,
     ChannelNotFoundEntity,
     ConnectionClosed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
-from aiormq.exceptions import ChannelAccessRefused, InvalidFrameError
 
 #: RabbitMQ's words for a delivery that was not acknowledged within its `consumer_timeout`.
 _TIMED_OUT: Final = "delivery acknowledgement on channel"
@@ -88,7 +88,7 @@ def _explain_channel(error: ChannelClosed) -> str:
         )
     if isinstance(error, ChannelNotFoundEntity):
         return f"the broker has no such queue or exchange ({text}); {_MIGRATE}"
-    if isinstance(error, ChannelAccessRefused):
+    if text.startswith("ACCESS_REFUSED"):
         return f"the user lacks a permission ({text}); see rabbitmqctl set_permissions"
     return f"the broker closed the channel ({text})"
 

@@ -65,6 +65,9 @@ LOOP_LAG = Histogram("hitline_loop_lag_seconds", "Lateness of the event loop", b
 BROKER_UP = Gauge("hitline_broker_up", "1 while the broker connection is usable")
 #: Seconds since the registry was last compared with ClickHouse, also before a restart; grows while ClickHouse is down.
 REGISTRY_AGE = Gauge("hitline_registry_age_seconds", "Age of the registry copy")
+#: By how many seconds this machine's clock is ahead of another: ClickHouse's, the broker's, a gateway's (as a worker
+#: sees it in messages of the future; 0 otherwise).  Beyond 300 nothing is dropped as too old by one of them alone.
+CLOCK_AHEAD = Gauge("hitline_clock_ahead_seconds", "How far this machine's clock is ahead of another", ["clock"])
 #: Version of the newest change in the registry copy.
 REGISTRY_VERSION = Gauge("hitline_registry_version", "Newest version in the registry copy")
 

@@ -80,7 +80,7 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
 
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:
-    """Bind the steps to what they look up; `now_ms` is the clock for retention."""
+    """Bind the steps to what they look up; `now_ms` is the clock for retention (`drop_too_old`)."""
     own = OwnHosts(lookups.registry)
     return Steps(
         put_site=partial(put_site, lookups.registry),

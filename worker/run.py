@@ -17,6 +17,7 @@ from shared.admin import Admin
 from shared.background import background
 from shared.backoff import Backoff
 from shared.clickhouse import ClickHouse
+from shared.clocks import Clocks
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Opener, Sealer
@@ -62,7 +63,9 @@ class Worker:
         self._gate = RegistryGate(self._registry, self._poller, self._lookups)
         self._sealer, opener = Sealer(settings.queue_keys), Opener(settings.queue_keys)
         self._salts = SaltKeeper(self._lookups.salts, self._control, self._sealer, opener)
-        self._processor = Processor(opener, build_steps(self._lookups), self._gate)
+        self._clocks = Clocks("what is too old by one clock only is stored, and not dropped")
+        steps = build_steps(self._lookups, self._clocks.earliest_ms)
+        self._processor = Processor(opener, steps, self._gate, self._clocks)
         self._limiter = DeadLetterLimiter(ask=Allowances(self._control).take)
         self._connected = False
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready_reason, self._refresh_metrics)
@@ -71,7 +74,8 @@ class Worker:
         """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
         for name, problem in self._lookups.problems.items():
             log.warning("%s: %s", name, problem)
-        async with background(self._admin, stop, self._poller.run(), self._gate.run(), self._salts.run()):
+        clocks = self._clocks.run(self._control)
+        async with background(self._admin, stop, self._poller.run(), self._gate.run(), self._salts.run(), clocks):
             log.info("admin port %d", self._admin.port)
             await self._consume(stop)
         await self._clickhouse.close()

@@ -26,6 +26,7 @@ from gateway.intake import Intake
 from gateway.replies import Rejected
 from gateway.validate import parse_json
 from shared import pageview as wire
+from shared.clocks import Clocks
 from shared.pageview import QueuedPageview
 from shared.registry import Client
 from tests.bench.steps import prepare_lookups, stream
@@ -125,7 +126,7 @@ _ORDINARY: Final = body({"referrer": "https://example.org/"})
 
 
 _CLIENT: Final = Client(b"c" * 16, "forwarder")
-_INTAKE: Final = Intake(FakeRegistry(), None, None, None, Ids("a secret"))  # type: ignore[arg-type]  # tokens are not asked for
+_INTAKE: Final = Intake(FakeRegistry(), None, None, None, Ids("a secret"), Clocks())  # type: ignore[arg-type]  # tokens are not asked for
 
 
 def gateway(sent: bytes) -> bytes | None:

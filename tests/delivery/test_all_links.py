@@ -177,7 +177,7 @@ async def assert_exact(chaos: Chaos) -> None:
     stored, outcomes = faults.stored_ids(system), system.outcomes()
     print(
         f"  accepted {len(ledger.accepted)}, given up as unknown {len(ledger.unknown)}, answers"
-        f" {dict(ledger.statuses)}, stored {len(stored)}, rows before merging {services.count(system.clickhouse, 'pageviews_raw')},"
+        f" {dict(ledger.statuses)}, stored {len(stored)}, rows {services.count(system.clickhouse, 'pageviews_raw')},"
         f" outcomes {outcomes}"
     )
     assert not missing(), f"{len(missing())} lost"

@@ -10,6 +10,7 @@ from gateway import intake
 from gateway.ids import Ids
 from gateway.intake import IdempotencyKey, Intake
 from gateway.json_text import Parsed
+from shared.clocks import Clocks
 from shared.pageview import parse, unpack
 from shared.registry import Client
 
@@ -26,7 +27,7 @@ PAGE = "0191d6c2-7f65-7c0e-9c83-9a4d0c7b1f11"
 def made(monkeypatch: pytest.MonkeyPatch) -> Intake:
     monkeypatch.setattr(intake, "authorize", lambda *_: None)
     nothing: Any = None
-    return Intake(nothing, nothing, nothing, nothing, Ids("secret"))
+    return Intake(nothing, nothing, nothing, nothing, Ids("secret"), Clocks())
 
 
 @pytest.mark.parametrize(

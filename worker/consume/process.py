@@ -6,13 +6,16 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from shared import refusals
+from shared.clocks import MAX_DIFFERENCE_S, Clocks
 from shared.message import MAX_PAGEVIEWS, Headers, NewerSchema, open_body, read_headers
 from shared.outcomes import Outcome
 from shared.pageview import QueuedPageview, Unparseable, parse, unpack
+from shared.refusals import Refusal
 from shared.seal import Opener, Unopenable
 from worker.consume.registry_gate import RegistryGate
 from worker.delivery import LATEST_MS, NIL, Delivery, PageviewOutcome, Poison, ProcessedMessage, accepted_at
@@ -28,6 +31,7 @@ _LOCAL_FAILURES: Final = (sqlite3.Error, OSError, MemoryError, SaltNotReady)
 
 #: How long pageviews of one message are processed before others get their turn.
 _LONGEST_SLICE_S: Final = 0.01
+_AGREE_MS: Final = int(MAX_DIFFERENCE_S * 1000)
 
 
 class CannotProcessNow(Exception):
@@ -51,10 +55,11 @@ class OpenedMessage(NamedTuple):
 class Processor:
     """Opens messages and takes their pageviews through the pipeline, once the registry is new enough."""
 
-    def __init__(self, opener: Opener, steps: Steps, gate: RegistryGate) -> None:
+    def __init__(self, opener: Opener, steps: Steps, gate: RegistryGate, clocks: Clocks) -> None:
         self._opener = opener
         self._steps = steps
         self._gate = gate
+        self._clocks = clocks
 
     async def process(self, delivery: Delivery, when_ready: Callable[[], None]) -> ProcessedMessage | None:
         """Return the results of a message, or None when it can't be processed yet.
@@ -67,7 +72,7 @@ class Processor:
             return opened
         if self._gate.allows(opened.headers.registry_version):
             try:
-                processed = await process_message(opened, self._steps)
+                processed = await process_message(opened, self._steps, self._clocks)
             except CannotProcessNow as error:
                 log.debug("cannot process a message now: %s", error)
             else:
@@ -92,8 +97,10 @@ def open_message(delivery: Delivery, opener: Opener) -> OpenedMessage | Processe
     return OpenedMessage(delivery, headers, items, len(body))
 
 
-async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessage:
+async def process_message(opened: OpenedMessage, steps: Steps, clocks: Clocks) -> ProcessedMessage:
     """Take each pageview through the pipeline; one that fails becomes poison.  Raises `CannotProcessNow`.
+
+    A pageview that was received in the future by all of `clocks` is counted as of now: its gateway's clock is wrong.
 
     Yields to the loop now and then, so that heartbeats and acknowledgements never wait for a message of expensive
     pageviews.
@@ -104,6 +111,8 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
     times = []
     stored = PageviewOutcome(0, NIL, NIL, Outcome.STORED)
     yield_at = time.monotonic() + _LONGEST_SLICE_S
+    latest_ms = clocks.latest_ms()
+    ahead_ms = 0
     for position, item in enumerate(opened.items, opened.headers.first_position):
         if time.monotonic() >= yield_at:
             await asyncio.sleep(0)
@@ -116,7 +125,8 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
             poison.append(Poison(position, item, str(error)))
             outcomes[position] = _dead_lettered(item)
             continue
-        minute = pageview.received_ms // 60_000 * 60
+        ahead_ms = pageview.received_ms - latest_ms
+        minute = (latest_ms if ahead_ms > _AGREE_MS else pageview.received_ms) // 60_000 * 60
         if isinstance(result, Drop):
             outcomes[position] = PageviewOutcome(minute, result.site_id or NIL, pageview.client_id, result.reason)
         else:
@@ -125,10 +135,23 @@ async def process_message(opened: OpenedMessage, steps: Steps) -> ProcessedMessa
             if stored[:3] != (minute, result.site.site_id, pageview.client_id):
                 stored = PageviewOutcome(minute, result.site.site_id, pageview.client_id, Outcome.STORED)
             outcomes[position] = stored
-    refused = refusals.read(opened.delivery.headers) if not opened.items else {}
+    if opened.items:
+        clocks.received(ahead_ms / 1000)
+        refused = dict[Refusal, int]()
+    else:
+        refused = _not_of_the_future(refusals.read(opened.delivery.headers), latest_ms)
     return ProcessedMessage(
         opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, tuple(times), refused
     )
+
+
+def _not_of_the_future(refused: Mapping[Refusal, int], latest_ms: int) -> dict[Refusal, int]:
+    """Return the counts, those of a gateway whose clock is ahead under the present minute."""
+    counts: Counter[Refusal] = Counter()
+    for refusal, count in refused.items():
+        ahead = refusal.minute * 1000 - latest_ms > _AGREE_MS
+        counts[refusal._replace(minute=latest_ms // 60_000 * 60) if ahead else refusal] += count
+    return counts
 
 
 def _parse(item: Any, schema: int) -> QueuedPageview:

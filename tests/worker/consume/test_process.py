@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from shared import refusals
+from shared.clocks import Clocks
 from shared.message import MAX_PAGEVIEWS, Headers, NewerSchema, build
 from shared.outcomes import Outcome
 from shared.pageview import SCHEMA_VERSION, QueuedPageview, join, pack, pack_item
@@ -59,11 +60,14 @@ def delivery(*items: Any, registry_version: int = 0, first_position: int = 0) ->
     return FakeDelivery(message.body, message.headers, message.message_id, timestamp=message.timestamp)
 
 
+NO_OTHERS = Clocks()
+
+
 def processed(
-    given: FakeDelivery, put_site: Callable[[QueuedPageview], Any], gate: FakeGate
+    given: FakeDelivery, put_site: Callable[[QueuedPageview], Any], gate: FakeGate, clocks: Clocks = NO_OTHERS
 ) -> tuple[ProcessedMessage | None, list[str]]:
     ready: list[str] = []
-    processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", gate))
+    processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", gate), clocks)
     return asyncio.run(processor.process(given, lambda: ready.append("ready"))), ready
 
 
@@ -101,7 +105,7 @@ def test_a_message_of_expensive_pageviews_yields_to_the_loop() -> None:
         return DNT
 
     async def turns_meanwhile() -> int:
-        processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", FakeGate(0)))
+        processor = Processor(Opener([KEY]), steps(put_site), cast("RegistryGate", FakeGate(0)), Clocks())
         processing = asyncio.create_task(processor.process(delivery(*[pageview()] * 20), lambda: None))
         turns = 0
         while not processing.done():
@@ -199,3 +203,25 @@ def test_outcomes_are_of_the_minute_of_receipt_and_of_each_client(apart_ms: int)
     assert [(each.minute, each.client_id[:1]) for each in result.outcomes.values()] == [
         (minute, b"a"), (minute, b"b"), (minute - 60, b"c"), (minute, b"d"),
     ]  # fmt: skip
+
+
+def test_what_a_gateway_received_in_the_future_counts_as_of_now() -> None:
+    day_ms = 86_400_000
+    clocks = Clocks(wall_clock=lambda: NOW_MS / 1000)
+    received = (NOW_MS + 2 * day_ms, NOW_MS + 60_000, NOW_MS - 2 * day_ms)
+    given = delivery(*(pageview(received_ms=each) for each in received))
+    result, _ = processed(given, lambda _: DNT, FakeGate(0), clocks)
+    assert result is not None
+    minutes = [outcome.minute for outcome in result.outcomes.values()]
+    assert minutes == [each // 60_000 * 60 for each in (NOW_MS, NOW_MS + 60_000, NOW_MS - 2 * day_ms)]
+
+
+def test_refusals_of_the_future_count_as_of_now() -> None:
+    clocks = Clocks(wall_clock=lambda: NOW_MS / 1000)
+    now = NOW_MS // 60_000 * 60
+    counts = {Refusal(now + 86_400, b"c" * 16, "invalid", "url"): 2, Refusal(now, b"c" * 16, "invalid", "url"): 3}
+    given = delivery()
+    given.headers[refusals.HEADER] = refusals.write(counts)
+    result, _ = processed(given, lambda _: DNT, FakeGate(0), clocks)
+    assert result is not None
+    assert result.refused == {Refusal(now, b"c" * 16, "invalid", "url"): 5}

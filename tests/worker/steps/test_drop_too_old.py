@@ -32,3 +32,11 @@ def test_the_rule_names_whose_retention_it_was():
     old = pageview(timestamp_ms=0)
     assert drop_too_old(7, lambda: NOW_MS, old, SITE).rule == "retention of 7 days of this instance"
     assert drop_too_old(7, lambda: NOW_MS, old, OTHER_SITE).rule == "retention of 30 days of other.example"
+
+
+@pytest.mark.parametrize("wrong", ["this machine's clock", "the gateway's clock"])
+def test_one_clock_alone_drops_nothing(wrong):
+    ahead = NOW_MS + 2 * DAY_MS
+    now_ms, received_ms = (ahead, NOW_MS) if wrong == "this machine's clock" else (NOW_MS, ahead)
+    given = pageview(timestamp_ms=NOW_MS - 1000, received_ms=received_ms)
+    assert drop_too_old(1, lambda: now_ms, given, SITE) is None
