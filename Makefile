@@ -1,6 +1,6 @@
 # Every target first creates or updates the virtual environment, which costs nothing once it is up to date.
 
-.PHONY: help run test test-quick test-full bench lint clean venv
+.PHONY: help run test test-quick test-full bench soak lint clean venv
 .DEFAULT_GOAL := help
 
 # Files side by side, as many as cores and memory allow, the long ones (delivery) first.
@@ -11,7 +11,8 @@ help:
 	@echo "make test       the suite, against a real broker and a real ClickHouse engine that it starts itself"
 	@echo "make test-quick the tests that start no process, in half a minute"
 	@echo "make test-full  the suite and the long proofs"
-	@echo "make bench      the benchmarks: ratios on this machine"
+	@echo "make bench      the benchmarks: ratios on this machine; ONLY, ROUNDS, BASE, AGAINST, PROFILE"
+	@echo "make soak       hours at 70 % of the limit with faults: MINUTES=30"
 	@echo "make lint       ruff, mypy and import-linter"
 	@echo "make clean      removes .venv, caches and .local (the local stack's data)"
 
@@ -35,6 +36,9 @@ test-full: venv
 
 bench: venv
 	.venv/bin/python -m tests.bench $(ONLY)
+
+soak: venv
+	.venv/bin/python -m tests.bench.soak $(MINUTES)
 
 lint: venv
 	.venv/bin/ruff check .

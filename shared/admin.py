@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared import metrics
 from shared.settings import SettingsError
 from shared.web_pages import is_loopback, reason_to_refuse
 
@@ -65,4 +67,5 @@ class Admin:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._before_metrics()
+        metrics.TASKS.set(len(asyncio.all_tasks()))
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -61,6 +61,8 @@ REGISTRY_TOO_OLD = Gauge("hitline_registry_too_old", "1 while the copy of the re
 PROCESS = Gauge("hitline_process_info", "1, by what this process is", ["kind"])
 #: By how much timers are late: above a second, one request or message holds up everything else of the process.
 LOOP_LAG = Histogram("hitline_loop_lag_seconds", "Lateness of the event loop", buckets=_LATENCY)
+#: asyncio's tasks: as many as connections and a dozen; a number that only grows is a leak.
+TASKS = Gauge("hitline_tasks", "Tasks of the event loop")
 #: 1 while connected to the broker with a usable channel.
 BROKER_UP = Gauge("hitline_broker_up", "1 while the broker connection is usable")
 #: Seconds since the registry was last compared with ClickHouse, also before a restart; grows while ClickHouse is down.

@@ -30,6 +30,7 @@ NOT_IMPORTED = {
     "import-linter",
     "ruff",
     "setuptools",
+    "py-spy",
 }
 #: Libraries whose internals are used, and where: the next minor version may change them.
 INTERNALS = {
@@ -81,7 +82,7 @@ INSTALLED = [
 
 @pytest.mark.parametrize(
     ("paths", "extras"),
-    [(INSTALLED, ()), (sources("deploy/local"), ("local",)), (sources("tests"), ("local", "dev"))],
+    [(INSTALLED, ()), (sources("deploy/local"), ("local",)), (sources("tests"), ("local", "dev", "bench"))],
     ids=["installed", "local", "tests"],
 )
 def test_every_imported_library_is_declared(paths: list[Path], extras: tuple[str, ...]) -> None:
@@ -101,7 +102,7 @@ def test_every_declared_library_is_imported() -> None:
     used |= {
         name for _, module in imported(sources("deploy/local", "tests")) for name in DISTRIBUTIONS.get(module, set())
     }
-    assert requirements("local", "dev").keys() - used - NOT_IMPORTED == set()
+    assert requirements("local", "dev", "bench").keys() - used - NOT_IMPORTED == set()
 
 
 @pytest.mark.parametrize(("name", "path"), INTERNALS.items())

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 from tests import parts, services
 from tests.bench import gateway_speed, requests
+from tests.bench.cpu import cpu_s
 from tests.bench.table import Table
-from tests.http import ENDPOINT
 from tests.services import Service, System
 
 RATE = 200
@@ -50,7 +47,7 @@ def measure(system: System, token: str, workers: int) -> tuple[float, int, float
         services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") >= 1, 60)
         lone_s = seconds_until_stored(system, 1.0)
         before = cpu_s(system.clickhouse.pid)
-        prepared = todays(token, int(RATE * (SECONDS + 2)))
+        prepared = requests.single(token, int(RATE * (SECONDS + 2)))
         result = gateway_speed.load(system.port, 16, prepared, RATE, SECONDS)
         total = sum(result["statuses"].values())
         services.wait_for(lambda: services.count(system.clickhouse, "pageviews_raw") > total, 60)
@@ -58,13 +55,6 @@ def measure(system: System, token: str, workers: int) -> tuple[float, int, float
     finally:
         fleet.end()
     return cost, inserts_of(system), seconds_until_stored(system, 0.99), lone_s
-
-
-def todays(token: str, number: int) -> list[bytes]:
-    """Return single requests of pageviews of now: old ones would be inserted beside them."""
-    now = datetime.now(UTC).isoformat()
-    made = [{**each, "timestamp": now} for each in requests.pageviews(number)]
-    return [requests.http_request(ENDPOINT, json.dumps(each).encode(), token) for each in made]
 
 
 def seconds_until_stored(system: System, level: float) -> float:
@@ -76,9 +66,3 @@ def seconds_until_stored(system: System, level: float) -> float:
 def inserts_of(system: System) -> int:
     """Return how many inserts of pageviews there were: all rows of one have the same time."""
     return int(parts.execute(system.clickhouse, "SELECT uniqExact(stored_at) FROM hitline.pageviews_raw"))
-
-
-def cpu_s(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

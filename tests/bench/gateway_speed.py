@@ -1,66 +1,79 @@
-"""The gateway's rows of the speed table: three handlers on one machine in one run, their rounds interleaved."""
+"""The gateway's rows of the speed table: four handlers on one machine in one run, their rounds interleaved."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests import services
-from tests.bench import requests
-from tests.bench.table import Table
+from tests.bench import profile, requests
+from tests.bench.sizes import Sizes
+from tests.bench.table import Table, ratios
 from tests.services import Service, System
 
-ROUNDS = 3
-SECONDS = 5.0
-KINDS = ("nothing", "each", "grouped")
-ROOT = Path(__file__).parent.parent.parent
+#: Bare aiohttp, the gateway with two other publishers, and the gateway as it is; and what the table calls them.
+KINDS: Final = {
+    "bare": "bare aiohttp",
+    "nothing": "publishing nothing",
+    "each": "a publish a request",
+    "grouped": "Hitline",
+}
+CONNECTIONS: Final = (64, 256)
+ITEMS: Final = 500
+ROOT: Final = Path(__file__).parent.parent.parent
+#: A registry's poll, before which a gateway does not know a new client.
+_POLL_S: Final = 6
+
+Results = dict[tuple[str, int], list[dict[str, Any]]]
 
 
-def run(system: System, table: Table) -> None:
+def run(system: System, table: Table, sizes: Sizes) -> None:
     """Measure single and batch endpoint and add their rows."""
-    gateways = {kind: start(system, kind) for kind in KINDS}
     token = services.add_client(system.env, "bench", "example.com", rate="1000000000/second")
-    time.sleep(6)  # the registry's next poll
-    try:
-        single = requests.single(token)
-        results: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-        for _ in range(ROUNDS):
-            for connections in (64, 256):
-                for kind in KINDS:
-                    results[kind, connections].append(load(gateways[kind].port, connections, single))
-        batches = requests.batches(token, 500)
-        many = [load(gateways["grouped"].port, 16, batches) for _ in range(ROUNDS)]
-    finally:
-        for gateway in gateways.values():
-            gateway.end()
-    report(results, many, table)
+    with started(system) as ports, profile.flames(system.gateway.pid, "gateway-single") as flames:
+        time.sleep(_POLL_S)
+        single = requests.single(token, min(2_000, sizes.requests))
+        batches = requests.batches(token, ITEMS)
+        results: Results = defaultdict(list)
+        for round_number in range(sizes.rounds):
+            for connections in CONNECTIONS:
+                for kind, what in KINDS.items():
+                    table.progress(f"round {round_number + 1}: {what}, {connections} connections")
+                    results[kind, connections].append(load(ports[kind], connections, single, seconds=sizes.seconds))
+            table.progress(f"round {round_number + 1}: batches")
+            results["batches", 16].append(load(ports["grouped"], 16, batches, seconds=sizes.seconds))
+        flames.note(table)
+    report(results, table)
 
 
-def start(system: System, kind: str) -> Service:
+@contextlib.contextmanager
+def started(system: System) -> Iterator[dict[str, int]]:
+    """Start all handlers; yields their ports."""
     env = {**system.env, "HITLINE_HTTP_PORT": "0"}
-    if kind == "grouped":
-        return Service("gateway", env, system.logs / "grouped.log").start()
-    return Variant(kind, env, system.logs / f"{kind}.log").start()
+    gateways = {
+        kind: Service("gateway", env, system.logs / f"{kind}.log", [sys.executable, "-m", "tests.bench.variants", kind])
+        for kind in ("nothing", "each")
+    }
+    with contextlib.ExitStack() as stack:
+        bare = subprocess.Popen([sys.executable, "-m", "tests.bench.bare"], cwd=ROOT, stdout=subprocess.PIPE)
+        stack.callback(bare.wait)
+        stack.callback(bare.kill)
+        ports = {"bare": int(bare.stdout.readline()), "grouped": system.port}
+        for kind, gateway in gateways.items():
+            stack.callback(gateway.end)
+            ports[kind] = gateway.start().port
+        yield ports
 
 
-class Variant(Service):
-    """A gateway with another publisher."""
-
-    def __init__(self, kind: str, env: dict[str, str], log: Path) -> None:
-        super().__init__("gateway", env, log)
-        self.command = [sys.executable, "-m", "tests.bench.variants", kind]
-
-
-def load(
-    port: int, connections: int, prepared: list[bytes], rate: float = 0, seconds: float = SECONDS
-) -> dict[str, Any]:
+def load(port: int, connections: int, prepared: list[bytes], rate: float = 0, seconds: float = 5.0) -> dict[str, Any]:
     """Run the load generator and return what it measured."""
     command = [sys.executable, "-m", "tests.bench.client", str(port), str(connections), str(seconds), str(rate)]
     run = subprocess.run(command, input=b"\0\0\0\0".join(prepared), capture_output=True, cwd=ROOT, check=True)
@@ -69,29 +82,35 @@ def load(
     return result
 
 
-def report(results: dict[tuple[str, int], list[dict[str, Any]]], many: list[dict[str, Any]], table: Table) -> None:
-    def median(kind: str, connections: int, key: str = "per_second") -> float:
-        return statistics.median(result[key] for result in results[kind, connections])
+def report(results: Results, table: Table) -> None:
+    """Add the rows."""
 
-    for connections in (64, 256):
-        for kind, what in zip(KINDS, ("publishing nothing", "a publish a request", "Hitline"), strict=True):
-            table.note(
-                f"single endpoint, {connections} connections, {what}",
-                f"{median(kind, connections):,.0f}/s, p99 {median(kind, connections, 'p99_ms'):.1f} ms",
-            )
-    for connections, reach in ((256, 0.9), (64, 0.6)):
+    def of(kind: str, connections: int, key: str = "per_second") -> list[float]:
+        return [result[key] for result in results[kind, connections]]
+
+    for connections in CONNECTIONS:
+        for kind, what in KINDS.items():
+            table.figure(f"single endpoint, {connections} connections, {what}", of(kind, connections))
+    for kind, what in KINDS.items():
+        table.figure(f"p99 at 64 connections, {what}", of(kind, 64, "p99_ms"), "{:.1f} ms")
+    batches = [each * ITEMS for each in of("batches", 16)]
+    table.figure("batch endpoint, 500 a batch, 16 connections, pageviews", batches)
+    for connections, reach in ((256, 0.95), (64, 0.75)):
         table.ratio(
             f"single endpoint, durable 202s, of publishing nothing at {connections}",
-            median("grouped", connections) / median("nothing", connections), reach,
+            ratios(of("grouped", connections), of("nothing", connections)), reach,
         )  # fmt: skip
-    table.ratio("single endpoint, of a publish a request at 256", median("grouped", 256) / median("each", 256), 3)
+    for connections in CONNECTIONS:
+        table.ratio(
+            f"publishing nothing, of bare aiohttp at {connections}",
+            ratios(of("nothing", connections), of("bare", connections)), 0.65,
+        )  # fmt: skip
+    table.ratio("single endpoint, of a publish a request at 256", ratios(of("grouped", 256), of("each", 256)), 3)
     table.ratio(
         "p99 at 64 connections, of publishing nothing",
-        median("grouped", 64, "p99_ms") / median("nothing", 64, "p99_ms"), 3, at_most=True,
+        ratios(of("grouped", 64, "p99_ms"), of("nothing", 64, "p99_ms")), 2, at_most=True,
     )  # fmt: skip
-    pageviews = statistics.median(result["per_second"] for result in many) * 500
-    table.note("batch endpoint, 500 a batch, 16 connections", f"{pageviews:,.0f} pageviews/s")
-    table.ratio("batch endpoint, of the single one at 256", pageviews / median("grouped", 256), 6)
+    table.ratio("batch endpoint, of the single one at 256", ratios(batches, of("grouped", 256)), 8)
 
 
 def fsync_p99_ms(directory: Path, times: int = 200) -> float:

@@ -29,13 +29,12 @@ from shared import pageview as wire
 from shared.clocks import Clocks
 from shared.pageview import QueuedPageview
 from shared.registry import Client
+from tests.bench.sizes import Sizes
 from tests.bench.steps import prepare_lookups, stream
 from tests.bench.table import Table
 from tests.worker.factories import NOW_MS, FakeRegistry
 from worker.pipeline import Steps, build_steps, process
 
-LENGTHS: Final = (60, 250, 1_000, 4_000, 15_000, 60_000)
-ROUNDS: Final = 7
 REACH: Final = 10.0
 #: Pageviews of the stream whose median is taken.
 SAMPLE: Final = 2_000
@@ -180,12 +179,12 @@ def median(steps: Steps, log: Path | None) -> Cost:
     return Cost(statistics.median(one.gateway for one in found), statistics.median(one.worker for one in found))
 
 
-def worst(name: str, length: int, steps: Steps, salts: Iterator[int]) -> tuple[Cost, tuple[str, str]]:
+def worst(name: str, length: int, rounds: int, steps: Steps, salts: Iterator[int]) -> tuple[Cost, tuple[str, str]]:
     """Return the highest cost of a field's kinds at a length, and which kinds those are."""
     found: dict[str, Cost] = {}
     for kind in KINDS:
         costs = []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             sent = body(FIELDS[name](hostile(kind, length, next(salts))))
             if len(sent) > _BODY_BYTES:
                 sent = body(FIELDS[name](hostile(kind, _shorter(length, len(sent)), next(salts))))
@@ -215,9 +214,9 @@ def mixed(worst_of: Iterable[Worst], salts: Iterator[int]) -> bytes:
     return sent if share >= 1 else body({name: text[: int(len(text) * share)] for name, text in fields.items()})
 
 
-def cost_of_mixed(worst_of: Mapping[str, Worst], steps: Steps, salts: Iterator[int]) -> Cost:
+def cost_of_mixed(worst_of: Mapping[str, Worst], rounds: int, steps: Steps, salts: Iterator[int]) -> Cost:
     """Measure the worst input of every field at once."""
-    costs = [cost(mixed(worst_of.values(), salts), steps) for _ in range(ROUNDS)]
+    costs = [cost(mixed(worst_of.values(), salts), steps) for _ in range(rounds)]
     return Cost(min(one.gateway for one in costs), min(one.worker for one in costs))
 
 
@@ -233,7 +232,7 @@ def _shorter(length: int, size: int) -> int:
     return int(length * (_BODY_BYTES - 1_024) / size)
 
 
-def run(table: Table, log: Path | None = None) -> None:
+def run(table: Table, sizes: Sizes, log: Path | None = None) -> None:
     """Print the worst kind of every field and length, and whether the bound holds for all."""
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as directory:
@@ -250,9 +249,10 @@ def run(table: Table, log: Path | None = None) -> None:
         worst_at_gateway: dict[str, Worst] = {}
         worst_at_worker: dict[str, Worst] = {}
         for name in FIELDS:
-            for length in LENGTHS:
+            for length in sizes.hostile_lengths:
                 gc.collect()
-                found, kinds = worst(name, length, steps, salts)
+                table.progress(f"{name}, {length:,} characters")
+                found, kinds = worst(name, length, sizes.hostile_rounds, steps, salts)
                 note(worst_at_gateway, Worst(found.gateway, name, kinds[0], length))
                 note(worst_at_worker, Worst(found.worker, name, kinds[1], length))
                 highest = Cost(max(highest.gateway, found.gateway), max(highest.worker, found.worker))
@@ -263,7 +263,8 @@ def run(table: Table, log: Path | None = None) -> None:
                 )
         gc.collect()
         mix = Cost(
-            cost_of_mixed(worst_at_gateway, steps, salts).gateway, cost_of_mixed(worst_at_worker, steps, salts).worker
+            cost_of_mixed(worst_at_gateway, sizes.hostile_rounds, steps, salts).gateway,
+            cost_of_mixed(worst_at_worker, sizes.hostile_rounds, steps, salts).worker,
         )
         gc.enable()
     table.ratio("gateway, worst of all, of the median", highest.gateway / usual.gateway, REACH, at_most=True)
@@ -275,4 +276,4 @@ def run(table: Table, log: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(Table(), Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    run(Table(), Sizes(), Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import random
 import uuid
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from tests.access_log import lines, to_pageview
 from tests.http import BATCH_ENDPOINT, ENDPOINT
 
 
+@cache
+def _source() -> list[dict[str, Any]]:
+    return [to_pageview(line) for line in lines()]
+
+
 def pageviews(number: int) -> list[dict[str, Any]]:
-    """Return pageviews of the access log's kind, with ids of their own."""
-    source = [to_pageview(line) for line in lines()]
+    """Return pageviews of the access log's kind, of now (old ones are inserted apart) and with ids of their own."""
+    source = _source()
     chance = random.Random(1)
+    now = datetime.now(UTC).isoformat()
     return [
-        {**chance.choice(source), "page_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4())} for _ in range(number)
+        {**chance.choice(source), "timestamp": now, "page_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4())}
+        for _ in range(number)
     ]
 
 

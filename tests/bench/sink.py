@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 import uvloop
 from aiohttp import web
@@ -19,10 +20,10 @@ async def answer(request: BaseRequest) -> web.Response:
     return web.Response(status=202)
 
 
-async def serve() -> None:
+async def serve(handler: Callable[[BaseRequest], Awaitable[web.StreamResponse]]) -> None:
     """Serve until the process is ended."""
     logging.disable()  # of what can't be parsed
-    runner = web.ServerRunner(web.Server(answer, access_log=None))
+    runner = web.ServerRunner(web.Server(handler, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     print(runner.addresses[0][1], flush=True)
@@ -30,4 +31,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    uvloop.run(serve(answer))

@@ -40,9 +40,9 @@ RULES: Final = (1, 1_000, 100_000)
 _LINE: Final = re.compile(r'(\S+) \S+ \S+ \[[^\]]+\] "\S+ (\S*)[^"]*" \S+ \S+ "(.*?)" "?(.*?)"?$')
 
 
-def stream(log: Path | None) -> list[QueuedPageview]:
-    """Return the pageviews to measure with."""
-    made = read_log(log) if log else make_up()
+def stream(log: Path | None, salt: int = 0) -> list[QueuedPageview]:
+    """Return the pageviews to measure with; those that are made up have values of their own with each `salt`."""
+    made = read_log(log) if log else make_up(salt)
     return [one._replace(session_id=os.urandom(16), page_id=os.urandom(16)) for one in made][:ROWS]
 
 
@@ -58,7 +58,7 @@ def read_log(log: Path) -> Iterator[QueuedPageview]:
                 )
 
 
-def make_up() -> Iterator[QueuedPageview]:
+def make_up(salt: int) -> Iterator[QueuedPageview]:
     """Make pageviews up: 1,750 visitors, 1,500 paths, 560 user agents, 800 referrers, the first of each most often."""
     chance = random.Random(1)
 
@@ -68,10 +68,10 @@ def make_up() -> Iterator[QueuedPageview]:
     for _ in range(ROWS):
         agent = one_of(560)
         yield pageview(
-            visitor_ip=str(ip_address(0x51020000 + one_of(1_750) * 37)),
-            url=f"https://example.com/articles/{one_of(1_500)}?page=2",
-            user_agent=f"Mozilla/5.0 (X11; Linux x86_64; rv:{agent}.0) Gecko/20100101 Firefox/{agent}.0",
-            referrer=f"https://host{one_of(800)}.example/path",
+            visitor_ip=str(ip_address(0x51020000 + salt * 2**16 + one_of(1_750) * 37)),
+            url=f"https://example.com/articles/{one_of(1_500)}?page={salt}",
+            user_agent=f"Mozilla/5.0 (X11; Linux x86_64; rv:{agent}.{salt}) Gecko/20100101 Firefox/{agent}.{salt}",
+            referrer=f"https://host{one_of(800)}.example/path{salt}",
             language="en-us",
         )
 

@@ -15,8 +15,10 @@ from shared.registry import Replica
 from shared.registry.poll import Poller
 from shared.seal import Sealer
 from tests import parts, services
-from tests.bench import requests
-from tests.bench.table import Table
+from tests.bench import profile, requests
+from tests.bench.cpu import of_tree
+from tests.bench.sizes import Sizes
+from tests.bench.table import Table, ratios
 from tests.services import System
 from worker.lookups.lookups import Lookups
 from worker.pipeline import build_steps, process
@@ -24,29 +26,32 @@ from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
 from worker.store.batch import PositionedRow, deduplication_token
 
-PAGEVIEWS = 400_000
-ROWS = 20_000
 
-
-def run(system: System, table: Table) -> None:
+def run(system: System, table: Table, sizes: Sizes) -> None:
     """Measure and add the rows; leaves the tables empty."""
-    queued = make_queued(PAGEVIEWS, system)
-    parts.run_apart(lambda: fill(system, queued))
+    queued = make_queued(sizes.rows)
+    drained, cpu, alone, memory = [], [], [], []
+    for round_number in range(sizes.rounds):
+        table.progress(f"round {round_number + 1}: a worker drains a full queue")
+        parts.run_apart(lambda: fill(system, queued))
+        parts.empty_tables_of_pageviews(system.clickhouse)
+        worker = system.add_worker(flush_rows=str(sizes.flush_rows), flush_seconds="0.5")
+        before = of_tree(worker.pid)
+        with profile.flames(worker.pid, "worker") as flames:
+            drained.append(drained_per_second(system, sizes.rows))
+        cpu.append((of_tree(worker.pid) - before) / sizes.rows * 1e6)
+        memory.append(worker.resident_mib())
+        worker.stop()
+        table.progress(f"round {round_number + 1}: the client alone")
+        parts.empty_tables_of_pageviews(system.clickhouse)
+        alone.append(parts.run_apart(lambda: insert_alone(system, queued, sizes.flush_rows)))
     parts.empty_tables_of_pageviews(system.clickhouse)
-    began = time.perf_counter()
-    worker = system.add_worker(flush_rows=str(ROWS), flush_seconds="0.5")
-    drained = drained_per_second(system, PAGEVIEWS)
-    memory = worker.resident_mib()
-    worker.stop()
-    table.note(
-        "worker, queue to ClickHouse", f"{drained:,.0f} rows/s ({PAGEVIEWS:,} in {time.perf_counter() - began:.1f} s)"
-    )
-    parts.empty_tables_of_pageviews(system.clickhouse)
-    alone = parts.run_apart(lambda: insert_alone(system, queued[: 10 * ROWS]))
-    table.note("the client alone, ready-made rows, lz4 as the worker", f"{alone:,.0f} rows/s")
-    table.ratio("worker, of inserting ready-made rows with the client alone", drained / alone, 0.35)
-    table.ratio("worker, rows/s a process", drained, 40_000, form="{:,.0f}")
-    table.ratio("worker, resident MiB after draining", memory, 500, at_most=True, form="{:.0f}")
+    flames.note(table)
+    table.figure("worker, queue to ClickHouse", drained, "{:,.0f} rows/s")
+    table.figure("the client alone, ready-made rows, compressed as the worker's", alone, "{:,.0f} rows/s")
+    table.figure("worker, CPU seconds a million rows", cpu, "{:.1f} s")
+    table.ratio("worker, of inserting ready-made rows with the client alone", ratios(drained, alone), 0.6)
+    table.ratio("worker, resident after draining", memory, 500, at_most=True, form="{:.0f} MiB")
 
 
 def drained_per_second(system: System, number: int) -> float:
@@ -57,9 +62,9 @@ def drained_per_second(system: System, number: int) -> float:
     return (number - counted) / (time.perf_counter() - first)
 
 
-def make_queued(number: int, system: System) -> list[QueuedPageview]:
+def make_queued(number: int) -> list[QueuedPageview]:
     client = uuid.uuid4().bytes
-    source = requests.pageviews(10_000)
+    source = requests.pageviews(min(10_000, number))
     now = int(time.time() * 1000)
     return [
         QueuedPageview(
@@ -92,12 +97,13 @@ async def fill(system: System, queued: list[QueuedPageview]) -> None:
             )
 
 
-async def insert_alone(system: System, queued: list[QueuedPageview]) -> float:
+async def insert_alone(system: System, queued: list[QueuedPageview], flush_rows: int) -> float:
     """Return the rows a second of inserting columns that are ready."""
     clickhouse = ClickHouse(system.clickhouse.url, "hitline bench")
     rows = await make_rows(system, queued, clickhouse)
     blocks = [
-        [PositionedRow(row, uuid.uuid4().bytes, 0) for row in rows[at : at + ROWS]] for at in range(0, len(rows), ROWS)
+        [PositionedRow(row, uuid.uuid4().bytes, 0) for row in rows[at : at + flush_rows]]
+        for at in range(0, len(rows), flush_rows)
     ]
     columns = [to_columns(block) for block in blocks]
     began = time.perf_counter()
