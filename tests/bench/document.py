@@ -7,8 +7,8 @@ from typing import Final
 
 from tests.bench.results import Run
 
-_BEGIN: Final = "<!-- begin: written by `make bench PUBLISH=1` -->"
-_END: Final = "<!-- end -->"
+BEGIN: Final = "<!-- begin: written by `make bench PUBLISH=1` -->"
+END: Final = "<!-- end -->"
 _PLOTS: Final = {
     "throughput": "Single posts answered a second by bare aiohttp, the gateway publishing nothing, Hitline, and one "
     "publish a request",
@@ -19,10 +19,10 @@ _PLOTS: Final = {
 
 def publish(run: Run, document: Path, plots: Path) -> None:
     """Replace the generated part of a document; `plots` is where its plots are."""
-    head, begin, rest = document.read_text().partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
+    head, begin, rest = document.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{document.name} has no part between {_BEGIN} and {_END}")
+        raise SystemExit(f"{document.name} has no part between {BEGIN} and {END}")
     document.write_text(f"{head}{begin}\n{generated(run, plots.relative_to(document.parent))}\n{end}{tail}")
 
 

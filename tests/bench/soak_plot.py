@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from tests.bench.plots import COLOURS, new, save
 from tests.bench.soak_parts import Sample
+
+#: The load says once a second what was accepted, and samples may be more frequent.
+_SMOOTH = 5
 
 
 def draw(samples: Sequence[Sample], path: Path, seconds: float) -> Path:
@@ -21,19 +23,18 @@ def draw(samples: Sequence[Sample], path: Path, seconds: float) -> Path:
         held.plot(at, [part.files if part else None for part in parts], color=colour, label=f"{name}, files")
         label = f"{name}, {'threads' if name == 'front' else 'tasks'}"
         held.plot(at, [part.tasks if part else None for part in parts], ":", color=colour, label=label)
-    accepted = [_rate(one, other) for one, other in pairwise(samples)]
-    rate.plot(at[1:], accepted, color=COLOURS[2])
+    rate.plot(at[_SMOOTH:], [_rate(*ends) for ends in zip(samples, samples[_SMOOTH:], strict=False)], color=COLOURS[2])
     latency.plot(at, [each.p99_ms or None for each in samples], color=COLOURS[3])
     latency.set_yscale("log")
     memory.set_ylabel("resident MiB")
     held.set_ylabel("files, tasks")
     rate.set_ylabel("accepted a second")
     latency.set_ylabel("p99, ms")
-    memory.set_ylim(bottom=0)
-    held.set_ylim(bottom=0)
+    memory.set_ylim(0, memory.get_ylim()[1] * 1.2)
+    held.set_ylim(0, held.get_ylim()[1] * 1.4)
     rate.set_ylim(bottom=0)
-    memory.legend(ncols=3, frameon=False, fontsize=8)
-    held.legend(ncols=3, frameon=False, fontsize=7)
+    memory.legend(ncols=3, frameon=False, fontsize=8, loc="upper left")
+    held.legend(ncols=3, frameon=False, fontsize=7, loc="upper left")
     latency.set_xlabel(unit)
     return save(figure, path)
 
