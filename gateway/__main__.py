@@ -31,6 +31,7 @@ from gateway.settings import GatewaySettings
 from shared import logs, metrics
 from shared.admin import Admin
 from shared.background import BackgroundFailed, background
+from shared.broker_watch import BrokerWatch
 from shared.clickhouse import BadAddress, ClickHouse
 from shared.clocks import Clocks
 from shared.process import harden
@@ -77,13 +78,14 @@ class Gateway:
         self._registry = Replica(settings.state_dir, "gateway", ("sites", "clients", "grants"))
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
         self._poller = Poller(self._registry, self._clickhouse, idle_s=IDLE_SECONDS)
-        self._broker = BrokerConnection(settings.amqp_url, settings.confirm_seconds)
+        self._clocks = Clocks("timestamps are accepted up to a day ahead of the later clock")
+        self._watch = BrokerWatch(settings.rabbitmq_api_url, settings.amqp_url[0], self._clocks)
+        self._broker = BrokerConnection(settings.amqp_url, settings.confirm_seconds, lambda: self._watch.unsafe)
         sealer = Sealer(settings.queue_keys)
         self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         addresses = ClientAddress(settings.trusted_proxies)
         self._registry_age = RegistryAge(self._poller, settings.registry_max_age_seconds)
-        self._clocks = Clocks("timestamps are accepted up to a day ahead of the later clock")
         intake = Intake(
             self._registry, self._registry_age, self._limiter, addresses, Ids(settings.id_secret), self._clocks
         )
@@ -110,6 +112,7 @@ class Gateway:
             self._refusals.run(),
             server.watch(),
             self._clocks.run(self._clickhouse),
+            self._watch.run(),
         )
         tasks = background(self._admin, stop, *work)
         async with tasks, self._serving(server):

@@ -54,9 +54,13 @@ class BrokerConnection:
     `unavailable_reason` says why nothing can be published right now; None while the connection is usable.
     """
 
-    def __init__(self, urls: Sequence[str], confirm_seconds: float) -> None:
+    def __init__(
+        self, urls: Sequence[str], confirm_seconds: float, is_unsafe: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`is_unsafe`: whether the queue may delete what is published, so that nothing must be."""
         self._urls = urls
         self._confirm_s = confirm_seconds
+        self._is_unsafe = is_unsafe
         self._exchange: AbstractExchange | None = None
         self._lost = asyncio.Event()
         self._deadlines: set[asyncio.Timeout] = set()
@@ -154,18 +158,24 @@ class BrokerConnection:
         await self._open_channel(connection)
         self._problem = ""
         log.info("broker: connected")
-        self._set_unavailable(None)
+        self._set_unavailable(await self._reason_on(connection))
         lost = asyncio.ensure_future(self._lost.wait())
         try:
             while not lost.done():
                 await asyncio.wait([lost], timeout=_BLOCK_POLL_S)
                 if not lost.done():
-                    self._set_unavailable(Reason.BROKER_BLOCKED if await _blocked(connection) else None)
+                    self._set_unavailable(await self._reason_on(connection))
                 if self._refused and self.unavailable_reason is None:
                     await self._renew_channel(connection)
         finally:
             lost.cancel()
         log.warning("broker: closing an unusable connection")
+
+    async def _reason_on(self, connection: AbstractConnection) -> Reason | None:
+        """Return why nothing can be published on a connection that is open."""
+        if await _blocked(connection):
+            return Reason.BROKER_BLOCKED
+        return Reason.UNSAFE_QUEUE if self._is_unsafe() else None
 
     async def _open_channel(self, connection: AbstractConnection) -> None:
         """Open a channel and publish on it from now on.

@@ -51,6 +51,11 @@ class Reason(Enum):
         503,
         "not taken: the queue does not exist (operators: run hitline migrate); repeat later",
     )
+    UNSAFE_QUEUE = (
+        "unsafe_queue",
+        503,
+        "not taken: a policy of the queue may delete accepted pageviews (operators: run hitline doctor); repeat later",
+    )
     BUFFER_FULL = ("buffer_full", 503, "not taken: too many requests are waiting; repeat later")
     NO_REGISTRY = (
         "no_registry",
@@ -108,6 +113,7 @@ ITEM_REASONS = (
     Reason.BROKER_BLOCKED,
     Reason.BROKER_REFUSED,
     Reason.NO_QUEUE,
+    Reason.UNSAFE_QUEUE,
     Reason.BUFFER_FULL,
     Reason.UNKNOWN_FATE,
 )

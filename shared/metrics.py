@@ -65,6 +65,8 @@ LOOP_LAG = Histogram("hitline_loop_lag_seconds", "Lateness of the event loop", b
 TASKS = Gauge("hitline_tasks", "Tasks of the event loop")
 #: 1 while connected to the broker with a usable channel.
 BROKER_UP = Gauge("hitline_broker_up", "1 while the broker connection is usable")
+#: 1 while a policy may delete what is in a queue (shared/queue_policies.py); absent while policies can't be seen.
+QUEUE_UNSAFE = Gauge("hitline_queue_unsafe", "1 while a policy may delete accepted pageviews", ["queue"])
 #: Seconds since the registry was last compared with ClickHouse, also before a restart; grows while ClickHouse is down.
 REGISTRY_AGE = Gauge("hitline_registry_age_seconds", "Age of the registry copy")
 #: By how many seconds this machine's clock is ahead of another: ClickHouse's, the broker's, a gateway's (as a worker

@@ -27,6 +27,8 @@ DEAD_QUEUE: Final = "hitline.dead"
 PAGEVIEWS: Final = "pageviews"
 DEAD: Final = "dead"
 
+#: Milliseconds after which a dead letter is deleted.
+DEAD_MS: Final = 30 * 24 * 3600 * 1000
 QUEUE_ARGUMENTS: Final[FieldTable] = {
     "x-queue-type": "quorum",
     "x-overflow": "reject-publish",
@@ -36,7 +38,7 @@ DEAD_ARGUMENTS: Final[FieldTable] = {
     "x-queue-type": "quorum",
     "x-overflow": "reject-publish",
     "x-delivery-limit": 1_000_000,
-    "x-message-ttl": 30 * 24 * 3600 * 1000,
+    "x-message-ttl": DEAD_MS,
 }
 
 CONNECT_SECONDS: Final = 5.0

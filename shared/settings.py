@@ -79,6 +79,17 @@ def _amqp(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _api(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = not text or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("is malformed; use a URL like http://user:password@host:15672")
+    return text
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(split_words), Field(min_length=1)]
 #: AES-256 keys, base64 and separated by commas: the first seals, all open.
 QueueKeys = Annotated[tuple[bytes, ...], PlainValidator(lambda text: _decode_keys(split_words(text)))]
@@ -95,6 +106,8 @@ class Settings(BaseModel):
     amqp_url: Annotated[Words, AfterValidator(_amqp)] = ("amqp://guest:guest@127.0.0.1:5672/",)
     #: HTTP address of ClickHouse, with user and password if it requires them.
     clickhouse_url: str = "http://127.0.0.1:8123"
+    #: RabbitMQ's management API, `http://user:password@host:15672`, to see policies; empty: they are not seen.
+    rabbitmq_api_url: Annotated[str, AfterValidator(_api)] = ""
     #: Directory for what must outlive the process, such as the registry's last known good copy.
     state_dir: Path = Path("/var/lib/hitline")
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"

@@ -16,6 +16,7 @@ from shared import broker_errors, metrics, queue
 from shared.admin import Admin
 from shared.background import background
 from shared.backoff import Backoff
+from shared.broker_watch import BrokerWatch
 from shared.clickhouse import ClickHouse
 from shared.clocks import Clocks
 from shared.registry import Replica
@@ -64,6 +65,7 @@ class Worker:
         self._sealer, opener = Sealer(settings.queue_keys), Opener(settings.queue_keys)
         self._salts = SaltKeeper(self._lookups.salts, self._control, self._sealer, opener)
         self._clocks = Clocks("what is too old by one clock only is stored, and not dropped")
+        self._watch = BrokerWatch(settings.rabbitmq_api_url, settings.amqp_url[0], self._clocks)
         steps = build_steps(self._lookups, self._clocks.earliest_ms)
         self._processor = Processor(opener, steps, self._gate, self._clocks)
         self._limiter = DeadLetterLimiter(ask=Allowances(self._control).take)
@@ -74,8 +76,8 @@ class Worker:
         """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
         for name, problem in self._lookups.problems.items():
             log.warning("%s: %s", name, problem)
-        clocks = self._clocks.run(self._control)
-        async with background(self._admin, stop, self._poller.run(), self._gate.run(), self._salts.run(), clocks):
+        looking = self._clocks.run(self._control), self._watch.run()
+        async with background(self._admin, stop, self._poller.run(), self._gate.run(), self._salts.run(), *looking):
             log.info("admin port %d", self._admin.port)
             await self._consume(stop)
         await self._clickhouse.close()

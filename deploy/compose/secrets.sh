@@ -29,6 +29,9 @@ if missing rabbitmq_definitions.json; then
 }'
 fi
 
+# The same user at the management API, by which gateways and workers see policies that would delete pageviews.
+missing rabbitmq_api_url && write rabbitmq_api_url "$(sed 's|^amqp:|http:|; s|:5672/$|:15672|' secrets/amqp_url)"
+
 if missing clickhouse.env; then
     admin=$(password)
     env="CLICKHOUSE_USER=admin

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-import aiohttp
 from yarl import URL
 
 from deploy.observe.finding import Finding, error, unknown, warning
-from shared.queue import DEAD_ARGUMENTS, DEAD_QUEUE, EXCHANGE, QUEUE, QUEUE_ARGUMENTS
+from shared.management_api import ManagementApi, Unanswered
+from shared.queue import DEAD_QUEUE, EXCHANGE, QUEUE, vhost_of
+from shared.queue_policies import problems
 
 _PART: Final = "broker"
-_SECONDS: Final = 5.0
 _PORT: Final = 15672
 _CLOCK_S: Final = 5.0
-#: Keys of a policy that override what Hitline declares, and what then happens.
-_HARMFUL: Final = {
-    "message-ttl": "pageviews that wait for longer are deleted",
-    "expires": "the queue is deleted while no worker consumes",
-    "dead-letter-exchange": "pageviews may be moved elsewhere",
-}
-
-
-class _Unanswered(Exception):
-    """The API can't be used; the message says why."""
 
 
 async def check_management(urls: Sequence[str], management_url: str) -> AsyncIterator[Finding]:
     """Yield what the API at `management_url`, else of the first broker that has one, says; or that none answers."""
     addresses = [URL(management_url)] if management_url else _guesses(urls)
-    vhost = _vhost(urls[0])
+    vhost = vhost_of(urls[0])
     for address in addresses:
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS)) as session:
-                api = _Api(session, address)
+            async with ManagementApi(address) as api:
                 found = [finding async for finding in _look(api, vhost)]
-        except (_Unanswered, aiohttp.ClientError, TimeoutError, ValueError) as failure:
-            reason = str(failure) if isinstance(failure, _Unanswered) else type(failure).__name__
+        except Unanswered as failure:
+            reason = str(failure)
             continue
         for finding in found:
             yield finding
@@ -61,43 +48,14 @@ def _guesses(urls: Sequence[str]) -> list[URL]:
     return found
 
 
-def _vhost(url: str) -> str:
-    path = URL(url).raw_path.removeprefix("/")
-    return unquote(path) or "/"
-
-
-class _Api:
-    """Asks the API; users with the tag `monitoring` may see all that is asked here."""
-
-    def __init__(self, session: aiohttp.ClientSession, address: URL) -> None:
-        self._session = session
-        self._base = address.with_user(None)
-        login = address.user or "guest", address.password or "guest"
-        self._headers = {"Authorization": aiohttp.encode_basic_auth(*login)}
-        #: How far ahead of this machine's clock the broker's is, in seconds.
-        self.ahead_s = 0.0
-
-    async def get(self, path: str) -> Any:
-        """Return what is at the path, or None if there is nothing; raises `_Unanswered`."""
-        url = URL(f"{self._base}".rstrip("/") + path, encoded=True)
-        async with self._session.get(url, headers=self._headers) as answer:
-            if date := answer.headers.get("Date"):
-                self.ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
-            if answer.status == 404:
-                return None
-            if answer.status != 200:
-                raise _Unanswered(f"it answers {answer.status}: the user needs the tag monitoring")
-            return await answer.json()
-
-
-async def _look(api: _Api, vhost: str) -> AsyncIterator[Finding]:
+async def _look(api: ManagementApi, vhost: str) -> AsyncIterator[Finding]:
     name = quote(vhost, safe="")
     there = set()
-    for queue, declared in ((QUEUE, QUEUE_ARGUMENTS), (DEAD_QUEUE, DEAD_ARGUMENTS)):
-        state = await api.get(f"/api/queues/{name}/{queue}")
+    for queue in (QUEUE, DEAD_QUEUE):
+        state = await api.queue(vhost, queue)
         if state is not None:
             there.add(queue)
-            for finding in _queue(queue, state, dict(declared)):
+            for finding in _queue(queue, state):
                 yield finding
     bindings = await api.get(f"/api/exchanges/{name}/{EXCHANGE}/bindings/source")
     if bindings is not None:
@@ -111,23 +69,9 @@ async def _look(api: _Api, vhost: str) -> AsyncIterator[Finding]:
         yield warning(_PART, problem, "synchronise the clocks of both (NTP)")
 
 
-def _queue(name: str, state: Mapping[str, Any], declared: Mapping[str, Any]) -> Iterator[Finding]:
-    policies = [state.get("policy"), state.get("operator_policy")]
-    named = " and ".join(policy for policy in policies if policy)
-    effective = state.get("effective_policy_definition") or {}
-    for key, harm in _HARMFUL.items():
-        if key in effective and not (key == "message-ttl" and name == DEAD_QUEUE):
-            yield error(_PART, f"policy {named} sets {key} on {name}: {harm}", f"take {key} out of the policy")
-    if effective.get("overflow", "reject-publish") != "reject-publish":
-        problem = (
-            f"policy {named} sets overflow {effective['overflow']} on {name}: a full queue drops what was accepted"
-        )
-        yield error(_PART, problem, "take overflow out of the policy, or set it to reject-publish")
-    if effective.get("delivery-limit", declared["x-delivery-limit"]) < 1_000:
-        problem = (
-            f"policy {named} sets delivery-limit {effective['delivery-limit']} on {name}: it drops in long outages"
-        )
-        yield error(_PART, problem, "take delivery-limit out of the policy")
+def _queue(name: str, state: Mapping[str, Any]) -> Iterator[Finding]:
+    for found in problems(name, state):
+        yield error(_PART, found.text, found.cure)
     online, members = state.get("online") or [], state.get("members") or []
     if members and len(online) * 2 <= len(members):
         problem = f"{len(online)} of {len(members)} replicas of {name} are up: no majority, nothing is confirmed"
