@@ -1,6 +1,6 @@
 # Every target first creates or updates the virtual environment, which costs nothing once it is up to date.
 
-.PHONY: help run test test-quick test-full bench soak lint clean venv
+.PHONY: help run test test-quick test-full mutate bench soak lint clean venv
 .DEFAULT_GOAL := help
 
 # Files side by side, as many as cores and memory allow, the long ones (delivery) first.
@@ -13,6 +13,7 @@ help:
 	@echo "make test-full  the suite and the long proofs"
 	@echo "make bench      the benchmarks: ratios on this machine; ONLY, ROUNDS, BASE, AGAINST, PROFILE"
 	@echo "make soak       hours at 70 % of the limit with faults: MINUTES=30"
+	@echo "make mutate     changes the code in small ways, and shows what no test notices: from time to time, hours"
 	@echo "make lint       ruff, mypy and import-linter"
 	@echo "make clean      removes .venv, caches and .local (the local stack's data)"
 
@@ -33,6 +34,9 @@ test-full: venv
 	@.venv/bin/python -m tests.programs
 	.venv/bin/pytest $(PARALLEL) -m "not full"
 	.venv/bin/pytest -m full
+
+mutate: venv
+	.venv/bin/python -m tests.mutate $(ONLY)
 
 bench: venv
 	.venv/bin/python -m tests.bench $(ONLY)

@@ -28,6 +28,7 @@ NOT_IMPORTED = {
     "pytest-xdist",
     "pre-commit",
     "import-linter",
+    "mutmut",
     "ruff",
     "setuptools",
     "py-spy",

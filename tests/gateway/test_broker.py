@@ -7,15 +7,17 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from aio_pika import Message
 from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError, DeliveryError
 
 from deploy.local.broker import ensure_rabbitmq
 from deploy.local.rabbitmq.node import RabbitMQNode
 from gateway import broker as broker_module
-from gateway.broker import BrokerConnection, PublishUncertain
+from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason
 
 
@@ -107,6 +109,43 @@ def _connected(confirm_seconds: float) -> Iterator[tuple[BrokerConnection, _Exch
     finally:
         assert broker._lag_timer is not None
         broker._lag_timer.cancel()
+
+
+def _delivery_error(returned: bool) -> DeliveryError:
+    return DeliveryError(cast("Any", object() if returned else None), cast("Any", None))
+
+
+@pytest.mark.parametrize(
+    ("failure", "told", "lost"),
+    [
+        (_delivery_error(returned=True), Reason.NO_QUEUE, False),
+        (_delivery_error(returned=False), Reason.BROKER_REFUSED, False),
+        *((error, None, True) for error in (AMQPError(), ConnectionResetError(), OSError(), RuntimeError())),
+        (asyncio.CancelledError(), None, True),  # aio-pika cancels what waits on a connection that closes
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+async def test_certainly_not_taken_and_unknown_are_told_apart(
+    failure: BaseException, told: Reason | None, lost: bool
+) -> None:
+    with _connected(confirm_seconds=5) as (broker, exchange):
+        publishing = asyncio.create_task(broker.publish(Message(b"")))
+        await asyncio.sleep(0)
+        exchange.confirmed.set_exception(failure)
+        with pytest.raises(NotPublished if told else PublishUncertain) as raised:
+            await publishing
+        assert getattr(raised.value, "reason", None) is told
+        assert broker._lost.is_set() is lost
+        assert broker._refused is (told is Reason.BROKER_REFUSED), "only a full queue's channel is replaced"
+
+
+@pytest.mark.parametrize("reason", [Reason.BROKER_DOWN, Reason.BROKER_BLOCKED, Reason.NO_QUEUE])
+async def test_while_it_is_unavailable_nothing_is_sent_and_the_reason_is_told(reason: Reason) -> None:
+    with _connected(confirm_seconds=5) as (broker, _):
+        broker.unavailable_reason = reason
+        with pytest.raises(NotPublished) as refused:
+            await broker.publish(Message(b""))
+        assert refused.value.reason is reason
 
 
 async def test_the_loops_own_delay_is_not_the_brokers_silence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aio_pika
@@ -31,7 +32,14 @@ def test_a_built_message_is_read_and_opened() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"batch_id": uuid.UUID(int=8)}, {"pageviews": 4}, {"registry_version": 0}],
+    [
+        {"batch_id": uuid.UUID(int=8)},
+        {"pageviews": 4},
+        {"registry_version": 0},
+        {"first_position": 1},
+        {"repeated": True},
+        {"schema": 1},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_a_header_that_was_changed_is_noticed(change: dict[str, Any]) -> None:
@@ -40,17 +48,67 @@ def test_a_header_that_was_changed_is_noticed(change: dict[str, Any]) -> None:
         open_body(message, dataclasses.replace(HEADERS, **change), Opener([KEY]))
 
 
-@pytest.mark.parametrize("name", ["schema", "pageviews", "registry_version"])
+def test_every_header_is_among_those_that_are_changed_above() -> None:
+    changed = {
+        name
+        for mark in test_a_header_that_was_changed_is_noticed.pytestmark
+        for change in mark.args[1]
+        for name in change
+    }
+    assert changed == {field.name for field in dataclasses.fields(Headers)}
+
+
+def test_what_the_seal_covers_is_as_earlier_versions_wrote_it() -> None:
+    headers = dataclasses.replace(HEADERS, first_position=12, repeated=True)
+    assert headers.associated_data() == b"hitline|2|3|1700000000000000|12|1|" + bytes(15) + b"\x07"
+
+
+@pytest.mark.parametrize("headers", [HEADERS, dataclasses.replace(HEADERS, first_position=65_535, repeated=True)])
+def test_a_message_is_on_the_wire_as_earlier_versions_wrote_it(headers: Headers) -> None:
+    sealer = Sealer([KEY])
+    message = build(headers, b"body", sealer, {"reason": "poison"})
+    assert message.properties.content_type == "application/octet-stream"
+    assert message.properties.message_type == "hitline.pageviews"
+    assert message.message_id == "00000000-0000-0000-0000-000000000007"
+    assert message.timestamp is not None
+    assert abs(message.timestamp - datetime.now(UTC)) < timedelta(minutes=5)
+    assert message.headers == {
+        "schema": 2,
+        "key_id": sealer.key_id.hex(),
+        "pageviews": 3,
+        "registry_version": 1_700_000_000_000_000,
+        "first_position": headers.first_position,
+        "repeated": headers.repeated,
+        "reason": "poison",
+    }
+    assert read_headers(message) == headers
+    assert open_body(message, headers, Opener([KEY])) == b"body"
+
+
+@pytest.mark.parametrize("name", ["schema", "pageviews", "registry_version", "first_position"])
 @pytest.mark.parametrize("value", [None, "1", -1, True, 1.0, b"1"])
 def test_a_malformed_header_is_refused(name: str, value: Any) -> None:
     with pytest.raises(Unopenable):
         read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), **{name: value}))
 
 
+@pytest.mark.parametrize(
+    "name", ["schema", "pageviews", "registry_version", "first_position", "repeated", "message_id"]
+)
+def test_a_missing_header_is_refused(name: str) -> None:
+    message = build(HEADERS, b"", Sealer([KEY]))
+    if name == "message_id":
+        message.message_id = None
+    else:
+        del message.headers[name]
+    with pytest.raises(Unopenable, match=r"^message id or headers are missing or malformed$"):
+        read_headers(message)
+
+
 def test_missing_headers_are_refused() -> None:
     messages: list[Any] = [aio_pika.Message(b""), aio_pika.Message(b"", message_id="7"), object()]
     for message in messages:
-        with pytest.raises(Unopenable, match="missing or malformed"):
+        with pytest.raises(Unopenable, match=r"^message id or headers are missing or malformed$"):
             read_headers(message)
 
 
@@ -64,7 +122,9 @@ def test_the_version_before_is_read_and_its_body_opened() -> None:
 
 
 def test_an_unknown_older_schema_version_is_refused() -> None:
-    with pytest.raises(Unopenable, match="schema version: 0") as refused:
+    with pytest.raises(
+        Unopenable, match=r"^unknown schema version: 0, while this version of Hitline reads 1 and 2$"
+    ) as refused:
         read_headers(delivered(build(HEADERS, b"", Sealer([KEY])), schema=0))
     assert not isinstance(refused.value, NewerSchema)
 

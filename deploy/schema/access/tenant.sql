@@ -32,4 +32,4 @@ CREATE ROW POLICY OR REPLACE hitline_everyone
        hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw,
        hitline_control.rollup_changes, hitline_control.erased_sessions, hitline_control.rollup_zones,
        hitline_control.retention_cutoffs
-    USING 1 TO hitline_worker, hitline_keeper, hitline_analyst;
+    USING 1 TO hitline_worker, hitline_registry, hitline_keeper, hitline_analyst;

@@ -1,0 +1,164 @@
+"""Decompression with a limit: codings, members, what is cut short, and turns for others."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import random
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import encoding
+from gateway.encoding import decode, decode_large
+from gateway.replies import Reason, Rejected
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+BODY = random.Random(1).randbytes(10_000)
+
+
+def raw_deflate(body: bytes) -> bytes:
+    squeeze = zlib.compressobj(wbits=-15)
+    return squeeze.compress(body) + squeeze.flush()
+
+
+#: Name of a coding → what makes it.
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstd.compress,
+}
+
+
+def refusal(body: bytes, encodings: Sequence[str], limit: int = 10_000) -> tuple[Reason, str]:
+    """Return why a body is refused, on both ways."""
+    found = []
+    for way in (decode, lambda *sent: asyncio.run(decode_large(*sent))):
+        with pytest.raises(Rejected) as refused:
+            way(body, encodings, limit)
+        found.append((refused.value.reason, refused.value.text))
+    assert found[0] == found[1]
+    return found[0]
+
+
+@given(st.binary(max_size=300), st.sampled_from(sorted(CODINGS)))
+def test_what_was_encoded_is_decoded(body: bytes, coding: str) -> None:
+    sent = CODINGS[coding](body)
+    assert decode(sent, [coding], 300) == body
+    assert asyncio.run(decode_large(sent, [coding], 300)) == body
+
+
+@given(st.binary(max_size=300))
+def test_deflate_may_come_without_a_header_as_some_send_it(body: bytes) -> None:
+    assert decode(raw_deflate(body), ["deflate"], 300) == body
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_deflate_with_a_header_of_any_level(level: int) -> None:
+    assert decode(zlib.compress(BODY, level), ["deflate"], len(BODY)) == BODY
+
+
+def test_a_first_byte_like_a_header_s_is_none_unless_the_check_bits_say_so() -> None:
+    """A stored block begins with any byte whose lowest three bits are 0: its padding is not looked at."""
+    length = len(BODY).to_bytes(2, "little")
+    stored = b"\x08" + length + bytes(each ^ 0xFF for each in length) + BODY + raw_deflate(b"")
+    assert decode(stored, ["deflate"], len(BODY)) == BODY
+    assert refusal(b"\x08", ["deflate"])[0] is Reason.BAD_ENCODING
+
+
+@pytest.mark.parametrize("encodings", [[], ["identity"], [""], [" ,identity, "], ["IDENTITY", "identity"]])
+def test_nothing_to_decode(encodings: list[str]) -> None:
+    assert decode(BODY, encodings, 0) is BODY
+    assert asyncio.run(decode_large(BODY, encodings, 0)) is BODY
+
+
+@pytest.mark.parametrize("encodings", [[" GZip "], ["identity, gzip"], ["", "gzip"], ["identity", "gzip"]])
+def test_a_list_of_codings_is_one_list_whatever_its_spelling(encodings: list[str]) -> None:
+    assert decode(gzip.compress(BODY), encodings, len(BODY)) == BODY
+
+
+@pytest.mark.parametrize(
+    ("encodings", "text"),
+    [
+        (["br"], "Content-Encoding: only gzip, deflate, zstd and identity are supported"),
+        (["gzip, gzip"], "Content-Encoding: only one coding is supported"),
+        (["gzip", "zstd"], "Content-Encoding: only one coding is supported"),
+    ],
+)
+def test_other_codings_are_415(encodings: list[str], text: str) -> None:
+    assert refusal(b"", encodings) == (Reason.UNKNOWN_ENCODING, text)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_exactly_the_limit_fits_and_a_byte_more_does_not(coding: str) -> None:
+    sent = CODINGS[coding](BODY)
+    assert decode(sent, [coding], len(BODY)) == BODY
+    reason, text = refusal(sent, [coding], len(BODY) - 1)
+    assert (reason, "9999 bytes" in text) == (Reason.TOO_LARGE, True)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_what_is_cut_short_or_altered_is_refused(coding: str) -> None:
+    sent = CODINGS[coding](BODY)
+    for broken in (sent[:-1], sent[: len(sent) // 2], sent[:3], b"no coding at all", sent + b"more"):
+        assert refusal(broken, [coding])[0] is Reason.BAD_ENCODING
+    assert refusal(b"{}", [coding])[0] is Reason.BAD_ENCODING
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_members_one_behind_another_are_one_body_wherever_they_end(coding: str) -> None:
+    """Pieces of 4,096 bytes are given to a decompressor: members end before, at and behind their edges."""
+    parts = [BODY[:at] for at in (0, 1, 100, 4_000, 4_072, 4_095, 4_096, 5_000)]
+    assert decode(b"".join(map(CODINGS[coding], parts)), [coding], 10**6) == b"".join(parts)
+
+
+def test_a_body_has_so_many_members_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert encoding._MAX_MEMBERS == 20_000
+    monkeypatch.setattr(encoding, "_MAX_MEMBERS", 3)
+    member = gzip.compress(b"{}")
+    assert decode(member * 3, ["gzip"], 100) == b"{}" * 3
+    for number in (4, 5):
+        assert refusal(member * number, ["gzip"]) == (Reason.TOO_LARGE, "body: has over 3 compressed members")
+
+
+def test_a_window_that_would_take_more_than_8_mib_of_memory_is_refused() -> None:
+    options = {int(zstd.CompressionParameter.window_log): 24}
+    squeeze = zstd.ZstdCompressor(options=options)
+    sent = squeeze.compress(bytes(100)) + squeeze.flush()
+    assert refusal(sent, ["zstd"])[0] is Reason.BAD_ENCODING
+    squeeze = zstd.ZstdCompressor(options={int(zstd.CompressionParameter.window_log): 23})
+    assert decode(squeeze.compress(bytes(100)) + squeeze.flush(), ["zstd"], 100) == bytes(100)
+
+
+async def turns_during(body: bytes, limit: int) -> int:
+    """Return how many turns others got while a body was decoded."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    await decode_large(body, ["gzip"], limit)
+    beside.cancel()
+    return turns
+
+
+async def test_others_get_a_turn_every_256_kib_and_every_256_pieces() -> None:
+    size = 4 * 1024 * 1024
+    text = BODY.hex().encode() * 210
+    assert len(text) > size
+    assert 14 <= await turns_during(gzip.compress(text[:size], 1), size) <= 18
+    assert 3 <= await turns_during(gzip.compress(b"{}") * 1_000, size) <= 9
+    assert await turns_during(gzip.compress(b"{}"), size) <= 1
