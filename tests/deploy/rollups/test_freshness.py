@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
+from datetime import timedelta
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.report import standing
+from deploy.rollups import run, zones
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
@@ -82,3 +86,26 @@ def test_all_sites_are_asked_without_reading_all_rollups(tables: ClickHouseProce
     assert [(row["first_day"], row["last_day"]) for row in answer["data"]] == [("2025-01-01", "2025-12-31")] * sites
     # A granule or two a site, however many rollups it has.
     assert answer["statistics"]["rows_read"] < sites * values * days / 2
+
+
+def test_what_appears_up_to_a_minute_late_is_counted(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    """A clock was set back, or a replica was behind: `stored_at` is from before the moment up to which was counted."""
+    visits.register(tables)
+    first, late, later = visits.make(3, seed=1, sites=visits.FEW)[:3]
+    visits.insert(tables, [first])
+    hitline("rollup")
+    [counted] = services.rows(
+        tables,
+        "SELECT max(moment) AS to, toString(to - 58) AS late, toString(to - 75) AS later FROM hitline.rollup_progress",
+    )
+    visits.insert(tables, [{**late, "session_id": str(uuid.UUID(int=1)), "stored_at": counted["late"]}])
+    visits.insert(tables, [{**later, "session_id": str(uuid.UUID(int=2)), "stored_at": counted["later"]}])
+    hitline("rollup")
+    found = services.rows(tables, "SELECT session_id FROM hitline.session_days_raw FINAL")
+    assert {str(uuid.UUID(int=1))} == {row["session_id"] for row in found} - {first["session_id"]}
+
+
+def test_margins_are_a_minute_wherever_moments_are_compared() -> None:
+    assert run._MARGIN == standing._MARGIN == timedelta(minutes=1)
+    assert zones.since(1_700_000_000_000_000) == 1_700_000_000_000_000 - 60 * 10**6
+    assert zones.since(5) == 0
