@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address, ip_network
@@ -13,8 +12,9 @@ from typing import Any, Final
 import click
 
 from deploy.cli.dead_allow import allow
+from deploy.cli.dead_outcomes import OutcomesOfReplay
 from deploy.cli.listing import Progress, StreamedJson, StreamedTable
-from deploy.cli.support import CommandError, connected, echo_foreign, load_settings, print_json, run
+from deploy.cli.support import CommandError, connected, load_settings, print_json, run, warn
 from deploy.queue.dead_letters import DeadLetter, Unmatched, selector
 from deploy.queue.turns import DeadLetterQueue, Turn, open_dead_letters
 from shared.pageview import QueuedPageview, Unparseable
@@ -125,39 +125,17 @@ def _mask(address: str) -> str:
 def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, as_json: bool) -> None:
     """Process dead letters again (exactly once) and report each one's outcome."""
     _require_selection(ids, reason, all_)
-    report = _Report(as_json)
+    report = OutcomesOfReplay(as_json)
     unknown = run(_replay(ids, reason, wait_s, report))
     report.end()
     _refuse_unknown(unknown)
-
-
-class _Report:
-    """Prints each letter's outcome as it becomes known, and the totals."""
-
-    def __init__(self, as_json: bool) -> None:
-        self._json = StreamedJson() if as_json else None
-        self._totals = Counter[str]()
-
-    def add(self, letter_id: str, outcome: str) -> None:
-        self._totals[outcome] += 1
-        if self._json is not None:
-            self._json.add({"id": letter_id, "end": outcome})
-        else:
-            echo_foreign(f"{letter_id}  {outcome}")
-
-    def end(self) -> None:
-        if self._json is not None:
-            self._json.end()
-            return
-        totals = ", ".join(f"{count} {outcome}" for outcome, count in self._totals.most_common())
-        click.echo(totals or "nothing to replay", err=True)
 
 
 #: Letters of one pageview, written twice by a worker that was killed, are near to each other in the queue.
 _REMEMBERED: Final = 50_000
 
 
-async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float, report: _Report) -> Unmatched:
+async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float, report: OutcomesOfReplay) -> Unmatched:
     """Replay what is selected and report each letter's outcome; returns the ids that no letter has."""
     from deploy.queue.replays import ReplayOutcomes, server_version
 
@@ -165,7 +143,7 @@ async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float, repor
     published: dict[Any, None] = {}
     progress = Progress("replayed")
     async with connected(load_settings().clickhouse_url) as clickhouse, _queue() as source:
-        outcomes = ReplayOutcomes(clickhouse, await server_version(clickhouse), wait_s, report.add)
+        outcomes = ReplayOutcomes(clickhouse, await server_version(clickhouse), wait_s, report.add, warn)
 
         async def act(turn: Turn, letters: Sequence[DeadLetter]) -> None:
             new = []

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from shared.clickhouse import ClickHouse, table_of_lines
+from shared.clickhouse import ClickHouse, failure_of, table_of_lines
 from worker.delivery import MessageKey
 
 _POLL_S: Final = 0.5
@@ -35,14 +35,24 @@ class ReplayOutcomes:
     """Waits until replayed letters have been counted again, after version `since`, and reports each one's outcome.
 
     `report` is called with a letter's id and its outcome.  Letters that take longer than `wait_s` are reported as still
-    in the queue: they will be counted later.
+    in the queue: they will be counted later.  `warn` is told when ClickHouse does not answer, which ends nothing: the
+    letters are published, and what is left is to learn what became of them.
     """
 
-    def __init__(self, clickhouse: ClickHouse, since: int, wait_s: float, report: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        since: int,
+        wait_s: float,
+        report: Callable[[str, str], None],
+        warn: Callable[[str], None],
+    ) -> None:
         self._clickhouse = clickhouse
         self._since = since
         self._wait_s = wait_s
         self._report = report
+        self._warn = warn
+        self._answers = True
         self._pending: dict[MessageKey, str] = {}
 
     async def add(self, letters: Sequence[tuple[MessageKey, str]]) -> None:
@@ -61,13 +71,25 @@ class ReplayOutcomes:
         """Wait until no more than `most` are pending; gives up those that are, once `wait_s` have passed."""
         deadline = time.monotonic() + self._wait_s
         while len(self._pending) > most and time.monotonic() < deadline:
-            await self._look()
+            await self._look_if_it_answers()
             if len(self._pending) > most:
                 await asyncio.sleep(_POLL_S)
         if len(self._pending) > most:
             for letter_id in self._pending.values():
                 self._report(letter_id, STILL_QUEUED)
             self._pending.clear()
+
+    async def _look_if_it_answers(self) -> None:
+        try:
+            await self._look()
+            self._answers = True
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None or failure.reachable:
+                raise
+            if self._answers:
+                self._warn("ClickHouse does not answer: the letters are on their way to it, waiting for their outcomes")
+            self._answers = False
 
     async def _look(self) -> None:
         lines = "\n".join(f"{key.day}\t{key.batch_id}\t{key.part}" for key in self._pending).encode()
