@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason, Rejected
 from shared import message, metrics
+from shared.logs import BATCH_ID
 from shared.pageview import join
 from shared.seal import Sealer
 
@@ -121,7 +122,7 @@ class Publisher:
             failure = Reason.UNKNOWN_FATE
         except BaseException as error:
             # After any error, no request may be left waiting, and none may be answered as durable.
-            log.error("publish failed unexpectedly", exc_info=error)
+            log.error("publish failed unexpectedly", exc_info=error, extra={BATCH_ID: headers.batch_id})
             _answer(group, Reason.UNKNOWN_FATE)
             metrics.PUBLISHED_PAGEVIEWS.labels(Reason.UNKNOWN_FATE.label).inc(len(packed))
             raise

@@ -19,6 +19,7 @@ from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason, Rejected
 from gateway.validate import PageviewRequest
 from shared import message, metrics, refusals
+from shared.log_storms import BOUNDED
 from shared.pageview import join
 from shared.refusals import Refusal
 from shared.registry import Client
@@ -90,8 +91,9 @@ class Refusals:
         rules, self._rules = self._rules, Counter()
         for rule, pageviews in rules.most_common():
             log.warning(
-                "client %s: %d pageviews refused (%d): %s", rule.client, pageviews, rule.reason.status, rule.text
-            )
+                "client %s: %d pageviews refused (%d): %s", rule.client, pageviews, rule.reason.status, rule.text,
+                extra={BOUNDED: True},
+            )  # fmt: skip
         counts = list(self._counts.items())
         for start in range(0, len(counts), refusals.MAX_IN_MESSAGE):
             if not await self._publish(dict(islice(counts, start, start + refusals.MAX_IN_MESSAGE))):

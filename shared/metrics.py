@@ -34,6 +34,8 @@ REQUESTS_IN_FLIGHT = Gauge("hitline_requests_in_flight", "Requests not yet answe
 CONNECTIONS = Gauge("hitline_connections", "Open connections of clients")
 #: Connections turned away with 503, by the bound that was reached: of all, or of one address.
 CONNECTIONS_REFUSED = Counter("hitline_connections_refused_total", "Connections turned away", ["bound"])
+for _bound in ("all", "address"):
+    CONNECTIONS_REFUSED.labels(_bound)  # at 0 from the start, as `increase` does not count what a series begins with
 #: Connections ended since their client did not read its answers.
 CONNECTIONS_UNREAD = Counter("hitline_connections_unread_total", "Connections of clients that did not read")
 #: Pageviews per message: how well group commit works.
@@ -42,6 +44,7 @@ GROUP_PAGEVIEWS = Histogram("hitline_group_pageviews", "Pageviews per published 
 CONFIRM_SECONDS = Histogram("hitline_confirm_seconds", "Time from publish to confirm", buckets=_LATENCY)
 #: Published messages by result: `confirmed`, else the label of the reason in gateway/replies.py.
 PUBLISHED = Counter("hitline_published_messages_total", "Published messages by result", ["result"])
+PUBLISHED.labels("unknown_fate")  # as above
 #: Pageviews of published messages, by the same results.  Those that are `confirmed` or of `unknown_fate` and were not
 #: accepted (their client had gone, or was answered 503 "unknown") may be stored: `hitline reconcile` allows for them.
 PUBLISHED_PAGEVIEWS = Counter("hitline_published_pageviews_total", "Pageviews of messages by result", ["result"])
@@ -114,8 +117,9 @@ LOOKUP_STALE = Gauge("hitline_lookup_stale", "1 while look-up data is refused or
 #: How new look-up data in use is, in seconds since the epoch: when a geo database was built (geo_city, geo_asn,
 #: geo_isp), when the oldest spam list was last changed or found unchanged (spam).  Its age is time() minus this.
 LOOKUP_UPDATED = Gauge("hitline_lookup_updated_timestamp_seconds", "Time of the look-up data in use", ["name"])
-#: Updates of a feed by the worker itself that left the old list in use: `shrunk` to less than half, or `failed`.
-FEED_FAILURES = Counter("hitline_feed_failures_total", "Feed updates that kept the old list", ["feed", "reason"])
+#: 1 while the worker's own last update of a feed left the old list in use: `shrunk` to less than half, or `failed`.
+#: A worker updates as it starts, before anybody can have seen a counter at 0.
+FEED_FAILED = Gauge("hitline_feed_failed", "1 while the last update of a feed kept the old list", ["feed", "reason"])
 #: Of `hitline rollup --every`: up to when the rollups are complete, in seconds since the epoch.
 ROLLUPS_COMPLETE = Gauge("hitline_rollups_complete_timestamp_seconds", "Up to when the rollups are complete")
 #: 1 while the daily work is due and not done: retention (clocks differ, say), or taking what was erased off the disk.

@@ -61,9 +61,14 @@ VARNISH = Program(("varnishd",), ("varnish",), ("varnish.service", "varnishncsa.
 APACHE = Program(("apache2",), ("apache2",), ("apache2.service", "apache-htcacheclean.service"))
 PHP = Program(("php",), ("php-cli", "php-curl"), files=("/usr/lib/php/*/curl.so",))
 NODE = Program(("node",), ("nodejs",))
+_PROMETHEUS_UNITS = ("prometheus.service",)
+PROMETHEUS = Program(("prometheus",), ("prometheus",), _PROMETHEUS_UNITS)
+PROMTOOL = Program(("promtool",), ("prometheus",), _PROMETHEUS_UNITS)
+#: For long tests only.
+ALERTMANAGER = Program(("prometheus-alertmanager",), ("prometheus-alertmanager",), ("prometheus-alertmanager.service",))
 ALL = (
     *(CURL, REDIS, WRK, SYSLOG_NG),
-    *(NGINX, NGINX_LUA, NGINX_NJS, HAPROXY, CADDY, VARNISH, APACHE, PHP, NODE),
+    *(NGINX, NGINX_LUA, NGINX_NJS, HAPROXY, CADDY, VARNISH, APACHE, PHP, NODE, PROMETHEUS),
 )
 
 
@@ -77,6 +82,15 @@ def path_of(program: Program, say: Callable[[str], None] = print) -> str:
         if found := program.find():
             return found
     raise SetupError(f"{program.names[0]} is missing: install {' '.join(program.packages)} (as root, the suite does)")
+
+
+def available(program: Program) -> str | None:
+    """Return why a long test has to be skipped, None if the program is there or could be installed."""
+    try:
+        path_of(program)
+    except SetupError as error:
+        return str(error)
+    return None
 
 
 def main() -> None:

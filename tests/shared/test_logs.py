@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -30,8 +32,17 @@ def test_an_exception_shows_its_type_and_not_what_it_says(formatter: logging.For
     assert ADDRESS not in line
 
 
-def test_text_says_where_an_exception_was_raised() -> None:
-    assert "test_logs.py:" in TextFormatter().format(failing_record())
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
+def test_it_says_where_an_exception_was_raised(formatter: logging.Formatter) -> None:
+    assert re.search(r"test_logs\.py:\d+", formatter.format(failing_record()))
+
+
+def test_a_line_about_a_message_names_it() -> None:
+    record = logging.LogRecord("worker", logging.WARNING, __file__, 1, "dead letters", (), None)
+    record.batch_id = uuid.UUID(int=7)
+    name = "00000000-0000-0000-0000-000000000007"
+    assert json.loads(JsonFormatter().format(record))["batch_id"] == name
+    assert TextFormatter().format(record).endswith(f"dead letters [batch {name}]")
 
 
 def test_json_is_one_object_a_line() -> None:

@@ -19,6 +19,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 
 from shared import dead_letters, message, metrics, properties, queue
 from shared.backoff import Backoff
+from shared.logs import BATCH_ID
 from shared.pageview import join, pack_item
 from shared.seal import Sealer
 from worker.dead_letters.limiter import DeadLetterLimiter
@@ -40,11 +41,11 @@ class ReasonLog:
         self._clock = clock
         self._last_s: dict[str, float] = {}
 
-    def note(self, reason: str) -> None:
-        """Note the `reason` of a dead letter, which quotes nothing of a pageview."""
+    def note(self, reason: str, batch_id: uuid.UUID | None = None) -> None:
+        """Note the `reason` of a dead letter, which quotes nothing of a pageview, and the message that it is of."""
         now = self._clock()
         if now - self._last_s.get(reason, -math.inf) > _QUIET_S:
-            log.warning("dead letters: %s; see `hitline dead list`", reason)
+            log.warning("dead letters: %s; see `hitline dead list`", reason, extra={BATCH_ID: batch_id})
             self._last_s = {known: last for known, last in self._last_s.items() if now - last <= _QUIET_S}
         self._last_s[reason] = now
 
@@ -68,7 +69,7 @@ class DeadLetterPublisher:
         letters = []
         for processed in messages:
             for poison in processed.poison:
-                self._reasons.note(poison.reason)
+                self._reasons.note(poison.reason, processed.key.batch_id)
                 if not poison.admitted:
                     await self._limiter.admit(1 if poison.position is not None else processed.poison_pageviews)
                 letters.append(self._letter(processed, poison))

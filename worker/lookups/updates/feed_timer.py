@@ -50,8 +50,8 @@ class FeedTimer:
     def _update(self) -> None:
         try:
             for result in update_feeds(self._directory, self._feeds):
-                if not result.ok:
-                    metrics.FEED_FAILURES.labels(result.feed.file, "shrunk" if result.shrunk else "failed").inc()
+                for reason, holds in (("shrunk", result.shrunk), ("failed", not result.ok and not result.shrunk)):
+                    metrics.FEED_FAILED.labels(result.feed.file, reason).set(int(holds))
                 log.log(logging.INFO if result.ok else logging.WARNING, "feed %s: %s", result.feed.file, result.text)
         except BusyError:
             log.debug("another worker updates the feeds")

@@ -16,7 +16,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from shared import metrics
 from tests import parts
 
-OBSERVABILITY = Path(__file__).parents[2] / "deploy" / "observability"
+OBSERVABILITY = Path(__file__).parents[3] / "deploy" / "observability"
 METRICS = {each._name: each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)}
 #: What Grafana puts in for its own variables.
 GRAFANA = {
