@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
 
 from shared import metrics
 from shared.settings import SettingsError
@@ -20,8 +20,17 @@ Readiness = Callable[[], str | None]
 class Admin:
     """Serves health, readiness and metrics."""
 
-    def __init__(self, host: str, port: int, unready: Readiness, before_metrics: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        unready: Readiness,
+        before_metrics: Callable[[], None],
+        only: Collection[str] | None = None,
+    ) -> None:
+        """`only`: Hitline's metrics that this process keeps, where it keeps few; None: all."""
         self._address = (host, port)
+        self._registry = REGISTRY if only is None else _Only(only)
         self._unready = unready
         self._before_metrics = before_metrics
         self._runner: web.AppRunner | None = None
@@ -68,4 +77,16 @@ class Admin:
     async def _metrics(self, _: web.Request) -> web.Response:
         self._before_metrics()
         metrics.TASKS.set(len(asyncio.all_tasks()))
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _Only(CollectorRegistry):
+    """The metrics of the process and those of Hitline that are named; others would stand at 0 as if they meant it."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as they are now."""
+        return (each for each in REGISTRY.collect() if each.name in self._names or not each.name.startswith("hitline_"))

@@ -60,7 +60,7 @@ REGISTRY_TOO_OLD = Gauge("hitline_registry_too_old", "1 while the copy of the re
 
 # ---- both ----------------------------------------------------------------------------------------------------------
 
-#: 1, by what this process is: `gateway` or `worker`.
+#: 1, by what this process is: `gateway`, `worker` or `rollup`.
 PROCESS = Gauge("hitline_process_info", "1, by what this process is", ["kind"])
 #: By how much timers are late: above a second, one request or message holds up everything else of the process.
 LOOP_LAG = Histogram("hitline_loop_lag_seconds", "Lateness of the event loop", buckets=_LATENCY)
@@ -120,11 +120,21 @@ LOOKUP_UPDATED = Gauge("hitline_lookup_updated_timestamp_seconds", "Time of the 
 #: 1 while the worker's own last update of a feed left the old list in use: `shrunk` to less than half, or `failed`.
 #: A worker updates as it starts, before anybody can have seen a counter at 0.
 FEED_FAILED = Gauge("hitline_feed_failed", "1 while the last update of a feed kept the old list", ["feed", "reason"])
-#: Of `hitline rollup --every`: up to when the rollups are complete, in seconds since the epoch.
+#: Strings cut to their documented length, by column.
+TRUNCATED = Counter("hitline_truncated_total", "Strings cut to their documented length", ["column"])
+
+# ---- hitline rollup --every ----------------------------------------------------------------------------------------
+
+#: Up to when the rollups are complete, in seconds since the epoch.
 ROLLUPS_COMPLETE = Gauge("hitline_rollups_complete_timestamp_seconds", "Up to when the rollups are complete")
 #: 1 while the daily work is due and not done: retention (clocks differ, say), or taking what was erased off the disk.
 RETENTION_REFUSED = Gauge("hitline_retention_refused", "1 while retention is due and is not applied")
 #: How long the oldest erasure has been waiting to be off the disk; 0 if none is.
 ERASURE_WAITING = Gauge("hitline_erasure_waiting_seconds", "Age of the oldest erasure that is not off the disk")
-#: Strings cut to their documented length, by column.
-TRUNCATED = Counter("hitline_truncated_total", "Strings cut to their documented length", ["column"])
+
+#: All that `hitline rollup --every` keeps.
+OF_ROLLUP: Final = frozenset(
+    family.name
+    for each in (PROCESS, TASKS, ROLLUPS_COMPLETE, RETENTION_REFUSED, ERASURE_WAITING)
+    for family in each.describe()
+)

@@ -70,7 +70,8 @@ async def _for_ever(settings: RetentionSettings, every_s: float, everything: boo
 
 async def _metrics_port(settings: RetentionSettings) -> Admin:
     """Serve the metrics; a second process on this host works without."""
-    admin = Admin(settings.admin_host, settings.admin_port, lambda: None, lambda: None)
+    metrics.PROCESS.labels("rollup").set(1)
+    admin = Admin(settings.admin_host, settings.admin_port, lambda: None, lambda: None, metrics.OF_ROLLUP)
     try:
         await admin.start()
         log.info("admin port %d", admin.port)

@@ -65,12 +65,18 @@ def test_once_a_day_it_erases_what_has_expired(tables: ClickHouseProcess, tmp_pa
         services.wait_for(lambda: metric(rollup, "hitline_rollups_complete_timestamp_seconds") > time.time() - 60)
         assert services.count(tables, where="timestamp < '2026-01-01'") == (len(old) if silent else 0)
         assert metric(rollup, "hitline_erasure_waiting_seconds") == 0
+        assert metric(rollup, 'hitline_process_info{kind="rollup"}') == 1
+        assert "hitline_broker_up" not in metrics_of(rollup), "it has no broker that could be down"
     finally:
         rollup.end()
 
 
-def metric(service: services.Service, name: str) -> float:
+def metrics_of(service: services.Service) -> str:
     address = f"http://127.0.0.1:{service.admin_port}/metrics"
     with urllib.request.urlopen(address, timeout=10) as answer:
-        text = answer.read().decode()
-    return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+        return answer.read().decode()
+
+
+def metric(service: services.Service, name: str) -> float:
+    lines = metrics_of(service).splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))

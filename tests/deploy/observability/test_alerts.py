@@ -52,11 +52,11 @@ def test_alerts_fire_while_their_cause_lasts(stack: watched.Watched, cause: Caus
     with cause.bring_about(stack) as again:
         seen = _repeat(again, lambda: told("firing") >= set(cause.during), _FIRE_S)
     assert seen, f"of {cause.during} only {told('firing')} fire"
-    expected = set(cause.alerts)
-    assert _repeat(time.monotonic, lambda: told("firing") >= expected, _FIRE_S), told("firing")
-    assert _repeat(time.monotonic, lambda: told("resolved") >= expected, _END_S), expected - told("resolved")
+    expected, traffic = set(cause.alerts), stack.system.post
+    assert _repeat(traffic, lambda: told("firing") >= expected, _FIRE_S), expected - told("firing")
+    assert _repeat(traffic, lambda: told("resolved") >= expected, _END_S), expected - told("resolved")
     print(f"\n{cause.bring_about.__name__}: {sorted(expected)}; besides {sorted(told('firing') - expected)}")
-    assert _repeat(time.monotonic, lambda: not stack.prometheus.firing(), _END_S), stack.prometheus.firing()
+    assert _repeat(traffic, lambda: not stack.prometheus.firing(), _END_S), stack.prometheus.firing()
 
 
 def _repeat(again: Again, holds: Again, timeout_s: float) -> bool:

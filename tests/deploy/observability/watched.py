@@ -117,4 +117,6 @@ def watched(directory: Path) -> Iterator[Watched]:
         running.start("hitline-rollup", "rollup", ROLLUP)
         prometheus.watch("rabbitmq", broker_metrics)
         services.wait_for(lambda: len(prometheus.query("up == 1")) == 4)
+        services.wait_for(lambda: not prometheus.get("alerts")["alerts"])  # of before all had started
+        alertmanager.changes.clear()
         yield running
