@@ -39,7 +39,7 @@ async def _publish(amqp_url: str, count: int) -> None:
         channel = await connection.channel(publisher_confirms=False)
         exchange = await channel.get_exchange(queue.EXCHANGE, ensure=False)
         for _ in range(count):
-            await exchange.publish(message, queue.QUEUE)
+            await exchange.publish(message, queue.PAGEVIEWS)
 
 
 @contextmanager
