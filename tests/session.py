@@ -5,18 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests import rabbitmq_root
 
 #: What the parts of one test process take at most: itself, a broker, a ClickHouse, a gateway and three workers.
 _MIB_EACH = 1_600
 #: Parts wait more than they compute, so that one more than there are cores keeps all of them busy.
 _MOST = 6
+_VERSION = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when a test was skipped")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if root := os.environ.get(rabbitmq_root.VARIABLE):
+        directory = Path(tempfile.gettempdir(), f"hitline-rabbitmq-{os.getuid()}")
+        config.stash[_VERSION] = rabbitmq_root.put_on_path(Path(root).resolve(), directory)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    version = config.stash.get(_VERSION, None)
+    return f"brokers are RabbitMQ {version} of {os.environ[rabbitmq_root.VARIABLE]}" if version else None
 
 
 def pytest_xdist_auto_num_workers() -> int:
