@@ -23,8 +23,6 @@ from yarl import URL
 HTTP_FAULTS: Final = ("cut before", "cut inside", "cut after", "late", "answer late", "twice", "twice at once")
 #: What may happen to connections of AMQP: cut; all that is sent is held for a while; held and then lost, either way.
 TCP_FAULTS: Final = ("cut", "requests held", "answers held", "requests lost", "answers lost")
-#: While a fault is on, this part of the requests meets it.
-_PART: Final = 0.5
 _LONGEST_S: Final = 2.0
 _HOP: Final = ("connection", "transfer-encoding", "content-length", "keep-alive", "host")
 
@@ -32,8 +30,10 @@ _HOP: Final = ("connection", "transfer-encoding", "content-length", "keep-alive"
 class HttpLink:
     """A reverse proxy before one HTTP server; `faults` are those that its requests may meet now."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, part: float = 0.5) -> None:
+        """`part`: how many of the requests meet a fault while `faults` are set."""
         self._target = urlsplit(url)
+        self._part = part
         self._session: aiohttp.ClientSession | None = None
         self.faults: Sequence[str] = ()
         self.met = Counter[str]()
@@ -54,7 +54,7 @@ class HttpLink:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        fault = random.choice(self.faults) if self.faults and random.random() < _PART else "none"
+        fault = random.choice(self.faults) if self.faults and random.random() < self._part else "none"
         self.met[fault] += 1
         try:
             answer = await self._with_fault(fault, request, body)
