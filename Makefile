@@ -3,6 +3,9 @@
 .PHONY: help run test test-quick test-full mutate bench soak lint clean venv
 .DEFAULT_GOAL := help
 
+# Each of several test processes, and what they start, would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Files side by side, as many as cores and memory allow, the long ones (delivery) first.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 

@@ -14,12 +14,16 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 from tests.file_server import DROP, DROP6, HOSTS, SOURCES, FileServer
+from tests.fork_server import PRELOADED, ForkServer
 
 pytest_plugins = ["tests.quick", "tests.session"]
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("hitline", deadline=None)
 hypothesis.settings.load_profile("hitline")
+
+
+services.FORK_SERVERS |= {program: ForkServer(program) for program in PRELOADED}
 
 
 @pytest.fixture(scope="session")

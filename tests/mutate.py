@@ -85,7 +85,7 @@ def prepare(name: str) -> Path:
         "only_mutate": list(module.files),
         "do_not_mutate_patterns": list(LEFT),
         "also_copy": ["docs"],
-        "pytest_add_cli_args": ["-m", "not full", "-p", "no:cacheprovider", "-p", "no:schemathesis"],
+        "pytest_add_cli_args": ["-m", "not full", "-p", "no:cacheprovider"],
         "pytest_add_cli_args_test_selection": list(module.tests),
         "use_git_change_detection": False,
     }

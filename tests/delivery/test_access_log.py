@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests import access_log, load, services
 from tests.services import System
 
 
-async def test_every_line_of_an_access_log_becomes_one_row(system: System) -> None:
-    pageviews = [access_log.to_pageview(line) for line in access_log.lines()]
+@pytest.mark.parametrize("number", [2_500, pytest.param(10_000, marks=pytest.mark.full)])
+async def test_every_line_of_an_access_log_becomes_one_row(bare: System, number: int) -> None:
+    system = bare
+    pageviews = [access_log.to_pageview(line) for line in access_log.lines(number)[:number]]
+    system.add_worker()
     system.add_worker()
 
     ledger = await load.post_all(system.port, system.token, pageviews, in_flight=500)

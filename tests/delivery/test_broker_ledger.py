@@ -27,7 +27,7 @@ def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pyte
 
 
 async def test_every_202_is_one_row_through_two_outages(fragile: System) -> None:
-    await prove(fragile, pageviews=6_000, outages=2)
+    await prove(fragile, pageviews=2_000, outages=2)
 
 
 @pytest.mark.full

@@ -24,7 +24,7 @@ async def test_rolling_restarts_of_workers_take_no_message_twice(bare: System) -
     """
     workers = [bare.add_worker() for _ in range(2)]
     ledger, done = Ledger(), asyncio.Event()
-    posting = asyncio.create_task(faults.stream(bare, ledger, done, 3_000, 1_500))
+    posting = asyncio.create_task(faults.stream(bare, ledger, done, 1_500, 750))
     for worker in workers * 2:
         await asyncio.sleep(0.5)
         assert await asyncio.to_thread(worker.stop) == 0

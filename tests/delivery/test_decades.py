@@ -16,7 +16,7 @@ MONTHS = 360
 
 
 async def test_thirty_years_in_one_stream(bare: System) -> None:
-    await prove(bare, 3_600)
+    await prove(bare, 1_800)
 
 
 @pytest.mark.full

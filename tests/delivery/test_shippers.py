@@ -33,8 +33,8 @@ def fragile(
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-async def test_each_of_6000_lines_is_one_row(fragile: System, kind: shippers.Kind) -> None:
-    await prove(fragile, kind, 6_000, {0: restart_gateway, 1: restart_broker})
+async def test_each_of_3000_lines_is_one_row(fragile: System, kind: shippers.Kind) -> None:
+    await prove(fragile, kind, 3_000, {0: restart_gateway, 1: restart_broker})
 
 
 @pytest.mark.full

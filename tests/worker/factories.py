@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from shared.registry import Client, Exclusion, Site
 from shared.registry.owners import find_owner
 from shared.registry.rule_log import RuleChanges
 from shared.registry.touched import Rule
+from worker.lookups.agents import Agents
 from worker.settings import WorkerSettings
 
 NOW_MS = 1_780_000_000_000
 SITE = Site(b"\1" * 16, "example.com", ("example.com", "shop.example.org", "*.example.net"))
 OTHER_SITE = Site(b"\2" * 16, "other.example", ("other.example",), retention_days=30)
+
+
+@cache
+def agents() -> Agents:
+    """Return what tells user agents apart; building it takes a second."""
+    return Agents()
+
 
 PLAIN = QueuedPageview(
     client_id=b"c" * 16,

@@ -10,9 +10,9 @@ from tests.services import System
 
 
 async def test_a_stopped_worker_leaves_nothing_to_be_delivered_again(system: System) -> None:
-    pageviews = [services.pageview(**services.ids()) for _ in range(3000)]
+    pageviews = [services.pageview(**services.ids()) for _ in range(1000)]
     ledger = await load.post_all(system.port, system.token, pageviews, in_flight=100)
-    assert len(ledger.accepted) == 3000
+    assert len(ledger.accepted) == 1000
     worker = system.workers[0]
 
     assert worker.stop() == 0
@@ -20,11 +20,11 @@ async def test_a_stopped_worker_leaves_nothing_to_be_delivered_again(system: Sys
     assert worker.taken() == system.messages(), "messages were taken and not settled"
     left = await parts.depth(system.broker.amqp_url, queue.QUEUE)
     worker.start()
-    assert system.wait_for_outcomes(3000) == {"stored": 3000}
+    assert system.wait_for_outcomes(1000) == {"stored": 1000}
     assert worker.stop() == 0
     assert worker.taken() == system.messages(), "messages were taken twice"
     worker.start()
-    assert services.count(system.clickhouse, "pageviews_raw") == 3000
+    assert services.count(system.clickhouse, "pageviews_raw") == 1000
     print(f"{left} messages were left in the queue by the first that stopped")
 
 

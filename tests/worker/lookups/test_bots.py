@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
-from worker.lookups.agents import Agents
+from tests.worker.factories import agents
 from worker.lookups.bot_kinds import KINDS, kind_of_tags
 from worker.lookups.distrusted_patterns import DISTRUSTED
-
-AGENTS = Agents()
 
 BOTS = """
 -
@@ -154,14 +152,14 @@ BROWSERS = Path(__file__).with_name("browsers.txt").read_text().splitlines()
     ("kind", "user_agent"), [(kind, agent) for kind, text in KINDS_OF.items() for agent in text.strip().splitlines()]
 )
 def test_tells_the_kind_of_a_program(kind, user_agent):
-    agent = AGENTS.find(user_agent)
+    agent = agents().find(user_agent)
     assert (agent.is_bot, agent.bot_kind) == (True, kind)
 
 
 @pytest.mark.parametrize("user_agent", BROWSERS)
 def test_flags_no_browser_of_real_visitors(user_agent):
-    agent = AGENTS.find(user_agent)
-    assert (agent.is_bot, agent.bot_kind) == (False, ""), AGENTS.bots.find(user_agent)
+    agent = agents().find(user_agent)
+    assert (agent.is_bot, agent.bot_kind) == (False, ""), agents().bots.find(user_agent)
 
 
 def test_a_new_version_of_the_crawler_list_flags_no_browser():
@@ -175,9 +173,9 @@ def test_a_new_version_of_the_crawler_list_flags_no_browser():
 
 @pytest.mark.parametrize("user_agent", BOTS.strip().splitlines())
 def test_flags_programs(user_agent):
-    assert AGENTS.find(user_agent).is_bot
+    assert agents().find(user_agent).is_bot
 
 
 @pytest.mark.parametrize("user_agent", PEOPLE.strip().splitlines())
 def test_flags_no_browser(user_agent):
-    assert not AGENTS.find(user_agent).is_bot
+    assert not agents().find(user_agent).is_bot

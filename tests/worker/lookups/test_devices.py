@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.lookups.agents import Agents
+from tests.worker.factories import agents
 
-AGENTS = Agents()
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 
 
@@ -61,4 +60,4 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
     ],
 )  # fmt: skip
 def test_tells_the_class_of_a_device(device, user_agent):
-    assert AGENTS.find(user_agent).device == device
+    assert agents().find(user_agent).device == device

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.lookups.agents import Agents
+from tests.worker.factories import agents
 
-AGENTS = Agents()
 WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
 IPHONE = f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) {WEBKIT}"
 ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/138.0"
@@ -29,7 +28,7 @@ ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8; wv) AppleWebKit/537.36 (KHTM
     ],
 )
 def test_tells_the_system(user_agent: str, os: str, version: str) -> None:
-    agent = AGENTS.find(user_agent)
+    agent = agents().find(user_agent)
     assert (agent.os, agent.os_version) == (os, version)
 
 
@@ -51,5 +50,5 @@ def test_tells_the_system(user_agent: str, os: str, version: str) -> None:
     ],
 )
 def test_tells_apps_that_show_pages_in_themselves(user_agent: str, browser: str, version: str) -> None:
-    agent = AGENTS.find(user_agent)
+    agent = agents().find(user_agent)
     assert (agent.browser, agent.browser_version, agent.is_bot) == (browser, version, False)

@@ -4,14 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.factories import pageview
+from tests.worker.factories import agents, pageview
 from worker.lengths import USER_AGENT
-from worker.lookups.agents import Agents
 from worker.lookups.bot_kinds import KINDS
 from worker.lookups.devices import CLASSES
 from worker.steps.put_agent import put_agent
-
-AGENTS = Agents()
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36"
@@ -42,13 +39,13 @@ IPHONE = (
     ],
 )
 def test_tells_browser_system_device_and_bots(user_agent, expected):
-    agent = put_agent(AGENTS, pageview(user_agent=user_agent))
+    agent = put_agent(agents(), pageview(user_agent=user_agent))
     assert agent == (user_agent, *expected)
 
 
 def test_cuts_what_is_too_long_and_counts_it_each_time(counted):
     for _ in range(2):
-        agent = put_agent(AGENTS, pageview(user_agent=CHROME + " ü" * 50_000))
+        agent = put_agent(agents(), pageview(user_agent=CHROME + " ü" * 50_000))
         assert len(agent.user_agent) == USER_AGENT
         assert agent.browser == "Chrome"
     assert counted() == {"user_agent": 2}
@@ -56,6 +53,6 @@ def test_cuts_what_is_too_long_and_counts_it_each_time(counted):
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
 def test_no_user_agent_raises(text):
-    agent = put_agent(AGENTS, pageview(user_agent=text))
+    agent = put_agent(agents(), pageview(user_agent=text))
     assert agent.device in CLASSES
     assert agent.is_bot is (agent.device == "bot") is (agent.bot_kind in KINDS)
