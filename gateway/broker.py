@@ -15,6 +15,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from gateway.replies import Reason
 from shared import broker_errors, metrics, queue
 from shared.backoff import Backoff
+from shared.queue_difference import QueueDifference
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class BrokerConnection:
         self._closing: set[asyncio.Task[None]] = set()
         self._lag_timer: asyncio.TimerHandle | None = None
         self._problem = ""
+        self._difference = QueueDifference()
         self.unavailable_reason: Reason | None = Reason.BROKER_DOWN
         #: Called whenever `unavailable_reason` changes.
         self.on_change: Callable[[], None] = lambda: None
@@ -158,6 +160,7 @@ class BrokerConnection:
         await self._open_channel(connection)
         self._problem = ""
         log.info("broker: connected")
+        looking = asyncio.ensure_future(self._difference.look(connection))
         self._set_unavailable(await self._reason_on(connection))
         lost = asyncio.ensure_future(self._lost.wait())
         try:
@@ -169,6 +172,7 @@ class BrokerConnection:
                     await self._renew_channel(connection)
         finally:
             lost.cancel()
+            looking.cancel()
         log.warning("broker: closing an unusable connection")
 
     async def _reason_on(self, connection: AbstractConnection) -> Reason | None:

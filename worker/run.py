@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -19,6 +21,7 @@ from shared.backoff import Backoff
 from shared.broker_watch import BrokerWatch
 from shared.clickhouse import ClickHouse
 from shared.clocks import Clocks
+from shared.queue_difference import QueueDifference
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Opener, Sealer
@@ -45,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
+#: A channel that was lost sooner did not work: the next pause is longer, and the same reason is not logged again.
+_LASTING_S: Final = 5.0
 #: An insert may take long on slow disks; after this, its fate counts as unknown and its rows are looked up.
 _INSERT_S: Final = 300.0
 _REGISTRY_S: Final = 20.0
@@ -70,6 +75,7 @@ class Worker:
         self._processor = Processor(opener, steps, self._gate, self._clocks)
         self._limiter = DeadLetterLimiter(ask=Allowances(self._control).take)
         self._connected = False
+        self._difference = QueueDifference()
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready_reason, self._refresh_metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,16 +93,24 @@ class Worker:
     async def _consume(self, stop: asyncio.Event) -> None:
         """Consume on one channel after another until `stop` is set."""
         backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        told = ""
         while not stop.is_set():
+            began = math.inf
             try:
                 async with self._connection() as connection:
-                    backoff.reset()
+                    await self._difference.look(connection)
                     consumer = await self._consumer(connection)
                     log.info("broker: connected, consuming")
+                    began = time.monotonic()
                     await consumer.run(stop)
             except (ChannelLost, AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError) as error:
-                pause_s = backoff.next_s()
-                log.warning("broker: %s, reconnecting in %.1f s", _explain(error), pause_s)
+                if time.monotonic() - began > _LASTING_S:
+                    backoff.reset()
+                    told = ""
+                pause_s, reason = backoff.next_s(), _explain(error)
+                if reason != told:
+                    log.warning("broker: %s, reconnecting in %.1f s", reason, pause_s)
+                told = reason
                 # A lost channel leaves reference cycles with megabytes of messages, and collections are rare by design.
                 gc.collect()
                 with contextlib.suppress(TimeoutError):

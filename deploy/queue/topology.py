@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import aio_pika
@@ -10,14 +9,13 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared.queue import DEAD, DEAD_ARGUMENTS, DEAD_QUEUE, EXCHANGE, PAGEVIEWS, QUEUE, QUEUE_ARGUMENTS
+from shared.queue_difference import explain_difference
 
 #: Name, arguments and routing key of each queue.
 QUEUES: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     (QUEUE, dict(QUEUE_ARGUMENTS), PAGEVIEWS),
     (DEAD_QUEUE, dict(DEAD_ARGUMENTS), DEAD),
 )
-#: The part of RabbitMQ's refusal with the argument and both values.
-_DIFFERENCE: Final = re.compile(r"inequivalent arg '([^']*)' .*?: (received .*)", re.DOTALL)
 
 
 async def declare(connection: AbstractConnection) -> list[str]:
@@ -69,13 +67,3 @@ async def _declare_queue(connection: AbstractConnection, name: str, arguments: d
     except ChannelPreconditionFailed as error:
         return explain_difference(f"queue {name}", error)
     return ""
-
-
-def explain_difference(what: str, error: ChannelPreconditionFailed) -> str:
-    """Return how an exchange or queue differs from what is declared, by the broker's refusal."""
-    found = _DIFFERENCE.search(str(error))
-    detail = f"{found[1]}: {found[2].strip()}" if found else "its arguments differ"
-    return (
-        f"{what} differs from what Hitline declares ({detail}) and stays in use; to replace it, drain it, delete it,"
-        " and run `hitline migrate` again"
-    )

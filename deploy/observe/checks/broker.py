@@ -15,8 +15,9 @@ from deploy.observe.checks.management import check_management
 from deploy.observe.context import Context
 from deploy.observe.finding import Finding, error, warning
 from deploy.queue.connection import BrokerError, connect
-from deploy.queue.topology import QUEUES, explain_difference
+from deploy.queue.topology import QUEUES
 from shared.queue import DEAD_QUEUE, EXCHANGE, QUEUE
+from shared.queue_difference import explain_difference
 
 _PART: Final = "broker"
 _MIGRATE: Final = "run `hitline migrate`"
