@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol, TypeVar
 import limits
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedLimiter
-from limits.strategies import SlidingWindowCounterRateLimiter as LocalLimiter
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from gateway.window_storage import WindowStorage
@@ -40,21 +39,27 @@ class Counter(Protocol):
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
         """Return the state of `key`'s window."""
 
+    async def charge(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
+        """Do both: `hit`, and return the window after it."""
+
 
 class LocalCounter:
     """Counts in this process's memory."""
 
     def __init__(self) -> None:
         self._storage = WindowStorage()
-        self._limiter = LocalLimiter(self._storage)
 
     async def hit(self, item: limits.RateLimitItem, key: str, cost: int) -> bool:
         """See `Counter`."""
-        return self._limiter.hit(item, key, cost=cost)
+        return (await self.charge(item, key, cost))[0]
 
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
         """See `Counter`."""
         return self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
+
+    async def charge(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
+        """See `Counter`."""
+        return self._storage.charge(item.key_for(key), item.amount, item.get_expiry(), cost)
 
 
 class SharedCounter:
@@ -94,6 +99,10 @@ class SharedCounter:
             return await self._local.window(item, key)
         previous, previous_left_s, current, current_left_s = window
         return previous, previous_left_s, current if current_left_s else 0, current_left_s
+
+    async def charge(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
+        """See `Counter`."""
+        return await self.hit(item, key, cost), await self.window(item, key)
 
     async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer | None:
         """Return the storage's reply, or None while it is unreachable; then one request at a time tries it again."""

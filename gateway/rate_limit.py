@@ -154,15 +154,18 @@ class RateLimiter:
     async def _hit(self, item: limits.RateLimitItem, client: Client, cost: int) -> tuple[bool, Window, Budget]:
         """Charge `cost`, whole or not at all; returns whether it was charged, and what is left."""
         key = client.client_id.hex()
-        taken = not cost or await self._counter.hit(item, key, cost)
-        window = await self._counter.window(item, key)
+        taken, window = await self._charge(item, key, cost)
         budget = budget_of(item, window)
         if not taken and cost <= budget.remaining:  # it fits by now: see `SharedCounter.window`
             await asyncio.sleep(_LAST_MOMENT_S)
-            taken = await self._counter.hit(item, key, cost)
-            window = await self._counter.window(item, key)
+            taken, window = await self._charge(item, key, cost)
             budget = budget_of(item, window)
         return taken, window, budget
+
+    async def _charge(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
+        if not cost:
+            return True, await self._counter.window(item, key)
+        return await self._counter.charge(item, key, cost)
 
     @staticmethod
     def _refusal(item: limits.RateLimitItem, window: Window, cost: int, budget: Budget) -> Rejected:

@@ -17,6 +17,10 @@ from limits.storage import SlidingWindowCounterSupport, Storage
 _LOOKED_AT: Final = 2
 
 
+#: What was charged in the previous window, the seconds until it counts no longer, and the same of the current one.
+SlidingWindow = tuple[int, float, int, float]
+
+
 class _Count(NamedTuple):
     """What was charged to a key in one window and in the one before; windows are numbered from the epoch."""
 
@@ -52,22 +56,25 @@ class WindowStorage(Storage, SlidingWindowCounterSupport):
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Charge `amount` to `key`, whole or not at all; the previous window counts by what is left of it."""
-        now = time.time()
-        count = self._count(key, expiry, now)
-        left_s = expiry - now % expiry
-        if floor(count.previous * left_s / expiry + count.current) + amount > limit:
-            return False
-        self._counts[key] = count._replace(current=count.current + amount)
-        self._counts.move_to_end(key)
-        self._drop_idle(now)
-        return True
+        return self.charge(key, limit, expiry, amount)[0]
 
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+    def get_sliding_window(self, key: str, expiry: int) -> SlidingWindow:
         """Return the previous window's count and the seconds until it counts no longer, and the current one's."""
+        return self.charge(key, 0, expiry, 0)[1]
+
+    def charge(self, key: str, limit: int, expiry: int, amount: int) -> tuple[bool, SlidingWindow]:
+        """Do both of the above at once: half of the work, and the answer fits the charge."""
         now = time.time()
         count = self._count(key, expiry, now)
         left_s = expiry - now % expiry
-        return count.previous, left_s if count.previous else 0.0, count.current, left_s + expiry
+        previous, current = count.previous, count.current
+        taken = floor(previous * left_s / expiry + current) + amount <= limit
+        if taken and amount:
+            current += amount
+            self._counts[key] = _Count(count.window, previous, current, expiry)
+            self._counts.move_to_end(key)
+            self._drop_idle(now)
+        return taken, (previous, left_s if previous else 0.0, current, left_s + expiry)
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:  # noqa: ARG002 - the library's signature
         """Forget a key."""
