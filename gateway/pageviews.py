@@ -68,11 +68,14 @@ class Pageviews:
         """Accept one pageview: 202 once the broker has it on disk."""
         check_declared_length(request, MAX_BODY_BYTES)
         client = await self._intake.client_of(request)
-        with self._refusals.counting(client):
+        budget = None
+        try:
             budget = await self._limiter.charge(client)  # before the body: slow ones and wrong ones cost the same
-            with with_rate_limit_headers(budget):
-                packed = self._pack_one(request, await self._read_one(request, client), client)
-                await self._publisher.submit([packed])  # may wait for seconds, together with thousands of others
+            packed = self._pack_one(request, await self._read_one(request, client), client)
+            await self._publisher.submit([packed])  # may wait for seconds, together with thousands of others
+        except Rejected as rejected:
+            self._note(rejected, client, budget)
+            raise
         metrics.ACCEPTED.inc()
         return web.Response(status=202, headers=budget.headers())
 
@@ -80,16 +83,26 @@ class Pageviews:
         """Accept a batch: 202 when at least one item is accepted, with an error for each that is not."""
         check_declared_length(request, MAX_BATCH_BYTES)
         client = await self._intake.client_of(request)
-        with self._refusals.counting(client):
+        budget = None
+        try:
             budget = await self._limiter.charge_first(client)  # an empty budget is rejected before the body is read
-            with self._bodies.reservation(client.client_id) as reserve, with_rate_limit_headers(budget):
+            with self._bodies.reservation(client.client_id) as reserve:
                 body = await self._receive(request, client, reserve)
                 async with self._turns.turn(client.client_id):
                     results, budget = await self._publish(request, body, client)
+        except Rejected as rejected:
+            self._note(rejected, client, budget)
+            raise
         metrics.ACCEPTED.inc(results.accepted)
         for (reason, text), number in results.count().items():
             self._refusals.count(client, reason, text, number)
         return results.response(budget.headers(), every_error=request.rel_url.query.get("errors") == "all")
+
+    def _note(self, rejected: Rejected, client: Client, budget: Budget | None) -> None:
+        """Count a request that is rejected as a whole, and tell its client what is left, where that is known."""
+        if budget is not None:
+            rejected.headers = {**budget.headers(), **rejected.headers}
+        self._refusals.count(client, rejected.reason, rejected.text, rejected.pageviews)
 
     async def _read_one(self, request: BaseRequest, client: Client) -> bytes | bytearray:
         if request.content.is_eof():  # it came with its head, and is counted with it
@@ -140,14 +153,4 @@ def costing(pageviews: int) -> Iterator[None]:
         yield
     except Rejected as rejected:
         rejected.pageviews = pageviews
-        raise
-
-
-@contextmanager
-def with_rate_limit_headers(budget: Budget) -> Iterator[None]:
-    """Add the client's rate limit headers to a `Rejected` that has none."""
-    try:
-        yield
-    except Rejected as rejected:
-        rejected.headers = {**budget.headers(), **rejected.headers}
         raise

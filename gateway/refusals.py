@@ -10,13 +10,12 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
 from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
-from gateway.replies import Reason, Rejected
+from gateway.replies import Reason
 from gateway.validate import PageviewRequest
 from shared import message, metrics, refusals
 from shared.log_storms import BOUNDED
@@ -70,15 +69,6 @@ class Refusals:
         if rule not in self._rules and len(self._rules) >= _MAX_RULES:
             rule = _Rule(_OTHER, reason, reason.text)
         self._rules[rule] += pageviews
-
-    @contextmanager
-    def counting(self, client: Client) -> Iterator[None]:
-        """Count what is rejected as a whole."""
-        try:
-            yield
-        except Rejected as rejected:
-            self.count(client, rejected.reason, rejected.text, rejected.pageviews)
-            raise
 
     async def run(self) -> None:
         """Log and publish the counts now and then, until cancelled."""

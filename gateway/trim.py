@@ -13,9 +13,9 @@ def trim(text: str) -> str:
 
     `text.strip(WHITE_SPACE)` is the same and takes twenty times as long, which counts for 60,000 spaces.
     """
-    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-    if start == 0 and end == len(text):
+    if len(text.strip()) == len(text):
         return text
+    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     for character in _NOT_SPACES:
         first = text.find(character)
         if first >= 0:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from shared.certificates import Authorities
 from shared.clickhouse_cures import CURES
 
 if TYPE_CHECKING:
@@ -166,21 +167,45 @@ class ClickHouse:
         self._settings = dict(settings or {})
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
+        self._authorities = Authorities(())
+        self._retired: set[asyncio.Task[None]] = set()
 
     async def client(self) -> AsyncClient:
         """Return the connected client, connecting first if that has not succeeded yet.
 
         Raises what `failure_of` classifies; the next call tries again.
         """
-        if self._client is None:
+        if self._client is None or self._authorities_changed():
             async with self._connecting:
                 if self._client is None:
                     self._client = await self._connect()
+                elif self._authorities_changed():
+                    self._retire(self._client)
+                    self._client = await self._connect()
         return self._client
+
+    def _authorities_changed(self) -> bool:
+        """Return whether the client's TLS context was made of files that have been renewed since."""
+        return self.address.secure and Authorities.now() != self._authorities
+
+    def _retire(self, client: AsyncClient) -> None:
+        """Close a client once the statements that it is running must have ended."""
+        self._client = None
+
+        async def close_later() -> None:
+            try:
+                await asyncio.sleep(self._read_s)
+            finally:
+                await client.close()
+
+        task = asyncio.create_task(close_later())
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
 
     async def _connect(self) -> AsyncClient:
         from clickhouse_connect.driver.asyncclient import AsyncClient
 
+        self._authorities = Authorities.now()
         client = AsyncClient(
             interface="https" if self.address.secure else "http",
             host=self.address.host,
@@ -268,6 +293,9 @@ class ClickHouse:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
 
 
 def _prevent_insert_retries(client: AsyncClient) -> None:
