@@ -1,6 +1,6 @@
 # Every target first creates or updates the virtual environment, which costs nothing once it is up to date.
 
-.PHONY: help run test test-quick test-full mutate bench soak lint clean venv
+.PHONY: help run test test-quick test-full test-latest mutate bench soak lint clean venv
 .DEFAULT_GOAL := help
 
 # Each of several test processes, and what they start, would compile every module again.
@@ -14,6 +14,7 @@ help:
 	@echo "make test       the suite, against a real broker and a real ClickHouse engine that it starts itself"
 	@echo "make test-quick the tests that start no process, in half a minute"
 	@echo "make test-full  the suite and the long proofs"
+	@echo "make test-latest  the quick tests with the newest allowed versions, deprecations being errors"
 	@echo "make bench      the benchmarks: ratios on this machine; ONLY, ROUNDS, BASE, AGAINST, PROFILE"
 	@echo "make soak       hours at 70 % of the limit with faults: MINUTES=30"
 	@echo "make mutate     changes the code in small ways, and shows what no test notices: from time to time, hours"
@@ -40,6 +41,10 @@ test-full: venv
 
 mutate: venv
 	.venv/bin/python -m tests.mutate $(ONLY)
+
+# With the newest versions that pyproject.toml allows, which the lock files do not have yet.
+test-latest: venv
+	@sh tests/latest.sh
 
 bench: venv
 	.venv/bin/python -m tests.bench $(ONLY)

@@ -99,7 +99,7 @@ def test_only_the_generated_part_of_the_document_is_replaced(tmp_path: Path) -> 
     file = tmp_path / "performance.md"
     file.write_text(f"before\n{document.BEGIN}\nold\n{document.END}\nbehind\n")
     for _ in range(2):
-        document.publish(made(), file, tmp_path / "performance")
+        document.replace(made(), file, tmp_path / "performance")
     text = file.read_text()
     assert "| worker, resident after draining | 515 MiB [510 MiB .. 520 MiB] | ≤ 500 MiB | **missed** |" in text
     assert text.startswith("before\n")

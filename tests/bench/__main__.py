@@ -75,7 +75,6 @@ LONGER_IN_PROCESS: Final[dict[str, Callable[[Table, Sizes], None]]] = {
     "report": lambda table, _: report.main(report.PAGEVIEWS, table),
     "steps": lambda _table, _: steps.main(),
 }
-_DOCS: Final = Path(__file__).parent.parent.parent / "docs"
 
 
 def main() -> None:
@@ -90,7 +89,7 @@ def main() -> None:
     if base := os.environ.get("BASE"):
         print("\n" + "\n".join(results.compare(results.read(Path(base)), run)))
     if os.environ.get("PUBLISH"):
-        publish(run)
+        document.publish(run)
 
 
 def measure(chosen: Sequence[str], size: Sizes) -> results.Run:
@@ -129,15 +128,6 @@ def on_real_parts(chosen: dict[str, Section], directory: Path, table: Table, siz
         return broker.ctl("eval", "rabbit_misc:version().").strip().strip('"')
     finally:
         broker.stop()
-
-
-def publish(run: results.Run) -> None:
-    """Put a run into the documentation."""
-    directory = _DOCS / "performance"
-    results.write(run, directory / "bench.json")
-    plots.draw(run, directory)
-    document.publish(run, _DOCS / "performance.md", directory)
-    print("docs/performance.md has its table and plots")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def load(port: int, connections: int, prepared: list[bytes], rate: float = 0, se
     command = [sys.executable, "-m", "tests.bench.client", str(port), str(connections), str(seconds), str(rate)]
     run = subprocess.run(command, input=b"\0\0\0\0".join(prepared), capture_output=True, cwd=ROOT, check=True)
     result: dict[str, Any] = json.loads(run.stdout)
-    assert set(result["statuses"]) == {"202"}, result["statuses"]
+    assert set(result["statuses"]) <= {"202"}, result["statuses"]
     return result
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from shared import queue
 from shared.clickhouse import ClickHouse
@@ -26,6 +28,11 @@ from worker.row import COLUMN_TYPES, COLUMNS, Row, to_columns
 from worker.settings import WorkerSettings
 from worker.store.batch import PositionedRow, deduplication_token
 
+_ON_DISK: Final = (
+    "SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND database = 'hitline'"
+    " AND table = 'pageviews_raw'"
+)
+
 
 def run(system: System, table: Table, sizes: Sizes) -> None:
     """Measure and add the rows; leaves the tables empty."""
@@ -42,6 +49,7 @@ def run(system: System, table: Table, sizes: Sizes) -> None:
         cpu.append((of_tree(worker.pid) - before) / sizes.rows * 1e6)
         memory.append(worker.resident_mib())
         worker.stop()
+        bytes_on_disk = float(parts.execute(system.clickhouse, _ON_DISK))
         table.progress(f"round {round_number + 1}: the client alone")
         parts.empty_tables_of_pageviews(system.clickhouse)
         alone.append(parts.run_apart(lambda: insert_alone(system, queued, sizes.flush_rows)))
@@ -49,9 +57,18 @@ def run(system: System, table: Table, sizes: Sizes) -> None:
     flames.note(table)
     table.figure("worker, queue to ClickHouse", drained, "{:,.0f} rows/s")
     table.figure("the client alone, ready-made rows, compressed as the worker's", alone, "{:,.0f} rows/s")
+    table.figure("ClickHouse, bytes on disk a pageview", [bytes_on_disk], "{:.0f}")
+    table.figure("queue, bytes a pageview in a full message", [bytes_in_queue(queued)], "{:.0f}")
     table.figure("worker, CPU seconds a million rows", cpu, "{:.1f} s")
     table.ratio("worker, of inserting ready-made rows with the client alone", ratios(drained, alone), 0.6)
     table.ratio("worker, resident after draining", memory, 500, at_most=True, form="{:.0f} MiB")
+
+
+def bytes_in_queue(queued: Sequence[QueuedPageview]) -> float:
+    """Return the bytes that a pageview takes in a full message, sealed."""
+    some = queued[:MAX_PAGEVIEWS]
+    message = build(Headers(uuid.uuid4(), len(some), 0), join([pack(each) for each in some]), Sealer([parts.QUEUE_KEY]))
+    return len(message.body) / len(some)
 
 
 def drained_per_second(system: System, number: int) -> float:
