@@ -57,7 +57,7 @@ class App:
             response = error_response(rejected)
             # A future or a stream may keep the exception; its traceback would keep the request and its body.
             rejected.__traceback__ = rejected.__context__ = None
-            if rejected.reason in _MISFRAMED or not request.content.is_eof():  # else the body is the next request
+            if rejected.reason in _MISFRAMED:
                 response.force_close()
         finally:
             self.in_flight -= 1

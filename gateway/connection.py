@@ -43,6 +43,7 @@ _FREE_BYTES: Final = 8 * 1024
 _BUFFER_BYTES: Final = 64 * 1024
 #: HTTP/0.9 and 2.0 are in no request line that means something (RFC 9113, section 3).
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
+#: How long what is not wanted is read and dropped, for the client to see its answer.
 _LINGER_S: Final = 2.0
 
 
@@ -66,7 +67,7 @@ class Connection(web.RequestHandler):
         keepalive_s: float = KEEPALIVE_SECONDS,
     ) -> None:
         super().__init__(
-            manager, loop=loop, logger=_mute, access_log=None, auto_decompress=False, lingering_time=_LINGER_S,  # type: ignore[arg-type]
+            manager, loop=loop, logger=_mute, access_log=None, auto_decompress=False, lingering_time=0,  # type: ignore[arg-type]
             keepalive_timeout=keepalive_s, read_bufsize=_BUFFER_BYTES,
         )  # fmt: skip
         # One request at a time: those before a malformed one are answered, and the rest of a segment stays unparsed.
@@ -128,6 +129,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; answer 431 or 503 to more than a client may have unhandled."""
         if self._refused:
+            self._drop(len(data))
             return
         in_body = not self._arriving.is_eof()
         waiting = len(self._messages)
@@ -217,6 +219,9 @@ class Connection(web.RequestHandler):
         """Send a response, and parse what waits behind its request; close a half-closed connection after the last."""
         resp.headers["Server"] = "hitline"  # aiohttp would name its version and Python's
         self.data_received(b"")
+        if not self._arriving.is_eof() and not self._messages:  # the rest of its body is not the next request
+            self._refused = True
+            resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         self._finished += 1
         self._give_back_handled()
@@ -227,12 +232,21 @@ class Connection(web.RequestHandler):
         return finished
 
     async def _linger(self) -> None:
-        """Read, and ignore, until the client has seen the answer: an early close would reset the connection."""
+        """Read, and drop, until the client has seen the answer: an early close would reset the connection."""
+        if self._arriving.exception() is None:
+            self._arriving.read_nowait()
         with contextlib.suppress(TimeoutError, OSError, RuntimeError):
             async with asyncio.timeout(_LINGER_S):
                 if self.transport is not None:
                     self.transport.write_eof()
                 await self._ended
+
+    def _drop(self, size: int) -> None:
+        """Drop bytes that arrived on a connection that is refused; more are read when its address's turn comes."""
+        wait_s = self._limits.dropped.wait_s(self._address, size)
+        if wait_s > 0 and self.transport is not None:
+            self._pause_transport_reading()
+            self._loop.call_later(min(wait_s, _LINGER_S), self._resume_transport_reading)
 
     def _end(self) -> None:
         if not self._ended.done():

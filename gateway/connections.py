@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.memory_budget import MemoryBudget
+from gateway.pace import Pace
 from shared import metrics
 from shared.process import memory_limit
 
@@ -32,6 +33,9 @@ _PART_OF_LOOPBACK: Final = 3 / 4
 _LOOPBACK: Final = ("127.", "::/64")  # as `network_of` writes them
 #: Received bytes that are not handled yet, of all connections, beyond what each may have anyway.
 _UNHANDLED_BYTES: Final = 32 * 1024 * 1024
+#: How fast what one address sends in vain (bodies of refused requests) is read and dropped, and what at once.
+_DROPPED_BYTES_PER_S: Final = 64 * 1024 * 1024
+_DROPPED_AT_ONCE: Final = 512 * 1024
 #: Least time between two lines of log about connections that were turned away.
 _LOG_PAUSE_S: Final = 60.0
 
@@ -59,6 +63,7 @@ class ConnectionLimits:
         self._logged = -_LOG_PAUSE_S
         self.open = 0
         self.unhandled = MemoryBudget(_UNHANDLED_BYTES)
+        self.dropped = Pace(_DROPPED_BYTES_PER_S, _DROPPED_AT_ONCE)
 
     @property
     def files(self) -> int:

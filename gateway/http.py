@@ -86,8 +86,20 @@ def _unlimited(_: int) -> None:
     """For bodies that need not be counted."""
 
 
-async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], None] = _unlimited) -> bytes | bytearray:
-    """Return the request's body as sent, at most `limit` bytes; `reserve` is called with the size of each part.
+def _unpaced(_: int) -> float:
+    """For bodies that are read as fast as they come."""
+    return 0.0
+
+
+async def read_body(
+    request: BaseRequest,
+    limit: int,
+    reserve: Callable[[int], None] = _unlimited,
+    wait_s: Callable[[int], float] = _unpaced,
+) -> bytes | bytearray:
+    """Return the request's body as sent, at most `limit` bytes.
+
+    `reserve` is called with the size of each part; `wait_s`, too, and returns after how many seconds to read the next.
 
     `100 Continue` is sent here only, after everything that can be rejected without a body.  Raises `Rejected`: too
     large, too slow, malformed (a broken chunk), or whatever `reserve` raises.
@@ -103,7 +115,7 @@ async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], N
         reserve(len(whole))
         return whole
     body = bytearray()  # grows in place, where joining parts would need twice the memory
-    failure = await _read_all(request.content, body, limit, reserve)
+    failure = await _read_all(request.content, body, limit, reserve, wait_s)
     if failure is None:
         return body
     body.clear()
@@ -114,13 +126,18 @@ async def read_body(request: BaseRequest, limit: int, reserve: Callable[[int], N
 
 
 async def _read_all(
-    content: StreamReader, body: bytearray, limit: int, reserve: Callable[[int], None]
+    content: StreamReader,
+    body: bytearray,
+    limit: int,
+    reserve: Callable[[int], None],
+    wait_s: Callable[[int], float],
 ) -> Rejected | None:
     """Read a body as it arrives; returns why it could not be read, or None.
 
     A stream keeps the exception that ended it, and that its traceback, whose frames hold the stream: nothing that is
     large may hang on such a cycle, so the traceback is dropped.
     """
+    waited_s = 0.0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while not content.at_eof():
@@ -129,8 +146,11 @@ async def _read_all(
                     return too_large(limit)
                 reserve(len(part))
                 body += part
+                if (delay_s := wait_s(len(part))) and not content.at_eof():
+                    waited_s += delay_s
+                    await asyncio.sleep(delay_s)
     except TimeoutError:
-        return Rejected(Reason.SLOW_CLIENT)
+        return Rejected(Reason.BUFFER_FULL if waited_s > BODY_SECONDS / 2 else Reason.SLOW_CLIENT)
     except (web.RequestPayloadError, HttpProcessingError) as error:
         error.__traceback__ = None
         return Rejected(Reason.MALFORMED_HTTP)

@@ -28,7 +28,8 @@ _MAX_TOKENS: Final = MAX_BODY_BYTES
 #: Bytes that are matched as one object, during which no other request runs.
 _MAX_AT_ONCE: Final = 4 * MAX_BODY_BYTES
 
-_SPACE: Final = re.compile(rb"[ \t\r\n]*+")
+#: What may stand between values: white space, and the byte order marks of files that were joined.
+_SPACE: Final = re.compile(rb"[ \t\r\n]*+(?:\xef\xbb\xbf[ \t\r\n]*+)*+")
 _STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
 _FLAT: Final = rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+"
 #: An object that is nested at most twice, in one go; all quantifiers are possessive, so that none ever backtracks.
@@ -40,7 +41,7 @@ _SCALAR: Final = re.compile(_STRING + rb'|[^"{}\[\], \t\r\n]++', re.DOTALL)
 #: White space between tokens, or a token.
 _COMPACT: Final = re.compile(_STRING + rb'|[^" \t\r\n]++', re.DOTALL)
 #: Objects one behind another on a line.  It may also be within a string: then the line is scanned for nothing.
-_JOINED: Final = re.compile(rb"\}[ \t\r]*+\{")
+_JOINED: Final = re.compile(rb"\}[ \t\r]*+(?:\xef\xbb\xbf)?+\{")
 _CLOSING: Final = {ord("{"): ord("}"), ord("["): ord("]")}
 _QUOTE: Final = ord('"')
 

@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+#: A byte order mark, which RFC 8259 lets parsers ignore: editors and PowerShell write one at the start of a file.
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -37,7 +39,9 @@ class Parsed(NamedTuple):
 
 
 def parse(text: bytes | memoryview) -> Parsed:
-    """Parse one JSON value; raises `NotJson`."""
+    """Parse one JSON value, with or without a byte order mark before it; raises `NotJson`."""
+    if text[:3] == BYTE_ORDER_MARK:
+        text = text[3:]
     try:
         return Parsed(orjson.loads(text), False)
     except orjson.JSONDecodeError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from gateway.http import check_declared_length, read_body
 from gateway.intake import Intake
 from gateway.items import MAX_BATCH_BYTES, Items, split
 from gateway.memory_budget import MemoryBudget
+from gateway.pace import Pace
 from gateway.publish import Publisher
 from gateway.rate_limit import Budget, RateLimiter
 from gateway.refusals import Refusals
@@ -39,15 +41,14 @@ _PART_OF_MEMORY: Final = 4
 #: `MAX_BATCH_BYTES` more for that.
 _MAX_BATCHES: Final = 4
 _MAX_BATCHES_OF_CLIENT: Final = 3
-#: Batches of one client that are received at the same time.  Others of it wait, as far as they are in our buffers: they
-#: would take turns of the loop from everybody, and a client can open and abort hundreds a second.  One that takes long
-#: is slow, costs little, and holds up no other.
-_MAX_RECEIVED_OF_CLIENT: Final = 8
-_RECEIVING_SECONDS: Final = 0.5
-#: The most that is in our buffers of a body that waits to be received (aiohttp's read buffer), and of all of them.
+#: How fast the bodies of one client are read, over all of its connections, several times as fast as batches can be
+#: worked on; and what may be read at once.  A client could send, and abort, gigabytes a second otherwise.
+_READ_BYTES_PER_S: Final = 64 * 1024 * 1024
+_READ_AT_ONCE: Final = 512 * 1024
+#: The most that is in our buffers of a body that waits to be read (aiohttp's read buffer), and of all of them.
 _BUFFERED_BYTES: Final = 128 * 1024
 _ALL_BUFFERED_BYTES: Final = 32 * 1024 * 1024
-#: How long a batch waits to be one of them.  Clients commonly wait 30 seconds or more for an answer.
+#: How long a batch waits to be decompressed and published.  Clients commonly wait 30 seconds or more for an answer.
 _TURN_SECONDS: Final = 20.0
 
 
@@ -61,7 +62,7 @@ class Pageviews:
         self._refusals = refusals
         self._bodies = MemoryBudget(min(_BODIES_BYTES, memory_limit() // _PART_OF_MEMORY))
         self._buffered = MemoryBudget(min(_ALL_BUFFERED_BYTES, memory_limit() // _PART_OF_MEMORY // 4))
-        self._receiving = Turns(None, _MAX_RECEIVED_OF_CLIENT, _TURN_SECONDS, _RECEIVING_SECONDS)
+        self._pace = Pace(_READ_BYTES_PER_S, _READ_AT_ONCE)
         self._turns = Turns(_MAX_BATCHES, _MAX_BATCHES_OF_CLIENT, _TURN_SECONDS)
 
     async def post_one(self, request: BaseRequest) -> web.Response:
@@ -108,7 +109,7 @@ class Pageviews:
         if request.content.is_eof():  # it came with its head, and is counted with it
             return await read_body(request, MAX_BODY_BYTES)
         with self._bodies.reservation(client.client_id) as reserve:
-            return await read_body(request, MAX_BODY_BYTES, reserve)
+            return await read_body(request, MAX_BODY_BYTES, reserve, partial(self._pace.wait_s, client.client_id))
 
     async def _receive(self, request: BaseRequest, client: Client, reserve: Callable[[int], None]) -> bytes | bytearray:
         """Return a batch's body as sent; one that has arrived already waits for nobody."""
@@ -116,8 +117,7 @@ class Pageviews:
             return await read_body(request, MAX_BATCH_BYTES, reserve)
         with self._buffered.reservation(client.client_id) as reserve_buffered:
             reserve_buffered(_BUFFERED_BYTES)
-            async with self._receiving.turn(client.client_id):
-                return await read_body(request, MAX_BATCH_BYTES, reserve)
+            return await read_body(request, MAX_BATCH_BYTES, reserve, partial(self._pace.wait_s, client.client_id))
 
     def _pack_one(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> bytes:
         parsed = parse_json(decode(body, request.headers.getall("Content-Encoding", ()), MAX_BODY_BYTES))

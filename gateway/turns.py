@@ -11,21 +11,18 @@ from gateway.replies import Reason, Rejected
 
 
 class Turns:
-    """Hands out `most` turns (None: any number) in the order of asking, at most `most_of_client` to one client.
+    """Hands out `most` turns in the order of asking, at most `most_of_client` to one client.
 
     Beyond those a client waits for itself only, so that somebody else's batch waits behind a few of each client,
-    however many each has sent.  A turn ends after `longest_s` at the latest, for others to have it.
+    however many each has sent.
     """
 
-    def __init__(
-        self, most: int | None, most_of_client: int, wait_seconds: float, longest_s: float | None = None
-    ) -> None:
-        self._all = [] if most is None else [asyncio.Semaphore(most)]
+    def __init__(self, most: int, most_of_client: int, wait_seconds: float) -> None:
+        self._all = asyncio.Semaphore(most)
         self._most_of_client = most_of_client
         self._of_client: dict[bytes, asyncio.Semaphore] = {}
         self._users: Counter[bytes] = Counter()
         self._wait_s = wait_seconds
-        self._longest_s = longest_s
 
     @asynccontextmanager
     async def turn(self, client_id: bytes) -> AsyncIterator[None]:
@@ -33,16 +30,12 @@ class Turns:
         own = self._of_client.setdefault(client_id, asyncio.Semaphore(self._most_of_client))
         self._users[client_id] += 1
         held: list[asyncio.Semaphore] = []
-        timer: asyncio.TimerHandle | None = None
         try:
-            await self._acquire([own, *self._all], held)
-            if self._longest_s is not None:
-                timer = asyncio.get_running_loop().call_later(self._longest_s, _release, held)
+            await self._acquire([own, self._all], held)
             yield
         finally:
-            if timer is not None:
-                timer.cancel()
-            _release(held)
+            while held:
+                held.pop().release()
             self._users[client_id] -= 1
             if not self._users[client_id]:
                 del self._users[client_id], self._of_client[client_id]
@@ -55,8 +48,3 @@ class Turns:
                     held.append(semaphore)
         except TimeoutError:
             raise Rejected(Reason.BUFFER_FULL) from None
-
-
-def _release(held: list[asyncio.Semaphore]) -> None:
-    while held:
-        held.pop().release()

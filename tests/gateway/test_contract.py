@@ -80,7 +80,7 @@ def test_every_wrong_field_is_named(system: System) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"null", b"[]", b"1", b'"x"', b"{} {}", b"\xff", b"\xef\xbb\xbf{}", b"[" * 5000, b'{"a":NaN}',
+    [b"", b"{", b"null", b"[]", b"1", b'"x"', b"{} {}", b"\xff", b"\xef\xbb\xbf", b"[" * 5000, b'{"a":NaN}',
      b'{"a":"\xff}', b"{'a':1}"],
 )  # fmt: skip
 def test_a_body_that_is_not_a_json_object_is_400(system: System, body: bytes) -> None:
@@ -88,6 +88,12 @@ def test_a_body_that_is_not_a_json_object_is_400(system: System, body: bytes) ->
 
     assert answer.status == 400
     assert answer.message.startswith("body: ")
+
+
+def test_a_byte_order_mark_before_a_pageview_is_ignored(system: System) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(pageview(dnt=True)).encode()
+
+    assert http.request(system.port, body=body, token=system.token).status == 202
 
 
 def test_the_last_value_of_a_repeated_key_counts(system: System) -> None:

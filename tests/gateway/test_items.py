@@ -36,6 +36,7 @@ def rejection(body: bytes) -> tuple[int, str]:
     return rejected.value.reason.status, rejected.value.text
 
 
+MARK = b"\xef\xbb\xbf"
 NOT_JSON = "item: is not valid JSON"
 
 
@@ -57,6 +58,12 @@ NOT_JSON = "item: is not valid JSON"
         (b"{\n]", [NOT_JSON, NOT_JSON]),
         (b"{} x\n5\n", [NOT_JSON, 5]),
         (b'[01, NaN, {"a":1,}, "\x01", tru, {}]', [*[NOT_JSON] * 5, {}]),
+        (MARK + b'[{"a":1},{}]', [{"a": 1}, {}]),
+        (MARK + b'{"a":1}\n{}', [{"a": 1}, {}]),
+        (b" " + MARK + b'\r\n{"a":\n1}\n' + MARK + b"{}", [{"a": 1}, {}]),
+        (MARK + b'{"a":1}\n' + MARK + b"{}\n" + MARK + MARK + b'{"b":2}\n' + MARK, [{"a": 1}, {}, {"b": 2}]),
+        (MARK + b'{"a":1}' + MARK + b"{}" + MARK, [{"a": 1}, {}]),
+        (b'{"a":"' + MARK + b'"}', [{"a": "\ufeff"}]),
         (b'["\xff", "\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]', ["\ufffd", "\ufffd", "😀", "\\ud83d"]),
     ],
 )
