@@ -8,7 +8,7 @@ import logging
 from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.http import HttpRequestParser
+from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
@@ -40,7 +40,8 @@ MAX_HEADERS: Final = 100
 MAX_PIPELINED: Final = 2
 #: Unhandled bytes that every connection may have; more are taken from the budget of all connections.
 _FREE_BYTES: Final = 8 * 1024
-_BUFFER_BYTES: Final = 64 * 1024
+#: What is buffered of a body before nothing more is read; a sixteenth of it is the most chunks that are parsed at once.
+_BUFFER_BYTES: Final = 16 * 1024
 #: HTTP/0.9 and 2.0 are in no request line that means something (RFC 9113, section 3).
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 #: How long what is not wanted is read and dropped, for the client to see its answer.
@@ -155,6 +156,10 @@ class Connection(web.RequestHandler):
             self._messages.pop()
             self._refuse(Rejected(Reason.HTTP_VERSION))
             return
+        if not _has_usable_host(message):
+            self._messages.pop()
+            self._refuse(Rejected(Reason.MALFORMED_HTTP))
+            return
         earlier, self._head = self._head, 0
         complete = self._arriving.is_eof()
         if complete and earlier + size <= MAX_HEAD_BYTES:  # as nearly all are
@@ -252,6 +257,14 @@ class Connection(web.RequestHandler):
         if not self._ended.done():
             self._ended.set_result(None)
 
+    async def start(self) -> None:
+        """Handle requests until the connection ends; one that the base class fails on must not stay open for ever."""
+        try:
+            await super().start()
+        except Exception as error:
+            log.exception("a connection failed", exc_info=error)
+            self.force_close()
+
     def _close_if_silent(self) -> None:
         if self._request_count == 0:
             self.force_close()
@@ -285,6 +298,14 @@ class Connection(web.RequestHandler):
         request._version = HttpVersion11  # aiohttp's stand-in for a request that can't be parsed says 1.0
         metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
         return response
+
+
+def _has_usable_host(message: RawRequestMessage) -> bool:
+    """Return False for a request line with a whole URL whose host is invalid: aiohttp would never answer it."""
+    try:
+        return not message.url.absolute or message.url.host is not None
+    except ValueError:  # of `idna`
+        return False
 
 
 def _rejection(status: int, error: BaseException | None) -> Rejected:

@@ -22,6 +22,10 @@ from gateway.settings import KEEPALIVE_SECONDS
 
 #: Seconds within which a request's body must have arrived.
 BODY_SECONDS: Final = 30.0
+#: What the end of a chunk costs, in bytes of a body: one of 16 MiB may consist of as many chunks.
+_CHUNK_BYTES: Final = 2048
+#: Bytes of a body that are read before other requests get a turn.
+_SLICE_BYTES: Final = 256 * 1024
 #: How often connections are searched for those whose client does not read.
 _SWEEP_S: Final = 5.0
 
@@ -138,17 +142,21 @@ async def _read_all(
     large may hang on such a cycle, so the traceback is dropped.
     """
     waited_s = 0.0
+    unpaced = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while not content.at_eof():
-                part = await content.readany()
+                part, is_chunk_end = await content.readchunk()
                 if len(body) + len(part) > limit:
                     return too_large(limit)
                 reserve(len(part))
                 body += part
-                if (delay_s := wait_s(len(part))) and not content.at_eof():
+                unpaced += len(part) + is_chunk_end * _CHUNK_BYTES
+                if unpaced >= _SLICE_BYTES:
+                    delay_s = wait_s(unpaced)
+                    unpaced = 0
                     waited_s += delay_s
-                    await asyncio.sleep(delay_s)
+                    await asyncio.sleep(delay_s)  # also 0: all that has arrived could be read in one turn of the loop
     except TimeoutError:
         return Rejected(Reason.BUFFER_FULL if waited_s > BODY_SECONDS / 2 else Reason.SLOW_CLIENT)
     except (web.RequestPayloadError, HttpProcessingError) as error:

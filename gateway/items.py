@@ -21,29 +21,39 @@ from gateway.validate import MAX_BODY_BYTES
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 MAX_ITEMS: Final = 50_000
 
-#: Items that are found before other requests get a turn: a few milliseconds.
+#: Items, and bytes, that are searched before other requests get a turn: a few milliseconds.
 _SLICE: Final = 1_000
-#: Brackets and strings of one item.  One with more of them than it may have bytes is not worth scanning to its end.
-_MAX_TOKENS: Final = MAX_BODY_BYTES
-#: Bytes that are matched as one object, during which no other request runs.
+_SLICE_BYTES: Final = 256 * 1024
+#: Steps in the search for the end of one item: brackets of values that are nested deeper than `_RUN` looks.
+_MAX_STEPS: Final = 16_384
+#: What a step costs, in bytes of a batch.
+_STEP_BYTES: Final = 512
+#: Bytes that are matched as one value or token, during which no other request runs.
 _MAX_AT_ONCE: Final = 4 * MAX_BODY_BYTES
 
 #: What may stand between values: white space, and the byte order marks of files that were joined.
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+(?:\xef\xbb\xbf[ \t\r\n]*+)*+")
 _STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
-_FLAT: Final = rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+"
-#: An object that is nested at most twice, in one go; all quantifiers are possessive, so that none ever backtracks.
-_OBJECT: Final = re.compile(
-    rb'\{(?:[^"{}\[\]]++|' + _STRING + rb"|\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])*+\}", re.DOTALL
-)
-_TOKEN: Final = re.compile(rb'[^"{}\[\]]*+(?:' + _STRING + rb"|[{}\[\]])", re.DOTALL)
+
+
+def _nested(depth: int) -> bytes:
+    """Return the pattern of any text whose brackets are closed and nested at most so often, in one go.
+
+    All quantifiers are possessive, so that none ever backtracks.
+    """
+    inner = rb"|\{" + _nested(depth - 1) + rb"\}|\[" + _nested(depth - 1) + rb"\]" if depth else b""
+    return rb'(?:[^"{}\[\]]++|' + _STRING + inner + rb")*+"
+
+
+_OBJECT: Final = re.compile(rb"\{" + _nested(1) + rb"\}", re.DOTALL)
+#: Whatever is closed in itself, as far as it goes, and the brackets that open or close what is not.
+_RUN: Final = re.compile(_nested(4) + rb"([{\[]++|[}\]]++)", re.DOTALL)
 _SCALAR: Final = re.compile(_STRING + rb'|[^"{}\[\], \t\r\n]++', re.DOTALL)
 #: White space between tokens, or a token.
 _COMPACT: Final = re.compile(_STRING + rb'|[^" \t\r\n]++', re.DOTALL)
 #: Objects one behind another on a line.  It may also be within a string: then the line is scanned for nothing.
 _JOINED: Final = re.compile(rb"\}[ \t\r]*+(?:\xef\xbb\xbf)?+\{")
-_CLOSING: Final = {ord("{"): ord("}"), ord("["): ord("]")}
-_QUOTE: Final = ord('"')
+_CLOSING: Final = bytes.maketrans(b"{[", b"}]")
 
 
 class _Broken(ValueError):
@@ -56,6 +66,8 @@ class Items:
     def __init__(self, body: bytes | bytearray) -> None:
         self._body = memoryview(body)
         self._bounds = array("I")
+        #: What the search for the ends of items has cost beyond its usual cost, in bytes of a batch.
+        self.effort = 0
 
     def __len__(self) -> int:
         return len(self._bounds) // 2
@@ -92,22 +104,24 @@ async def split(body: bytes | bytearray) -> Items:
             raise Rejected(Reason.INVALID, "body: is neither NDJSON nor a JSON array")
         return items
     if body.startswith(b"[", start):
-        found = _array(body, start)
-    elif _spans_lines(body, start):
-        found = _objects(body, start, len(body))
+        found = _array(items, body, start)
+    elif _spans_lines(items, body, start):
+        found = _objects(items, body, start, len(body))
     else:
-        found = _lines(body, start)
+        found = _lines(items, body, start)
+    next_pause = _SLICE_BYTES
     try:
         for number, (first, end) in enumerate(found):
             items.add(first, end)
-            if number % _SLICE == _SLICE - 1:
+            if number % _SLICE == _SLICE - 1 or end + items.effort >= next_pause:
+                next_pause = end + items.effort + _SLICE_BYTES
                 await asyncio.sleep(0)
     except _Broken:
         raise Rejected(Reason.INVALID, f"body: is not a valid JSON array (after {len(items)} items)") from None
     return items
 
 
-def _lines(body: bytes | bytearray, at: int) -> Iterator[tuple[int, int]]:
+def _lines(items: Items, body: bytes | bytearray, at: int) -> Iterator[tuple[int, int]]:
     joined = _JOINED.search(body, at) is not None
     while at < len(body):
         end = body.find(b"\n", at)
@@ -115,42 +129,42 @@ def _lines(body: bytes | bytearray, at: int) -> Iterator[tuple[int, int]]:
         start = _skip_space(body, at, end)
         if start < end:
             if joined and _JOINED.search(body, start, end):
-                yield from _objects(body, start, end)
+                yield from _objects(items, body, start, end)
             else:
                 yield start, end
         at = end + 1
 
 
-def _objects(body: bytes | bytearray, at: int, end: int) -> Iterator[tuple[int, int]]:
+def _objects(items: Items, body: bytes | bytearray, at: int, end: int) -> Iterator[tuple[int, int]]:
     """Find objects one behind another; from where that goes wrong, the rest is one item."""
     while at < end:
         try:
-            value_end = _end_of_value(body, at, end) if body.startswith(b"{", at) else end
+            value_end = _end_of_value(items, body, at, end) if body.startswith(b"{", at) else end
         except _Broken:
             value_end = end
         yield at, value_end
         at = _skip_space(body, value_end, end)
 
 
-def _spans_lines(body: bytes | bytearray, start: int) -> bool:
+def _spans_lines(items: Items, body: bytes | bytearray, start: int) -> bool:
     """Return whether the body is objects of several lines each, such as `jq` prints: the first line is not a value."""
     line_end = body.find(b"\n", start)
     if line_end < 0 or not body.startswith(b"{", start) or _OBJECT.match(body, start, line_end):
         return False
     try:
         # Not beyond the largest item: a broken first line must not make one item of all lines.
-        end = _end_of_value(body, start, min(len(body), start + MAX_BODY_BYTES))
+        end = _end_of_value(items, body, start, min(len(body), start + MAX_BODY_BYTES))
         json_text.parse(memoryview(body)[start:end])
     except (_Broken, json_text.NotJson):
         return False
     return end > line_end
 
 
-def _array(body: bytes | bytearray, start: int) -> Iterator[tuple[int, int]]:
+def _array(items: Items, body: bytes | bytearray, start: int) -> Iterator[tuple[int, int]]:
     at = _skip_space(body, start + 1)
     if not body.startswith(b"]", at):
         while True:
-            end = _end_of_value(body, at, len(body))
+            end = _end_of_value(items, body, at, len(body))
             yield at, end
             at = _skip_space(body, end)
             if body.startswith(b"]", at):
@@ -162,34 +176,40 @@ def _array(body: bytes | bytearray, start: int) -> Iterator[tuple[int, int]]:
         raise _Broken
 
 
-def _end_of_value(body: bytes | bytearray, start: int, end: int) -> int:
+def _end_of_value(items: Items, body: bytes | bytearray, start: int, end: int) -> int:
     """Return where the JSON value at `start` ends, by its structure alone; raises `_Broken`."""
     if found := _OBJECT.match(body, start, min(end, start + _MAX_AT_ONCE)):
         return found.end()
     if not body.startswith((b"{", b"["), start):
-        if scalar := _SCALAR.match(body, start, end):
+        if scalar := _SCALAR.match(body, start, min(end, start + _MAX_AT_ONCE)):
             return scalar.end()
-        raise _Broken
-    return _end_of_nested(body, start, end)
+        raise _too_large() if end - start > _MAX_AT_ONCE else _Broken
+    return _end_of_nested(items, body, start, end)
 
 
-def _end_of_nested(body: bytes | bytearray, start: int, end: int) -> int:
-    expected: list[int] = []
-    at = start
-    for _ in range(_MAX_TOKENS):
-        token = _TOKEN.match(body, at, end)
-        if token is None:
+def _end_of_nested(items: Items, body: bytes | bytearray, start: int, end: int) -> int:
+    expected = bytearray(body[start : start + 1].translate(_CLOSING))
+    at = start + 1
+    for _ in range(_MAX_STEPS):
+        items.effort += _STEP_BYTES
+        run = _RUN.match(body, at, min(end, at + _MAX_AT_ONCE))
+        if run is None:
+            raise _too_large() if end - at > _MAX_AT_ONCE else _Broken
+        at, brackets = run.end(), run[1]
+        if brackets[0] in b"{[":
+            expected += brackets.translate(_CLOSING)
+            continue
+        closed = min(len(brackets), len(expected))
+        if expected[-closed:][::-1] != brackets[:closed]:
             raise _Broken
-        at = token.end()
-        last = body[at - 1]
-        if last in _CLOSING:
-            expected.append(_CLOSING[last])
-        elif last != _QUOTE:
-            if last != expected.pop():
-                raise _Broken
-            if not expected:
-                return at
-    raise Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes")
+        del expected[-closed:]
+        if not expected:
+            return at - len(brackets) + closed
+    raise _too_large()
+
+
+def _too_large() -> Rejected:
+    return Rejected(Reason.TOO_LARGE, f"item: is over the limit of {MAX_BODY_BYTES} bytes, or nested too deeply")
 
 
 def _skip_space(body: bytes | bytearray, at: int, end: int | None = None) -> int:

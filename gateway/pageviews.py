@@ -45,9 +45,9 @@ _MAX_BATCHES_OF_CLIENT: Final = 3
 #: worked on; and what may be read at once.  A client could send, and abort, gigabytes a second otherwise.
 _READ_BYTES_PER_S: Final = 64 * 1024 * 1024
 _READ_AT_ONCE: Final = 512 * 1024
-#: The most that is in our buffers of a body that waits to be read (aiohttp's read buffer), and of all of them.
-_BUFFERED_BYTES: Final = 128 * 1024
-_ALL_BUFFERED_BYTES: Final = 32 * 1024 * 1024
+#: The most that is in our buffers of a body that waits to be read (one read of all that the kernel has), and of all.
+_BUFFERED_BYTES: Final = 256 * 1024
+_ALL_BUFFERED_BYTES: Final = 64 * 1024 * 1024
 #: How long a batch waits to be decompressed and published.  Clients commonly wait 30 seconds or more for an answer.
 _TURN_SECONDS: Final = 20.0
 
@@ -134,12 +134,13 @@ class Pageviews:
         return results, budget
 
     async def _items(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> tuple[Items, int]:
-        """Return a batch's items and its bytes; one that has to be refused whole is charged by its bytes."""
+        """Return a batch's items and its cost in bytes; one that has to be refused whole is charged by that."""
         size = len(body)
         try:
             decoded = await decode_large(body, request.headers.getall("Content-Encoding", ()), MAX_BATCH_BYTES)
             size = len(decoded)
-            return await split(decoded), size
+            items = await split(decoded)
+            return items, size + items.effort
         except Rejected as rejected:
             size = MAX_BATCH_BYTES if rejected.reason is Reason.TOO_LARGE else size
             rejected.headers |= (await self._limiter.charge_refused(client, size)).headers()

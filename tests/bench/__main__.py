@@ -96,6 +96,8 @@ def measure(chosen: Sequence[str], size: Sizes) -> results.Run:
     """Run some sections and print their rows."""
     table = Table()
     table.machine()
+    if "neighbours" in chosen:
+        table.note("high priority for all but attackers", "yes" if neighbours.prefer() else "not allowed")
     broker = ""
     sections = {**ON_REAL_PARTS, **LONGER}
     if named := [name for name in chosen if name in sections]:

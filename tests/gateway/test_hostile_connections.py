@@ -7,6 +7,7 @@ import contextlib
 import gc
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from gateway.connections import ConnectionLimits, default_most
 from gateway.http import JsonServer, read_body
 from gateway.listen import describe, listen
 from gateway.memory_budget import MemoryBudget
+from gateway.pace import Pace
 
 LARGE = 2_000_000
 GOOD = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -32,9 +34,18 @@ async def large(_: BaseRequest) -> web.Response:
     return web.Response(body=b"x" * LARGE)
 
 
+paced: list[int] = []
+
+
+def wait_s(size: int) -> float:
+    paced.append(size)
+    return 0.0
+
+
 async def post(request: BaseRequest) -> web.Response:
+    paced.clear()
     with bodies.reservation("client") as reserve:
-        body = await read_body(request, 16 * LARGE, reserve)
+        body = await read_body(request, 16 * LARGE, reserve, wait_s)
     return web.Response(text=str(len(body)))
 
 
@@ -141,6 +152,7 @@ LIMITS = [
     (b"GET /large HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 120 + b"\r\n", "431"),
     (b"GET /large HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"y" * 8000 + b"\r\n") * 5 + b"\r\n", "431"),
     (b"GET /large HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"y" * 8000 + b"\r\n") * 5, "431"),
+    (b"GET http://xn--a/ HTTP/1.1\r\nHost: x\r\n\r\n", "400"),
     (b"GET /large HTTP/2.0\r\nHost: x\r\n\r\n", "505"),
     (b"GET /large HTTP/0.9\r\nHost: x\r\n\r\n", "505"),
     (b"POST /post HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
@@ -187,6 +199,42 @@ async def test_an_answer_before_the_body_has_arrived_says_that_the_connection_cl
         writer.close()
 
     assert b"\r\nConnection: close\r\n" in head
+
+
+async def test_a_body_of_tiny_chunks_is_paced_by_its_chunks_and_never_read_in_one_go() -> None:
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            before = time.process_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.process_time() - before)
+
+    data = b"POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
+    async with serve() as server:
+        watching = asyncio.create_task(watch())
+        answers = await server.ask(data + b"0\r\n\r\n")
+        watching.cancel()
+
+    assert answers[0][0] == "200"
+    assert answers[0][1].endswith(b"\r\n\r\n100000")
+    assert sum(paced) > 90_000 * 2048
+    assert longest < 0.03
+
+
+async def test_what_is_sent_in_vain_is_read_at_a_pace() -> None:
+    limits = ConnectionLimits()
+    limits.dropped = Pace(100_000, 10_000)
+    async with serve(limits) as server:
+        reader, writer = await server.open()
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.3)
+        assert head.startswith(b"HTTP/1.1 404 ")
+        assert writer.transport.get_write_buffer_size() > 1_000_000
+        await until(lambda: server.limits.open == 0, 3)  # it does not wait for the rest for ever
+        writer.transport.abort()
 
 
 async def test_unhandled_bytes_of_one_address_are_bounded_and_everybody_else_is_served() -> None:
