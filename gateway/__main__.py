@@ -132,7 +132,7 @@ class Gateway:
         await runner.setup()
         try:
             await self._wait_until_ready()
-            sites = await listen(runner, settings.http_host, settings.http_port)
+            sites = await listen(runner, self._connections, settings.http_host, settings.http_port)
             self._listening = True
             log.info("listening on %s, admin port %d", describe(settings.http_host, runner), self._admin.port)
             yield

@@ -15,9 +15,8 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_server import Server
 
-from gateway.authenticate import network_of
 from gateway.connections import ConnectionLimits
-from gateway.replies import Reason, Rejected, as_bytes, error_response
+from gateway.replies import Reason, Rejected, error_response
 from gateway.settings import KEEPALIVE_SECONDS
 from shared import metrics
 
@@ -65,6 +64,7 @@ class Connection(web.RequestHandler):
         manager: Server,
         loop: asyncio.AbstractEventLoop,
         limits: ConnectionLimits,
+        address: str,
         keepalive_s: float = KEEPALIVE_SECONDS,
     ) -> None:
         super().__init__(
@@ -79,7 +79,7 @@ class Connection(web.RequestHandler):
         self._max_msg_queue_size = MAX_PIPELINED
         self._msg_queue_resume_size = 0
         self._limits = limits
-        self._address: str | None = None
+        self._address = address
         #: The body that is arriving, or has arrived last.
         self._arriving: StreamReader = EMPTY_PAYLOAD
         self._head = 0  # bytes of an incomplete head
@@ -93,27 +93,12 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timeout for the first request; aiohttp has one for later requests only."""
-        peer = transport.get_extra_info("peername")
-        address = network_of(str(peer[0])) if isinstance(peer, tuple) else ""
-        if not self._limits.admit(address):
-            self._turn_away(transport)
-            return
-        self._address = address
         super().connection_made(transport)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._silence = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
 
-    def _turn_away(self, transport: asyncio.BaseTransport) -> None:
-        self._refused = True
-        self._manager = self._parser = None
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(as_bytes(Rejected(Reason.TOO_MANY_CONNECTIONS)))
-        transport.close()
-
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancel the timer, which would keep closed connections in memory until it fires, and give back all bytes."""
-        if self._address is None:
-            return
         self._limits.leave(self._address)
         self._limits.unhandled.give_back(self._address, self._taken)
         self._taken = 0
@@ -173,7 +158,7 @@ class Connection(web.RequestHandler):
 
     def _take_unhandled(self) -> None:
         more = self._unhandled - _FREE_BYTES - self._taken
-        if more <= 0 or self._address is None or self._refused:
+        if more <= 0 or self._refused:
             return
         if self._limits.unhandled.take(self._address, more):
             self._taken += more
@@ -182,7 +167,7 @@ class Connection(web.RequestHandler):
 
     def _give_back_handled(self) -> None:
         """Release what a handled request has taken, unless others wait behind it."""
-        if self._messages or self._address is None:
+        if self._messages:
             return
         self._unhandled = self._head
         left = max(0, self._unhandled - _FREE_BYTES)
@@ -201,22 +186,24 @@ class Connection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep a half-closed connection (`shutdown`, as `nc -N` does) open until its requests are answered.
 
-        Returns whether the connection stays open for writing.
+        Returns that the connection stays open for writing: one that is idle is closed when its address's turn comes.
         """
         self._sent_all = True
-        if self._address is None:
-            return False
-        self._end()
         self.data_received(b"")  # what waits behind a request that is handled
-        if self._messages:
-            return True
         # aiohttp's loop has a `_waiter` only while it waits for a request; it has none while it handles one, even
         # before the handler has started.
         idle = self._waiter is not None or self._request_count == 0
-        if idle or not self._arriving.is_eof():  # the rest of its body can't arrive any more
-            return False
-        self._close = True
+        ended = not self._messages and (
+            idle or not self._arriving.is_eof()
+        )  # the rest of its body can't arrive any more
+        self._limits.lane.call(self._address, self._close_transport if ended else self._end)
+        if not ended and not self._messages:
+            self._close = True
         return True
+
+    def _close_transport(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from gateway.lane import Lane
 from gateway.memory_budget import MemoryBudget
 from gateway.pace import Pace
 from shared import metrics
@@ -63,6 +64,7 @@ class ConnectionLimits:
         self._logged = -_LOG_PAUSE_S
         self.open = 0
         self.unhandled = MemoryBudget(_UNHANDLED_BYTES)
+        self.lane = Lane()
         self.dropped = Pace(_DROPPED_BYTES_PER_S, _DROPPED_AT_ONCE)
 
     @property

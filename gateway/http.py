@@ -43,9 +43,9 @@ class JsonServer(web.Server):
         self._limits = limits or ConnectionLimits()
         super().__init__(handler)
 
-    def __call__(self) -> web.RequestHandler:
-        """Return the protocol of a new connection."""
-        return Connection(self, self._loop, self._limits, self._keepalive_s)
+    def __call__(self, address: str = "") -> web.RequestHandler:
+        """Return the protocol of a new connection that `limits` has admitted, of the network it is counted for."""
+        return Connection(self, self._loop, self._limits, address, self._keepalive_s)
 
     async def watch(self) -> None:
         """End connections of clients that do not read, until cancelled."""

@@ -11,20 +11,19 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.accept import Site
+from gateway.connections import ConnectionLimits
 from shared.settings import SettingsError
 
 _UNIX: Final = "unix:"
-_BACKLOG: Final = 4096
-#: libuv accepts one connection of a listening socket in each turn of the loop.  While turns are long, as with other
-#: clients' batches, everybody would wait in the queue behind those that open many connections; so it is given the same
-#: socket several times.
-_ACCEPTED_AT_ONCE: Final = 8
 #: What the kernel keeps of a connection that is not read from, or reads nothing, instead of megabytes (it takes twice
 #: this, socket(7)).
 _BUFFER_BYTES: Final = 128 * 1024
 
 
-async def listen(runner: web.ServerRunner, hosts: Sequence[str], port: int) -> list[web.BaseSite]:
+async def listen(
+    runner: web.ServerRunner, limits: ConnectionLimits, hosts: Sequence[str], port: int
+) -> list[web.BaseSite]:
     """Listen on every address of `hosts` and return the sites.
 
     `0.0.0.0` is all of IPv4, `::` all of IPv4 and IPv6, `unix:/path` a Unix socket.  Port 0 picks one, the same for all
@@ -42,11 +41,9 @@ async def listen(runner: web.ServerRunner, hosts: Sequence[str], port: int) -> l
         for each in sockets:
             if each.family != socket.AF_UNIX:
                 port = each.getsockname()[1]
-            for accepting in (each, *(each.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))):
-                accepting.setblocking(False)
-                site = web.SockSite(runner, accepting, backlog=_BACKLOG)
-                await site.start()
-                sites.append(site)
+            site = Site(runner, each, limits)
+            await site.start()
+            sites.append(site)
     return sites
 
 

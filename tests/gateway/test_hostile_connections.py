@@ -76,7 +76,7 @@ async def serve(limits: ConnectionLimits | None = None) -> AsyncIterator[Server]
     server = JsonServer(App(routes).handle, limits)
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
-    await listen(runner, ["127.0.0.1"], 0)
+    await listen(runner, limits, ["127.0.0.1"], 0)
     try:
         yield Server(runner, server, limits, runner.addresses[0][1])
     finally:
@@ -337,7 +337,7 @@ async def test_it_listens_on_both_families_and_on_a_unix_socket(tmp_path: Path) 
         left_over.bind(str(path))
     hosts = ["::", f"unix:{path}"]
     try:
-        await listen(runner, hosts, 0)
+        await listen(runner, limits, hosts, 0)
         port = runner.addresses[0][1]
         assert describe(hosts, runner) == f"[::]:{port},unix:{path}"
         opened = [
