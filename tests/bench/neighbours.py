@@ -37,6 +37,8 @@ MEMORY_MIB: Final = 512
 ROUNDS: Final = 3
 #: Attacks of a client that sends little by its limit; the others may send what the default allows.
 _OF_A_SMALL_CLIENT: Final = ("batches_that_never_end", "aborted_bodies")
+#: Seconds of a turn with nothing, or with the control, that give enough posts.
+_ENOUGH_S: Final = 10.0
 #: What an attack has left to do is not counted as the time of what follows it.
 _SETTLE_S: Final = 1.0
 #: Between two posts of the good client.
@@ -100,13 +102,14 @@ class Bench:
     def measure(self, name: str, seconds: float = SECONDS, rounds: int = ROUNDS) -> Seen:
         """Run one attack for so many seconds, in turns with nothing and with its control."""
         seen, turn = Seen(), seconds / rounds
+        beside = min(turn / 2, max(turn / 4, _ENOUGH_S))
         token = self.tokens["small" if name in _OF_A_SMALL_CLIENT else "large"]
         self.peak_mib = 0.0
         for _ in range(rounds):
             self._post(seen, "settling", min(_SETTLE_S, turn / 4))
-            self._post(seen, "nothing", turn / 2)
-            with attacking(name, self.sink_port, token, turn / 2):
-                self._post(seen, "control", turn / 2)
+            self._post(seen, "nothing", beside)
+            with attacking(name, self.sink_port, token, beside):
+                self._post(seen, "control", beside)
             with attacking(name, self.gateway.port, token, turn):
                 self._post(seen, "attack", turn)
         return seen
