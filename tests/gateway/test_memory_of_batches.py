@@ -27,7 +27,7 @@ NOTHING = cast("Any", None)
 async def bad_batch() -> tuple[Results, weakref.ref[Items]]:
     body = b"\n".join(json.dumps(pageview(visitor_ip="unknown", url=f"https://x.test/{n}")).encode() for n in range(20))
     items = await split(bytearray(body + b"\n{broken"))
-    batch = Batch(Intake(*[NOTHING] * 5, Clocks()), cast("Publisher", None), CLIENT, None)
+    batch = Batch(Intake(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, Clocks()), cast("Publisher", None), CLIENT, None)
     return await batch.publish(items), weakref.ref(items)
 
 

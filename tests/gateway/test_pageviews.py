@@ -24,6 +24,7 @@ from gateway.refusals import Refusals
 from gateway.registry_age import RegistryAge
 from gateway.replies import Reason, Rejected
 from shared import metrics
+from shared.clocks import Clocks
 from shared.registry import Client, Site, token_hash
 
 TOKEN = "a-token"
@@ -104,7 +105,12 @@ class Gateway:
         limiter = RateLimiter("1000/hour")
         self.failures: FailureCounter = limiter._failures
         intake = Intake(
-            cast("Any", self.registry), RegistryAge(self.poller, 3600), limiter, ClientAddress(()), Ids("secret")
+            cast("Any", self.registry),
+            RegistryAge(self.poller, 3600),
+            limiter,
+            ClientAddress(()),
+            Ids("secret"),
+            Clocks(),
         )
         pageviews = Pageviews(intake, limiter, cast("Publisher", self.publisher), self.refusals)
         self.app = App({"/one": {"POST": pageviews.post_one}, "/many": {"POST": pageviews.post_many}})
