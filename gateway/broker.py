@@ -33,6 +33,8 @@ _RENEW_S: Final = 1.0
 #: Replacements after which the connection is replaced as well: aio-pika keeps some KiB of each closed channel until its
 #: connection closes.  It then waits for a moment without publishes in flight, but not for ever.
 _MAX_RENEWALS: Final = 200
+#: How often it is logged that the queue refuses messages.
+_REFUSAL_QUIET_S: Final = 60.0
 #: How long publishes in flight may still be confirmed once the broker has blocked the connection.
 _BLOCKED_GRACE_S: Final = 1.0
 
@@ -72,6 +74,7 @@ class BrokerConnection:
         self._closing: set[asyncio.Task[None]] = set()
         self._lag_timer: asyncio.TimerHandle | None = None
         self._problem = ""
+        self._refusal_logged_at = -_REFUSAL_QUIET_S
         self._difference = QueueDifference()
         self.unavailable_reason: Reason | None = Reason.BROKER_DOWN
         #: Called whenever `unavailable_reason` changes.
@@ -91,6 +94,8 @@ class BrokerConnection:
         except DeliveryError as error:
             returned = error.message is not None
             self._refused = self._refused or not returned
+            if not returned:
+                self._log_refusal()
             raise NotPublished(Reason.NO_QUEUE if returned else Reason.BROKER_REFUSED) from None
         except TimeoutError:
             if self.unavailable_reason is not Reason.BROKER_BLOCKED:
@@ -220,6 +225,17 @@ class BrokerConnection:
             task = asyncio.create_task(_close_later(old, self._confirm_s))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    def _log_refusal(self) -> None:
+        """Log that the broker does not take messages, once a minute: a queue that is full takes one now and then."""
+        now = time.monotonic()
+        if now - self._refusal_logged_at > _REFUSAL_QUIET_S:
+            self._refusal_logged_at = now
+            log.warning(
+                "broker: %s refuses messages: it is full (are workers behind?), or the broker can't write to its disk"
+                " (see its log; once there is room, the node may need a restart)",
+                queue.QUEUE,
+            )
 
     def _report(self, problem: str) -> None:
         """Log a problem unless it is the same as last time."""

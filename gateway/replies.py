@@ -45,7 +45,7 @@ class Reason(Enum):
         503,
         "not taken: the queue is out of memory or disk space; repeat later",
     )
-    BROKER_REFUSED = ("broker_refused", 503, "not taken: the queue is full; repeat later")
+    BROKER_REFUSED = ("broker_refused", 503, "not taken: the queue is full, or can not write to its disk; repeat later")
     NO_QUEUE = (
         "no_queue",
         503,

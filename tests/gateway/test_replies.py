@@ -16,6 +16,7 @@ TABLE = {
     "broker_blocked": (503, "not taken: the queue is out of memory or disk space"),
     "broker_refused": (503, "not taken: the queue is full"),
     "no_queue": (503, "not taken: the queue does not exist (operators: run hitline migrate)"),
+    "unsafe_queue": (503, "not taken: a policy of the queue may delete accepted pageviews"),
     "buffer_full": (503, "not taken: too many requests are waiting"),
     "no_registry": (503, "not taken: no site is registered yet, or the registry is unreachable"),
     "old_registry": (503, "not taken: this gateway has not been able to update its registry for too long"),
@@ -57,7 +58,7 @@ def test_a_retry_after_that_was_computed_is_kept() -> None:
 def test_items_are_refused_for_what_may_differ_between_them() -> None:
     assert {reason.label for reason in ITEM_REASONS} == {
         "invalid", "unknown_site", "forbidden", "too_large", "broker_down", "broker_blocked", "broker_refused",
-        "no_queue", "buffer_full", "unknown_fate",
+        "no_queue", "unsafe_queue", "buffer_full", "unknown_fate",
     }  # fmt: skip
 
 
