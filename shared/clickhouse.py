@@ -203,8 +203,12 @@ class ClickHouse:
         task.add_done_callback(self._retired.discard)
 
     async def _connect(self) -> AsyncClient:
+        from clickhouse_connect.driver import options
         from clickhouse_connect.driver.asyncclient import AsyncClient
 
+        # Nothing here has data frames, and to look for some the first insert imports them where they are installed:
+        # a second in which the event loop stands still, and 60 MiB.
+        options.pd = options.pd_time_test = options.np = None
         self._authorities = Authorities.now()
         client = AsyncClient(
             interface="https" if self.address.secure else "http",

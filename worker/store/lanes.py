@@ -27,6 +27,8 @@ def now_ms() -> int:
 
 def has_old(message: ProcessedMessage, boundary_ms: int) -> bool:
     """Return whether any row of the message is from before the boundary."""
+    if message.times and min(message.times) >= boundary_ms:  # of all of its pageviews, also those without a row
+        return False
     return any(row.pageview.timestamp_ms < boundary_ms for row in message.rows.values())
 
 

@@ -59,10 +59,12 @@ class BatchWriter:
         return revise(message, stored=stored, replayed=earlier.replayed)
 
     async def _insert(
-        self, messages: list[ProcessedMessage], wanted: Callable[[int], bool] = lambda _: True
+        self, messages: list[ProcessedMessage], wanted: Callable[[int], bool] | None = None
     ) -> list[ProcessedMessage]:
-        """Insert the rows of wanted times; return the messages, in which refused rows have become poison."""
-        rows = [row for row in positioned_rows(messages) if wanted(row.row.pageview.timestamp_ms)]
+        """Insert the rows of wanted times (None: all); return the messages, in which refused rows are poison now."""
+        rows = positioned_rows(messages)
+        if wanted is not None:
+            rows = [row for row in rows if wanted(row.row.pageview.timestamp_ms)]
         if not rows:
             return messages
         again = any(message.seen_before for message in messages)
