@@ -15,6 +15,7 @@ from shared.queue import DEAD_MS, DEAD_QUEUE
 #: A queue that drops a message once it was returned so often loses some in a long outage.
 _FEWEST_DELIVERIES: Final = 1_000
 _FOREVER: Final = float("inf")
+_REPLACE: Final = "drain it, delete it, run `hitline migrate`"
 _LENGTHS: Final = ("max-length", "max-length-bytes")
 
 
@@ -36,7 +37,7 @@ def _type(name: str, state: Mapping[str, Any]) -> Iterator[Problem]:
     kind = state.get("type") or _arguments(state).get("x-queue-type") or "classic"
     if kind != "quorum":
         text = f"{name} is a {kind} queue, not a quorum queue: a 202 does not mean that a majority has it on disk"
-        yield Problem(text, "drain it, delete it, run `hitline migrate`", loses=False)
+        yield Problem(text, _REPLACE, loses=False)
 
 
 def _overflow(name: str, state: Mapping[str, Any]) -> Iterator[Problem]:
@@ -50,7 +51,8 @@ def _overflow(name: str, state: Mapping[str, Any]) -> Iterator[Problem]:
         text = f"{source} sets overflow {overflow} on {name}: a full queue drops what was accepted"
     else:
         text = f"{source} sets overflow {overflow} on {name}: with a length it would drop what was accepted"
-    yield Problem(text, "take overflow out of the policy, or set it to reject-publish", loses=limited)
+    cure = _cure(state, "overflow")
+    yield Problem(text, f"{cure}, or set it to reject-publish" if cure != _REPLACE else cure, loses=limited)
 
 
 def _deleted(name: str, state: Mapping[str, Any]) -> Iterator[Problem]:
@@ -59,21 +61,21 @@ def _deleted(name: str, state: Mapping[str, Any]) -> Iterator[Problem]:
     if ttl < (DEAD_MS if name == DEAD_QUEUE else _FOREVER):
         what = "dead letters" if name == DEAD_QUEUE else "pageviews"
         text = f"{_source(state, 'message-ttl')} sets message-ttl on {name}: {what} that wait for longer are deleted"
-        yield Problem(text, "take message-ttl out of the policy", loses=True)
+        yield Problem(text, _cure(state, "message-ttl"), loses=True)
     if "expires" in policy or "x-expires" in arguments:
         text = f"{_source(state, 'expires')} sets expires on {name}: the queue is deleted while no worker consumes"
-        yield Problem(text, "take expires out of the policy", loses=True)
+        yield Problem(text, _cure(state, "expires"), loses=True)
     limit = policy.get("delivery-limit")
     if limit is not None and 0 <= limit < _FEWEST_DELIVERIES:
         text = f"{_source(state, 'delivery-limit')} sets delivery-limit {limit} on {name}: it drops in long outages"
-        yield Problem(text, "take delivery-limit out of the policy", loses=True)
+        yield Problem(text, _cure(state, "delivery-limit"), loses=True)
 
 
 def _moved(name: str, state: Mapping[str, Any]) -> Iterator[Problem]:
     if "dead-letter-exchange" in _policy(state) or "x-dead-letter-exchange" in _arguments(state):
         source = _source(state, "dead-letter-exchange")
         text = f"{source} sets dead-letter-exchange on {name}: pageviews may be moved elsewhere"
-        yield Problem(text, "take dead-letter-exchange out of the policy", loses=False)
+        yield Problem(text, _cure(state, "dead-letter-exchange"), loses=False)
 
 
 def _policy(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,3 +92,7 @@ def _source(state: Mapping[str, Any], key: str) -> str:
         return "its declaration"
     named = [policy for policy in (state.get("policy"), state.get("operator_policy")) if policy]
     return f"policy {' and '.join(named)}"
+
+
+def _cure(state: Mapping[str, Any], key: str) -> str:
+    return f"take {key} out of the policy" if key in _policy(state) else _REPLACE

@@ -74,3 +74,4 @@ def test_a_queue_that_was_declared_by_others() -> None:
     assert [problem.loses for problem in found] == [False, True]
     assert found[0].text.startswith("hitline.pageviews is a classic queue")
     assert found[1].text.startswith("its declaration sets overflow drop-head")
+    assert {problem.cure for problem in found} == {"drain it, delete it, run `hitline migrate`"}

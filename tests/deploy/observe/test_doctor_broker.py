@@ -95,9 +95,11 @@ def test_a_queue_of_another_type(instance: Instance, broker: RabbitMQNode) -> No
 
     parts.run_apart(declare_classic)
     try:
-        _found(instance, "differs from what Hitline declares (x-")
+        problems = [finding.problem for finding in instance.findings("broker")]
     finally:
         parts.run_apart(lambda: parts.delete_queue(broker.amqp_url, queue.QUEUE))
+    assert "differs from what Hitline declares (x-" in problems[0]
+    assert problems[1].startswith("hitline.pageviews is a classic queue, not a quorum queue")
 
 
 async def _post(broker: RabbitMQNode, key: str) -> None:
