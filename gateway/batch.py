@@ -17,6 +17,7 @@ from shared.registry import Client
 
 #: Items that are validated before other requests get a turn: about half a millisecond.
 _SLICE: Final = 50
+_SLICE_BYTES: Final = 256 * 1024
 #: Messages of one batch that wait for their confirm.
 _MAX_SUBMITTED: Final = 4
 
@@ -44,8 +45,10 @@ class Batch:
 
     async def publish(self, items: Items) -> Results:
         """Publish all good items and wait until they are confirmed; returns what became of each item."""
+        paused_at = 0
         for index in range(len(items)):
-            if index % _SLICE == _SLICE - 1:
+            if index % _SLICE == _SLICE - 1 or items.end(index) - paused_at > _SLICE_BYTES:
+                paused_at = items.end(index)
                 await asyncio.sleep(0)  # other requests do not wait for a long batch
             try:
                 packed = self._intake.pack(items.parse(index), self._client, self._received_ms, self._key)

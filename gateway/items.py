@@ -78,6 +78,10 @@ class Items:
             raise Rejected(Reason.TOO_LARGE, f"body: is over the limit of {MAX_ITEMS} pageviews")
         self._bounds.extend((start, end))
 
+    def end(self, index: int) -> int:
+        """Return where an item ends, in bytes of the body."""
+        return self._bounds[2 * index + 1]
+
     def parse(self, index: int) -> json_text.Parsed:
         """Return an item's JSON value; raises `Rejected` (400, 413)."""
         text = self._body[self._bounds[2 * index] : self._bounds[2 * index + 1]]

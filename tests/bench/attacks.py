@@ -12,6 +12,7 @@ import gzip
 import json
 import resource
 import socket
+import struct
 import sys
 import threading
 import time
@@ -181,12 +182,43 @@ def many_connections(port: int, _token: str, until: float) -> None:
             time.sleep(min(20.0, left_s(until)))
 
 
+def tiny_chunks(port: int, token: str, until: float) -> None:
+    """Batches in chunks of one byte each, on several connections."""
+    start = f"POST {BATCH_ENDPOINT} HTTP/1.1\r\nHost: x\r\nX-API-Key: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = start.encode() + b"1\r\n \r\n" * MIB
+    while left_s(until):
+        with opened(port, 8, data, timeout_s=0.5):
+            pass
+
+
+def nested_batches(port: int, token: str, until: float) -> None:
+    """Batches whose items are nested deeply, 20 KB that unpack to megabytes: their ends are hard to find."""
+    kinds = [b'{"x":[[[' + b"[]," * 21_000 + b"1]]]}", b"[1," * 300 + b"1" + b"]" * 300, b"[" * 1000 + b"]" * 1000]
+    packed = [gzip.compress(b"[" + b",".join([kind] * (15 * MIB // len(kind))) + b"]") for kind in kinds]
+    while left_s(until):
+        for body in packed:
+            post(port, BATCH_ENDPOINT, token, body, "Content-Encoding: gzip")
+
+
+def resets(port: int, _: str, until: float) -> None:
+    """Requests from many connections at once, which are then reset at once."""
+    asked = head(ENDPOINT, 1000, "nobody") + b" " * 500
+    while left_s(until):
+        with opened(port, 500, b"") as connections:
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.sendall(asked)
+            time.sleep(min(0.2, left_s(until)))
+
+
 #: Those of a client with a token, and those of anybody.
 ATTACKS: Final[dict[str, Attack]] = {
     attack.__name__: attack
     for attack in (
         hostile_hostnames, batches_that_never_end, refused_batches, months, parallel_gzip_batches,
         aborted_bodies, heads, pipelines, bodies_without_a_token, never_reading, many_connections,
+        tiny_chunks, nested_batches, resets,
     )
 }  # fmt: skip
 

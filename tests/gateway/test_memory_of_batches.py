@@ -1,7 +1,8 @@
-"""Nothing of a batch outlives its request, whatever was wrong with it."""
+"""Nothing of a batch outlives its request, whatever was wrong with it, and a long one holds up no other."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import weakref
@@ -38,6 +39,24 @@ async def test_200_bad_batches_leave_nothing_behind_even_while_their_results_are
 
     assert [len(results.errors) for results, _ in batches] == [21] * 200
     assert [items() for _, items in batches] == [None] * 200
+
+
+@pytest.mark.parametrize(("number", "size"), [(2_000, 10), (40, 60_000)])
+async def test_a_batch_lets_others_have_their_turn_by_items_and_by_bytes(number: int, size: int) -> None:
+    items = await split(bytearray(b"\n".join([b'{"x":"' + b"x" * size + b'"}'] * number)))
+    batch = Batch(Intake(*[NOTHING] * 5, Clocks()), cast("Publisher", None), CLIENT, None)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await batch.publish(items)
+    counting.cancel()
+    assert turns >= 7
 
 
 def test_a_rejection_refers_to_no_other_error() -> None:
