@@ -116,5 +116,5 @@ def _other_schema(schema: int) -> str:
 
 def _integer(value: object) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError("not a count")
+        raise ValueError
     return value

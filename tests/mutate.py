@@ -39,13 +39,26 @@ class Module:
 
 #: Name of a module → its files and tests, all of them relative to the repository.
 MODULES: Final = {
-    "ids": Module(("gateway/ids.py",), ("tests/gateway/test_intake.py",)),
+    "ids": Module(("gateway/ids.py",), ("tests/gateway/test_ids.py", "tests/gateway/test_intake.py")),
     "limits": Module(
         ("gateway/rate_limit.py", "gateway/rate_counters.py", "gateway/window_storage.py"),
         ("tests/gateway/test_rate_limit.py",),
     ),
-    "encodings": Module(("gateway/encoding.py",), ("tests/gateway/test_batch.py",)),
-    "message": Module(("shared/message.py", "shared/properties.py"), ("tests/shared/test_message.py",)),
+    "encodings": Module(("gateway/encoding.py",), ("tests/gateway/test_encoding.py",)),
+    "publishing": Module(("gateway/publish.py",), ("tests/gateway/test_publish.py",)),
+    "answers": Module(
+        ("gateway/replies.py", "gateway/results.py", "gateway/batch.py", "gateway/authorize.py"),
+        (
+            "tests/gateway/test_replies.py",
+            "tests/gateway/test_results.py",
+            "tests/gateway/test_pageviews.py",
+            "tests/gateway/test_authorize.py",
+        ),
+    ),
+    "message": Module(
+        ("shared/message.py", "shared/properties.py"),
+        ("tests/shared/test_message.py", "tests/shared/test_properties.py"),
+    ),
     "pageview": Module(("shared/pageview.py",), ("tests/shared/test_pageview.py",)),
     "seal": Module(("shared/seal.py",), ("tests/shared/test_seal.py",)),
     "hostnames": Module(
@@ -85,7 +98,7 @@ def prepare(name: str) -> Path:
         "only_mutate": list(module.files),
         "do_not_mutate_patterns": list(LEFT),
         "also_copy": ["docs"],
-        "pytest_add_cli_args": ["-m", "not full", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": ["-m", "not full and not processes", "-p", "no:cacheprovider"],
         "pytest_add_cli_args_test_selection": list(module.tests),
         "use_git_change_detection": False,
     }
