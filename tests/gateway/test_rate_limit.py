@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from limits.storage import MemoryStorage
 
+from gateway import rate_limit
 from gateway.failures import FailureCounter
 from gateway.rate_counters import LocalCounter
 from gateway.rate_limit import MIN_BURST, RateLimiter, budget_of, wait_s, with_burst
@@ -225,3 +226,76 @@ class Listening(OrderedDict[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:
         self._looked_at.append(key)
         return super().get(key, default)
+
+
+@given(
+    rate=st.sampled_from(["1000/minute", "250/second", "600/second", "7000/minute"]),
+    steps=st.lists(st.tuples(st.floats(0, 40), st.integers(1, 3000), st.integers(0, 300_000)), min_size=1, max_size=8),
+)
+async def test_batches_at_any_budget_are_told_a_wait_after_which_they_fit(
+    rate: str, steps: list[tuple[float, int, int]]
+) -> None:
+    """As the gateway charges one: its first pageview, then the rest, whole; also where nothing at all is left."""
+    clock, limiter, sender = Clock(), RateLimiter(rate), client(rate)
+    limit = with_burst(rate).amount
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", clock)
+
+        async def send(pageviews: int, size: int) -> Rejected | None:
+            try:
+                await limiter.charge_first(sender)
+                await limiter.charge_rest(sender, pageviews, size)
+            except Rejected as rejected:
+                return rejected
+            return None
+
+        for pause, pageviews, size in steps:
+            clock.now += pause
+            refused = await send(pageviews, size)
+            if pageviews > limit:
+                assert refused is not None
+                assert refused.reason in (Reason.TOO_LARGE, Reason.RATE_LIMITED)
+            elif refused is not None:
+                assert refused.reason is Reason.RATE_LIMITED
+                assert 0 <= int(refused.headers["RateLimit-Remaining"]) < max(pageviews, 1)
+                waits = 0
+                while (refused := await send(pageviews, size)) is not None:
+                    clock.now += int(refused.headers["Retry-After"])
+                    waits += 1
+                    # One that was refused before it was read is told when a batch of usual size fits.
+                    assert waits <= (1 if pageviews <= MIN_BURST else 2)
+
+
+def test_bursts_and_what_a_refused_batch_costs_are_those_of_the_documents() -> None:
+    assert (MIN_BURST, rate_limit._FAST_BURST, rate_limit._FAST_PER_SECOND) == (1_000, 50_000, 500)
+    assert rate_limit._REFUSED_BYTES == 1024
+    assert str(rate_limit._FAILURES) == "100 per 1 minute"
+
+
+async def test_a_refused_batch_is_charged_by_its_bytes_and_never_more_than_is_left(clock: Clock) -> None:
+    limiter = RateLimiter("1000/hour")
+    assert (await limiter.charge_refused(client(""), 1023)).remaining == 1000
+    assert (await limiter.charge_refused(client(""), 1024)).remaining == 999
+    assert (await limiter.charge_refused(client(""), 10 * 1024)).remaining == 989
+    assert (await limiter.charge_refused(client(""), 10**9)).remaining == 0
+    assert (await limiter.charge_refused(client(""), 10**9)).remaining == 0
+
+
+async def test_a_batch_costs_its_items_or_its_bytes_whichever_is_more(clock: Clock) -> None:
+    limiter = RateLimiter("1000/hour")
+    assert (await limiter.charge_rest(client(""), 10, size=1)).remaining == 991
+    assert (await limiter.charge_rest(client(""), 1, size=11 * 64 * 1024)).remaining == 981
+    assert (await limiter.charge_rest(client(""), 0, size=0)).remaining == 981
+    with pytest.raises(Rejected) as refused:
+        await limiter.charge_rest(client(""), 983, size=5 * 1024)
+    assert refused.value.reason is Reason.RATE_LIMITED
+    assert refused.value.headers["RateLimit-Remaining"] == "976", "what was refused is charged by its bytes"
+
+
+async def test_headers_of_every_answer_say_limit_remaining_and_reset(clock: Clock) -> None:
+    limiter = RateLimiter("1000/hour")
+    clock.now = BEGAN - BEGAN % 3600 + 600  # ten minutes into a window
+    budget = await limiter.charge(client(""), 400)
+    assert budget.headers() == {"RateLimit-Limit": "1000", "RateLimit-Remaining": "600", "RateLimit-Reset": "6600"}
+    clock.now += 3600
+    assert (await limiter.charge(client(""), 1)).remaining == 1000 - 1 - int(400 * 3000 / 3600)

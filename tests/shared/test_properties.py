@@ -15,6 +15,7 @@ from shared import properties
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     before = ContentHeader.unmarshal
+    ContentHeader.unmarshal = properties._unmarshal  # type: ignore[method-assign]
     yield
     ContentHeader.unmarshal = before  # type: ignore[method-assign]
 
@@ -40,7 +41,7 @@ def test_properties_that_can_be_decoded_arrive_as_they_were_sent() -> None:
     )
 
 
-@pytest.mark.parametrize("timestamp", [10**12, 10**18, 2**64 - 1], ids=["milliseconds", "nanoseconds", "the most"])
+@pytest.mark.parametrize("timestamp", [10**18, 2**64 - 1], ids=["nanoseconds", "the most"])
 def test_a_message_whose_properties_can_not_be_decoded_arrives_without(timestamp: int) -> None:
     sent = frame(commands.Basic.Properties(timestamp=datetime(2026, 1, 1, tzinfo=UTC), message_id="id"))
     broken = sent.replace(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.outcomes import DROP_REASONS, Outcome
 from shared.pageview import pack, parse, unpack
@@ -122,3 +123,37 @@ def test_raises_for_nothing_that_can_be_parsed(steps, given_pageview):
     (item,) = unpack(b"\x91" + pack(given_pageview))
     end = process(parse(item), steps)
     assert isinstance(end, Row) or end.reason in DROP_REASONS
+
+
+#: In the order in which they are taken: what a step needs of others comes before it, and what is slow after every drop.
+ORDER = (
+    "put_site", "drop_too_old", "drop_dnt", "put_location", "put_page", "drop_excluded", "drop_spam_network",
+    "put_referrer", "drop_spam_referrer", "put_source", "put_agent", "put_language", "put_visitor",
+)  # fmt: skip
+ENDING = [name for name in ORDER if name.startswith("drop_") or name == "put_site"]
+
+
+@given(st.sets(st.sampled_from(ENDING)))
+def test_the_first_step_that_drops_ends_it_and_nothing_after_it_is_computed(dropping):
+    taken: list[tuple[str, tuple[Any, ...]]] = []
+
+    def step(name: str) -> Any:
+        def take(*arguments: Any) -> Any:
+            taken.append((name, arguments))
+            if name in dropping:
+                return Drop(Outcome.DNT, None, name)
+            return None if name.startswith("drop_") else name
+
+        return take
+
+    end = process(pageview(), Steps(**{name: step(name) for name in Steps._fields}))  # type: ignore[arg-type]
+    first = next((name for name in ORDER if name in dropping), None)
+    assert [name for name, _ in taken] == list(ORDER[: ORDER.index(first) + 1 if first else None])
+    if first is not None:
+        assert end.rule == first
+        return
+    assert end == (pageview(), *(f"put_{name}" for name in Row._fields[1:]))
+    given_to = dict(taken)
+    assert given_to["drop_excluded"] == (pageview(), "put_site", "put_location", "put_page")
+    assert given_to["drop_spam_referrer"] == ("put_referrer", "put_site")
+    assert given_to["put_source"] == (pageview(), "put_site", "put_referrer", "put_page")
