@@ -71,7 +71,21 @@ MODULES: Final = {
     ),
     "batches": Module(
         ("worker/store/batch.py", "worker/store/lanes.py", "worker/store/write.py"),
-        ("tests/worker/store/test_tokens.py", "tests/worker/store/test_old_rows.py"),
+        (
+            "tests/worker/store/test_batch.py",
+            "tests/worker/store/test_tokens.py",
+            "tests/worker/store/test_old_rows.py",
+            "tests/worker/store/test_settling_ledger.py",
+        ),
+    ),
+    "inserting": Module(
+        ("worker/store/insert.py", "worker/store/retry.py", "worker/store/errors.py"),
+        ("tests/worker/store/test_insert.py", "tests/worker/store/test_retry.py"),
+    ),
+    "look-ups": Module(("worker/store/lookup.py", "worker/store/sought.py"), ("tests/worker/store/test_lookup.py",)),
+    "dead-letters": Module(
+        ("worker/dead_letters/limiter.py", "worker/dead_letters/publisher.py"),
+        ("tests/worker/dead_letters/test_limiter.py", "tests/worker/dead_letters/test_publisher.py"),
     ),
     "settling": Module(
         ("worker/store/settle.py", "worker/store/revise.py", "worker/store/outcomes.py"),

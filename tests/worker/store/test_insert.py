@@ -1,0 +1,232 @@
+"""Inserting exactly once, against a ClickHouse that does what each case needs: fail, refuse, lose, swallow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError, DataError
+
+from shared.clickhouse import parse_address
+from tests.worker.factories import pageview
+from tests.worker.store.test_revise import ROW
+from worker.row import COLUMN_TYPES, COLUMNS
+from worker.store import insert as module
+from worker.store.batch import PositionedRow, deduplication_token
+from worker.store.insert import Inserter, RefusedRow
+from worker.store.retry import Retry
+
+ID = b"b" * 16
+BROKEN = DatabaseError("gone", code=210, name="NETWORK_ERROR")
+VIOLATED = DatabaseError("no", code=469, name="VIOLATED_CONSTRAINT")
+MEMORY = DatabaseError("no memory", code=241, name="MEMORY_LIMIT_EXCEEDED")
+
+
+def rows(*positions: int) -> list[PositionedRow]:
+    return [PositionedRow(ROW._replace(pageview=pageview(timestamp_ms=each)), ID, each) for each in positions]
+
+
+class FakeClickHouse:
+    """Keeps positions; `behave` is asked at each insert, and may store something itself and raise."""
+
+    def __init__(self) -> None:
+        self.stored: list[int] = []
+        self.inserts: list[list[int]] = []
+        self.tokens: list[str] = []
+        self.commands: list[tuple[str, Any]] = []
+        self.behave: Callable[[list[int]], Iterable[int]] = lambda positions: positions
+
+    async def insert(
+        self, table: str, columns: Sequence[str], data: Any, *, token: str, settings: Mapping[str, Any], **more: Any
+    ) -> None:
+        assert (table, columns) == ("hitline.pageviews_raw", COLUMNS)
+        assert more == {"column_type_names": COLUMN_TYPES, "column_oriented": True}
+        assert settings["query_id"].startswith("hitline-insert-")
+        assert settings["insert_quorum"] == "auto"
+        assert (settings["max_partitions_per_insert_block"], settings["max_insert_block_size"]) == (0, 1_000_000)
+        positions = list(data[COLUMNS.index("position")])
+        self.inserts.append(positions)
+        self.tokens.append(token)
+        self.stored += self.behave(positions)
+
+    async def command(self, sql: str, parameters: Any) -> None:
+        self.commands.append((sql, parameters))
+
+
+class FakeLookup:
+    def __init__(self, clickhouse: FakeClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self.waited: list[bool] = []
+
+    async def stored(self, pageviews: Iterable[Any], *, wait: bool = True) -> dict[tuple[bytes, int], bytes]:
+        self.waited.append(wait)
+        asked = {each.timestamp_ms for each in pageviews}  # which is the position here
+        return {(ID, each): b"" for each in self._clickhouse.stored if each in asked}
+
+
+class Limiter:
+    admitted = 0
+
+    async def admit(self, pageviews: int = 1) -> None:
+        self.admitted += pageviews
+
+
+@pytest.fixture
+def clickhouse() -> FakeClickHouse:
+    return FakeClickHouse()
+
+
+@pytest.fixture
+def inserter(clickhouse: FakeClickHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("worker.store.retry._FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("worker.store.retry._LONGEST_PAUSE_S", 0.0)
+    made: Any = Inserter(clickhouse, Retry(parse_address("http://127.0.0.1")), FakeLookup(clickhouse), Limiter())  # type: ignore[arg-type]
+    return made
+
+
+def in_turn(*behaviours: Callable[[list[int]], Iterable[int]] | Exception) -> Callable[[list[int]], Iterable[int]]:
+    left = list(behaviours)
+
+    def behave(positions: list[int]) -> Iterable[int]:
+        if not left:
+            return positions
+        now = left.pop(0)
+        if isinstance(now, Exception):
+            raise now
+        return now(positions)
+
+    return behave
+
+
+def stores_some_and_fails(clickhouse: FakeClickHouse, *some: int) -> Callable[[list[int]], Iterable[int]]:
+    def behave(positions: list[int]) -> Iterable[int]:
+        clickhouse.stored += some
+        raise BROKEN
+
+    return behave
+
+
+async def test_new_rows_are_inserted_once_under_their_token_and_not_looked_up(clickhouse: Any, inserter: Any) -> None:
+    assert await inserter.insert(rows(0, 1), again=False) == []
+    assert clickhouse.inserts == [[0, 1]]
+    assert clickhouse.tokens == [deduplication_token(rows(0, 1))]
+    assert inserter._duplicates.waited == []
+
+
+async def test_nothing_to_insert_asks_nobody(clickhouse: Any, inserter: Any) -> None:
+    assert await inserter.insert([], again=True) == []
+    assert clickhouse.inserts == []
+
+
+async def test_rows_whose_token_may_be_known_are_looked_up_after_the_insert(clickhouse: Any, inserter: Any) -> None:
+    assert await inserter.insert(rows(0, 1), again=True) == []
+    assert (clickhouse.inserts, inserter._duplicates.waited) == ([[0, 1]], [False])
+
+
+async def test_what_a_known_token_swallowed_is_inserted_under_a_new_one(clickhouse: Any, inserter: Any) -> None:
+    clickhouse.behave = in_turn(lambda _: [0])
+    assert await inserter.insert(rows(0, 1, 2), again=True) == []
+    assert clickhouse.inserts == [[0, 1, 2], [1, 2]]
+    assert clickhouse.tokens[1] != deduplication_token(rows(1, 2))
+    assert sorted(clickhouse.stored) == [0, 1, 2]
+    assert inserter._duplicates.waited == [False], "a new token can't be known"
+
+
+async def test_after_a_failure_only_what_is_missing_is_inserted_again(clickhouse: Any, inserter: Any) -> None:
+    clickhouse.behave = in_turn(stores_some_and_fails(clickhouse, 1), BROKEN)
+    assert await inserter.insert(rows(0, 1, 2), again=False) == []
+    assert clickhouse.inserts == [[0, 1, 2], [0, 2], [0, 2]]
+    assert clickhouse.tokens[1] == clickhouse.tokens[2] == deduplication_token(rows(0, 2)), "the same block again"
+    assert sorted(clickhouse.stored) == [0, 1, 2]
+    assert inserter._duplicates.waited == [True, True, False]
+
+
+async def test_a_failure_after_everything_was_stored_inserts_nothing_more(clickhouse: Any, inserter: Any) -> None:
+    clickhouse.behave = in_turn(stores_some_and_fails(clickhouse, 0, 1))
+    assert await inserter.insert(rows(0, 1), again=False) == []
+    assert (clickhouse.inserts, clickhouse.stored) == ([[0, 1]], [0, 1])
+
+
+async def test_a_refused_row_is_isolated_and_every_other_is_stored(clickhouse: Any, inserter: Any) -> None:
+    def refuse(positions: list[int]) -> list[int]:
+        if 3 in positions:
+            raise VIOLATED
+        return positions
+
+    clickhouse.behave = refuse
+    assert await inserter.insert(rows(*range(7)), again=False) == [RefusedRow(*rows(3), "VIOLATED_CONSTRAINT")]
+    assert sorted(clickhouse.stored) == [0, 1, 2, 4, 5, 6]
+    assert inserter._limiter.admitted == 1, "each is admitted before it is told"
+    assert clickhouse.inserts[:2] == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2]], "halves, from the first"
+
+
+@pytest.mark.parametrize("error", [DataError("x"), OverflowError(), UnicodeEncodeError("utf-8", "x", 0, 1, "y")])
+async def test_a_row_that_can_not_even_be_sent_is_refused(clickhouse: Any, inserter: Any, error: Exception) -> None:
+    clickhouse.behave = in_turn(error)
+    assert await inserter.insert(rows(5), again=False) == [RefusedRow(*rows(5), f"client: {type(error).__name__}")]
+
+
+async def test_rows_stored_by_the_refused_attempt_are_not_refused(clickhouse: Any, inserter: Any) -> None:
+    def behave(positions: list[int]) -> list[int]:
+        clickhouse.stored += [0, 1]  # another partition than the bad row's
+        raise VIOLATED
+
+    clickhouse.behave = in_turn(behave, VIOLATED)
+    assert await inserter.insert(rows(0, 1, 2), again=False) == [RefusedRow(*rows(2), "VIOLATED_CONSTRAINT")]
+    assert clickhouse.inserts == [[0, 1, 2]], "one row is left, and it is the bad one"
+
+
+async def test_an_insert_that_stays_too_large_is_halved_after_three_attempts(
+    clickhouse: Any, inserter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (module._ATTEMPTS_BEFORE_SPLIT, module._FEWEST_ROWS) == (3, 100)
+    monkeypatch.setattr(module, "_FEWEST_ROWS", 2)
+
+    def behave(positions: list[int]) -> list[int]:
+        if len(positions) > 3:
+            raise MEMORY
+        return positions
+
+    clickhouse.behave = behave
+    assert await inserter.insert(rows(*range(5)), again=False) == []
+    assert clickhouse.inserts == [[0, 1, 2, 3, 4]] * 3 + [[0, 1], [2, 3, 4]]
+    assert clickhouse.stored == [0, 1, 2, 3, 4]
+    # Halves may be known to the server, so they are looked up.
+    assert inserter._duplicates.waited == [True, True, True, False, False]
+
+
+async def test_one_of_few_rows_is_repeated_as_it_is(clickhouse: Any, inserter: Any) -> None:
+    clickhouse.behave = in_turn(*[MEMORY] * 5)
+    assert await inserter.insert(rows(0, 1), again=False) == []
+    assert clickhouse.inserts == [[0, 1]] * 6
+
+
+async def test_the_insert_under_way_is_killed_and_no_other(clickhouse: Any, inserter: Any) -> None:
+    ids: list[str] = []
+
+    async def hang(*_: Any, settings: Any, **__: Any) -> None:
+        ids.append(settings["query_id"])
+        await asyncio.sleep(60)
+
+    await inserter.kill_running()
+    assert clickhouse.commands == []
+    clickhouse.insert = hang
+    inserting = asyncio.create_task(inserter.insert(rows(0), again=False))
+    await asyncio.sleep(0.01)
+    inserting.cancel()
+    await asyncio.gather(inserting, return_exceptions=True)
+    await inserter.kill_running()
+    await inserter.kill_running()
+    assert clickhouse.commands == [("KILL QUERY WHERE query_id = {query_id:String} ASYNC", {"query_id": ids[0]})]
+
+
+async def test_a_kill_that_fails_is_no_more_than_logged(clickhouse: Any, inserter: Any, caplog: Any) -> None:
+    async def refuse(*_: Any) -> None:
+        raise BROKEN
+
+    clickhouse.command = refuse
+    inserter._running = "query"
+    await inserter.kill_running()
+    assert "could not kill the insert of an abandoned batch (NETWORK_ERROR)" in caplog.text

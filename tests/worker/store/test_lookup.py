@@ -1,0 +1,148 @@
+"""Which statement looks for which pageviews, and what it waits for."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.clickhouse import parse_address
+from worker.store import lanes, lookup, sought
+from worker.store.lookup import DuplicateLookup
+from worker.store.retry import Retry
+from worker.store.sought import SoughtPageview
+
+DAY_MS = 86_400_000
+ID, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
+NOON = datetime(2026, 5, 28, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+
+
+class FakeClickHouse:
+    def __init__(self, *running: list[str]) -> None:
+        self.running = list(running)
+        self.stored: list[tuple[uuid.UUID, int, uuid.UUID]] = []
+        self.asked: list[tuple[str, Any, Any]] = []
+
+    async def query(self, sql: str, parameters: Any = None, external: Any = None) -> Any:
+        self.asked.append((sql, parameters, external))
+        if "system.processes" in sql:
+            assert parameters == {"prefix": "hitline-insert-"}
+            ids = self.running.pop(0) if self.running else []
+            return SimpleNamespace(result_rows=[(each,) for each in ids])
+        return SimpleNamespace(result_rows=self.stored)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_POLL_S", 0.0)
+
+
+def look_up_of(clickhouse: FakeClickHouse) -> DuplicateLookup:
+    made: Any = clickhouse
+    return DuplicateLookup(made, Retry(parse_address("http://127.0.0.1")))
+
+
+async def test_rows_of_an_hour_are_asked_for_by_their_times_their_day_and_when_they_were_received() -> None:
+    clickhouse = FakeClickHouse()
+    clickhouse.stored = [(ID, 3, OTHER)]
+    pageviews = [
+        SoughtPageview(ID.bytes, NOON_MS, 1_780_000_000),
+        SoughtPageview(OTHER.bytes, NOON_MS + 90_000, 1_780_000_500),
+    ]
+    assert await look_up_of(clickhouse).stored(pageviews) == {(ID.bytes, 3): OTHER.bytes}
+    (_, (_, parameters, _)) = clickhouse.asked
+    assert parameters == {
+        "first": datetime(2026, 5, 28, 11, 59, 59, tzinfo=UTC),
+        "last": datetime(2026, 5, 28, 12, 1, 31, tzinfo=UTC),
+        "days": [date(2026, 5, 28)],
+        "received": datetime.fromtimestamp(1_780_000_000, UTC),
+    }
+
+
+async def test_nothing_is_asked_about_nothing() -> None:
+    clickhouse = FakeClickHouse()
+    assert await look_up_of(clickhouse).stored([]) == {}
+    assert clickhouse.asked == []
+
+
+OLD, NEW, LATER = "hitline-insert-old-a", "hitline-insert-b", "hitline-insert-c"
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "running", "looks"),
+    [
+        (0, [], 1),
+        (0, [[NEW], [NEW, LATER], [LATER]], 3),  # one that began later does not matter
+        (0, [[NEW], [NEW], []], 3),
+        (0, [[OLD]], 1),  # an insert of old rows can't add to today's
+        (lanes.SURELY_RECENT_MS + 60_000, [[OLD], [OLD], []], 3),
+        (lanes.SURELY_RECENT_MS - 60_000, [[OLD]], 1),
+    ],
+)
+async def test_a_look_up_waits_for_the_inserts_that_run_and_may_add_to_it(
+    age_ms: int, running: list[list[str]], looks: int
+) -> None:
+    clickhouse = FakeClickHouse(*running)
+    times = [lanes.now_ms(), lanes.now_ms() - age_ms]
+    await look_up_of(clickhouse).stored([SoughtPageview(ID.bytes, each, 0) for each in times])
+    assert sum("system.processes" in sql for sql, _, _ in clickhouse.asked) == looks
+    assert "system.processes" not in clickhouse.asked[-1][0], "the rows are read after that"
+
+
+async def test_without_waiting_the_rows_are_read_at_once() -> None:
+    clickhouse = FakeClickHouse([NEW], [NEW])
+    await look_up_of(clickhouse).stored([SoughtPageview(ID.bytes, NOON_MS, 0)], wait=False)
+    assert len(clickhouse.asked) == 1
+
+
+wanted = st.lists(
+    st.builds(
+        SoughtPageview,
+        st.sampled_from([uuid.UUID(int=number).bytes for number in range(4)]),
+        st.integers(0, 4 * 366 * DAY_MS),
+        st.sampled_from([0, 86_399, 86_400, 40 * 86_400, 10**9]),
+    ),
+    max_size=120,
+)
+
+
+@given(wanted)
+def test_every_pageview_is_looked_for_where_it_is_by_few_statements(pageviews: list[SoughtPageview]) -> None:
+    groups = sought.groups(pageviews)
+    assert len(groups) <= max(64, 48 * 4)
+    for batch_id, time_ms, received_s in pageviews:
+        assert any(
+            batch_id in group.batch_ids
+            and time_ms // DAY_MS in group.days
+            and group.first_ms <= time_ms <= group.last_ms
+            and group.received_s <= received_s
+            for group in groups
+        )
+    # And nothing else: each group is exactly as wide as what is in it.
+    for group in groups:
+        assert {group.first_ms, group.last_ms} <= {each.timestamp_ms for each in pageviews}
+        assert group.days <= {each.timestamp_ms // DAY_MS for each in pageviews}
+        assert group.received_s in {each.received_s for each in pageviews}
+        assert set(group.external.decode().split("\n")) == {str(uuid.UUID(bytes=each)) for each in group.batch_ids}
+
+
+@pytest.mark.parametrize(("days", "groups"), [(1, 1), (64, 64), (65, 3), (400, 14)])
+def test_days_have_a_statement_each_until_there_are_too_many(days: int, groups: int) -> None:
+    first = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1000
+    assert len(sought.groups(SoughtPageview(ID.bytes, first + each * DAY_MS, 0) for each in range(days))) == groups
+
+
+def test_what_was_received_on_many_days_is_joined_by_months_too() -> None:
+    pageviews = [SoughtPageview(ID.bytes, 0, each * 86_400) for each in range(365)]
+    assert len(sought.groups(pageviews)) == 12
+    assert len(sought.groups(pageviews[:64])) == 64
+
+
+def test_days_are_those_of_utc() -> None:
+    assert (sought.as_date(0), sought.as_date(20_601)) == (date(1970, 1, 1), date(2026, 5, 28))
