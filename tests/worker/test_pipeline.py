@@ -146,7 +146,7 @@ def test_the_first_step_that_drops_ends_it_and_nothing_after_it_is_computed(drop
 
         return take
 
-    end = process(pageview(), Steps(**{name: step(name) for name in Steps._fields}))  # type: ignore[arg-type]
+    end = process(pageview(), Steps(**{name: step(name) for name in Steps._fields}))
     first = next((name for name in ORDER if name in dropping), None)
     assert [name for name, _ in taken] == list(ORDER[: ORDER.index(first) + 1 if first else None])
     if first is not None:

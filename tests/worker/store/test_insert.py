@@ -156,7 +156,7 @@ async def test_a_refused_row_is_isolated_and_every_other_is_stored(clickhouse: A
         return positions
 
     clickhouse.behave = refuse
-    assert await inserter.insert(rows(*range(7)), again=False) == [RefusedRow(*rows(3), "VIOLATED_CONSTRAINT")]
+    assert await inserter.insert(rows(*range(7)), again=False) == [RefusedRow(rows(3)[0], "VIOLATED_CONSTRAINT")]
     assert sorted(clickhouse.stored) == [0, 1, 2, 4, 5, 6]
     assert inserter._limiter.admitted == 1, "each is admitted before it is told"
     assert clickhouse.inserts[:2] == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2]], "halves, from the first"
@@ -165,7 +165,7 @@ async def test_a_refused_row_is_isolated_and_every_other_is_stored(clickhouse: A
 @pytest.mark.parametrize("error", [DataError("x"), OverflowError(), UnicodeEncodeError("utf-8", "x", 0, 1, "y")])
 async def test_a_row_that_can_not_even_be_sent_is_refused(clickhouse: Any, inserter: Any, error: Exception) -> None:
     clickhouse.behave = in_turn(error)
-    assert await inserter.insert(rows(5), again=False) == [RefusedRow(*rows(5), f"client: {type(error).__name__}")]
+    assert await inserter.insert(rows(5), again=False) == [RefusedRow(rows(5)[0], f"client: {type(error).__name__}")]
 
 
 async def test_rows_stored_by_the_refused_attempt_are_not_refused(clickhouse: Any, inserter: Any) -> None:
@@ -174,7 +174,7 @@ async def test_rows_stored_by_the_refused_attempt_are_not_refused(clickhouse: An
         raise VIOLATED
 
     clickhouse.behave = in_turn(behave, VIOLATED)
-    assert await inserter.insert(rows(0, 1, 2), again=False) == [RefusedRow(*rows(2), "VIOLATED_CONSTRAINT")]
+    assert await inserter.insert(rows(0, 1, 2), again=False) == [RefusedRow(rows(2)[0], "VIOLATED_CONSTRAINT")]
     assert clickhouse.inserts == [[0, 1, 2]], "one row is left, and it is the bad one"
 
 
