@@ -112,6 +112,8 @@ ROWS_WAITING = Gauge("hitline_rows_waiting", "Rows collected for the next insert
 #: it takes what it can read, and holds messages of a newer version for newer workers.  The way out of each
 #: is in docs/operations/runbooks.md.
 PAUSED = Gauge("hitline_paused", "1 while the worker takes nothing from the queue", ["reason"])
+for _reason in ("registry", "salts", "dead_letters", "poison", "newer_schema"):
+    PAUSED.labels(_reason)
 #: 1 while a geo database, a spam list or an exclusion rule was refused or is missing, by name.
 LOOKUP_STALE = Gauge("hitline_lookup_stale", "1 while look-up data is refused or missing", ["name"])
 #: How new look-up data in use is, in seconds since the epoch: when a geo database was built (geo_city, geo_asn,

@@ -9,7 +9,8 @@ import pytest
 
 from tests.deploy.observability import watched
 from tests.deploy.observability.causes import CAUSES, Again, Cause
-from tests.deploy.observability.test_rules import rules
+from tests.deploy.observability.test_dashboards import FROM_BROKER, queries_without_data
+from tests.deploy.observability.test_rules import rules, targets
 from tests.programs import ALERTMANAGER, PROMETHEUS, available
 
 _FIRE_S = 180.0
@@ -38,6 +39,14 @@ def test_a_healthy_stack_has_no_alert(stack: watched.Watched) -> None:
         assert stack.system.post().status == 202
         time.sleep(0.2)
     assert stack.alertmanager.changes == []
+
+
+@pytest.mark.full
+@pytest.mark.processes
+def test_panels_of_the_broker_have_data(stack: watched.Watched) -> None:
+    expressions = [target["expr"] for target in targets("prometheus") if FROM_BROKER in target["expr"]]
+    assert expressions
+    assert _repeat(stack.system.post, lambda: not queries_without_data(stack.prometheus, expressions), _FIRE_S)
 
 
 @pytest.mark.full
