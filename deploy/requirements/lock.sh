@@ -9,5 +9,5 @@ lock() {
     uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-emit-find-links --no-annotate --no-header --quiet --output-file "deploy/requirements/$out" "$@"
 }
-lock all.lock --extra local --extra dev --extra bench --extra build
-lock server.lock --extra build
+lock all.lock --extra local --extra otel --extra dev --extra bench --extra build
+lock server.lock --extra otel --extra build
