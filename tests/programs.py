@@ -64,11 +64,13 @@ NODE = Program(("node",), ("nodejs",))
 _PROMETHEUS_UNITS = ("prometheus.service",)
 PROMETHEUS = Program(("prometheus",), ("prometheus",), _PROMETHEUS_UNITS)
 PROMTOOL = Program(("promtool",), ("prometheus",), _PROMETHEUS_UNITS)
+SHELLCHECK = Program(("shellcheck",), ("shellcheck",))
 #: For long tests only.
+SYSTEMD = Program(("systemd-analyze",), ("systemd",))
 ALERTMANAGER = Program(("prometheus-alertmanager",), ("prometheus-alertmanager",), ("prometheus-alertmanager.service",))
 ALL = (
     *(CURL, REDIS, WRK, SYSLOG_NG),
-    *(NGINX, NGINX_LUA, NGINX_NJS, HAPROXY, CADDY, VARNISH, APACHE, PHP, NODE, PROMETHEUS),
+    *(NGINX, NGINX_LUA, NGINX_NJS, HAPROXY, CADDY, VARNISH, APACHE, PHP, NODE, PROMETHEUS, SHELLCHECK),
 )
 
 

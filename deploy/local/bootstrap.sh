@@ -29,7 +29,7 @@ fi
 # Without a home directory, pip would put its cache in the root directory.
 if [ -z "${HOME:-}" ]; then
     HOME=$PWD/.local/home
-    mkdir -p -m 700 .local "$HOME"
+    (umask 077 && mkdir -p "$HOME")
     export HOME
 fi
 
