@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 from aiohttp import web
@@ -39,6 +39,10 @@ from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Sealer
 from shared.settings import SettingsError, load
+from shared.traces import open_traces
+
+if TYPE_CHECKING:
+    from gateway.traces import GatewayTraces
 
 log = logging.getLogger("gateway")
 
@@ -82,7 +86,8 @@ class Gateway:
         self._watch = BrokerWatch(settings.rabbitmq_api_url, settings.amqp_url[0], self._clocks)
         self._broker = BrokerConnection(settings.amqp_url, settings.confirm_seconds, lambda: self._watch.unsafe)
         sealer = Sealer(settings.queue_keys)
-        self._publisher = publisher(self._broker, sealer, lambda: self._registry.version)
+        self._traces = _traces(settings.traces_ratio)
+        self._publisher = publisher(self._broker, sealer, lambda: self._registry.version, self._traces)
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
         addresses = ClientAddress(settings.trusted_proxies)
         self._registry_age = RegistryAge(self._poller, settings.registry_max_age_seconds)
@@ -105,7 +110,8 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        server = JsonServer(self._app.handle, self._connections, self._settings.keepalive_seconds)
+        handle = self._app.handle if self._traces is None else self._traces.around(self._app.handle, self._app.paths)
+        server = JsonServer(handle, self._connections, self._settings.keepalive_seconds)
         work = (
             self._broker.run(),
             self._poller.run(),
@@ -123,6 +129,8 @@ class Gateway:
             await asyncio.sleep(self._settings.stop_delay_seconds)
         await self._clickhouse.close()
         self._registry.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         log.info("stopped")
 
     @contextlib.asynccontextmanager
@@ -167,6 +175,15 @@ class Gateway:
         metrics.REGISTRY_AGE.set(self._poller.age_s)
         metrics.REGISTRY_TOO_OLD.set(int(self._registry_age.too_old))
         metrics.REGISTRY_VERSION.set(self._registry.version)
+
+
+def _traces(ratio: float) -> GatewayTraces | None:
+    """Return what begins and ends spans; None where traces are off, and the SDK is not loaded."""
+    if (traces := open_traces("gateway", ratio)) is None:
+        return None
+    from gateway.traces import GatewayTraces  # needs the SDK
+
+    return GatewayTraces(traces)
 
 
 if __name__ == "__main__":

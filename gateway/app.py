@@ -39,6 +39,8 @@ class App:
         # Looking up a metric by its labels costs more than incrementing it; there are a few dozen combinations.
         self._count = lru_cache(maxsize=None)(metrics.REQUESTS.labels)
         self._seconds = {path: metrics.REQUEST_SECONDS.labels(path) for path in (*routes, metrics.OTHER_ROUTE)}
+        #: Of the endpoints.
+        self.paths = frozenset(routes)
         self.in_flight = 0
         #: Set by a stop: requests are still answered, with `Connection: close` so that clients reconnect elsewhere.
         self.stopping = False

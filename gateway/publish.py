@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason, Rejected
@@ -21,6 +21,9 @@ from shared import message, metrics
 from shared.logs import BATCH_ID
 from shared.pageview import join
 from shared.seal import Sealer
+
+if TYPE_CHECKING:
+    from gateway.traces import GatewayTraces, Publishing, RequestContext
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +39,23 @@ class _Submission(NamedTuple):
     packed: Sequence[bytes]
     size: int
     done: asyncio.Future[None]
+    #: Of the request, where it is traced.
+    trace: RequestContext | None = None
 
 
 class Publisher:
     """Publishes packed pageviews and reports each when its message is confirmed."""
 
-    def __init__(self, broker: BrokerConnection, sealer: Sealer, registry_version: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        broker: BrokerConnection,
+        sealer: Sealer,
+        registry_version: Callable[[], int],
+        traces: GatewayTraces | None = None,
+    ) -> None:
         self._broker = broker
         self._sealer = sealer
+        self._traces = traces
         self._registry_version = registry_version
         self._waiting: deque[_Submission] = deque()
         self._waiting_bytes = 0
@@ -64,7 +76,8 @@ class Publisher:
         if self._waiting_pageviews >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Rejected(Reason.BUFFER_FULL)
         loop = asyncio.get_running_loop()
-        submission = _Submission(packed, size, loop.create_future())
+        trace = self._traces.current() if self._traces is not None else None
+        submission = _Submission(packed, size, loop.create_future(), trace)
         self._waiting.append(submission)
         self._waiting_bytes += size
         self._waiting_pageviews += len(packed)
@@ -112,10 +125,14 @@ class Publisher:
     async def _publish(self, group: Sequence[_Submission]) -> None:
         packed = [pageview for submission in group for pageview in submission.packed]
         headers = message.Headers(uuid.uuid4(), len(packed), self._registry_version())
+        span: Publishing | None = None
         began = time.perf_counter()
         failure: Reason | None = None
         try:
-            await self._broker.publish(message.build(headers, join(packed), self._sealer))
+            if self._traces is not None:
+                span = self._traces.publishing(headers, [each.trace for each in group])
+            context = span.headers() if span is not None else None
+            await self._broker.publish(message.build(headers, join(packed), self._sealer, context))
         except NotPublished as error:
             failure = error.reason
         except PublishUncertain:
@@ -126,6 +143,9 @@ class Publisher:
             _answer(group, Reason.UNKNOWN_FATE)
             metrics.PUBLISHED_PAGEVIEWS.labels(Reason.UNKNOWN_FATE.label).inc(len(packed))
             raise
+        finally:
+            if span is not None:
+                span.end(failure)
         result = failure.label if failure else "confirmed"
         metrics.PUBLISHED_PAGEVIEWS.labels(result).inc(
             len(packed)

@@ -30,7 +30,7 @@ KNOWN = frozenset(
     RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS RETENTION_DAYS
     REGISTRY_MAX_AGE_SECONDS KEEPALIVE_SECONDS MAX_CONNECTIONS MAX_CONNECTIONS_PER_ADDRESS STOP_DELAY_SECONDS
     LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS REFUSALS_SECONDS FEEDS_HOURS MAXMIND_ACCOUNT_ID MAXMIND_LICENSE_KEY
-    RABBITMQ_API_URL URL TOKEN REPLAY_SECRET DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
+    RABBITMQ_API_URL TRACES_RATIO URL TOKEN REPLAY_SECRET DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
     """.split()  # noqa: SIM905 - thirty names are easier to read in lines
 )
 
@@ -111,6 +111,8 @@ class Settings(BaseModel):
     #: Directory for what must outlive the process, such as the registry's last known good copy.
     state_dir: Path = Path("/var/lib/hitline")
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
+    #: The share of requests whose way is traced with OpenTelemetry; 0: none, and nothing of it is loaded.
+    traces_ratio: Annotated[float, Field(ge=0, le=1)] = 0
 
 
 SomeSettings = TypeVar("SomeSettings", bound=BaseModel)

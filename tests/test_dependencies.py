@@ -83,8 +83,13 @@ INSTALLED = [
 
 @pytest.mark.parametrize(
     ("paths", "extras"),
-    [(INSTALLED, ()), (sources("deploy/local"), ("local",)), (sources("tests"), ("local", "dev", "bench"))],
-    ids=["installed", "local", "tests"],
+    [
+        ([path for path in INSTALLED if path.name != "traces.py"], ()),
+        ([path for path in INSTALLED if path.name == "traces.py"], ("otel",)),  # not imported while traces are off
+        (sources("deploy/local"), ("local",)),
+        (sources("tests"), ("local", "otel", "dev", "bench")),
+    ],
+    ids=["installed", "traces", "local", "tests"],
 )
 def test_every_imported_library_is_declared(paths: list[Path], extras: tuple[str, ...]) -> None:
     declared = requirements(*extras)

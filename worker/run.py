@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
@@ -25,6 +25,7 @@ from shared.queue_difference import QueueDifference
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Opener, Sealer
+from shared.traces import open_traces
 from worker.consume.consumer import ChannelLost, Consumer
 from worker.consume.fleet import Fleet
 from worker.consume.newer_messages import NewerMessages
@@ -43,6 +44,9 @@ from worker.store.lookup import OLD_QUERY_PREFIX, DuplicateLookup
 from worker.store.retry import Retry
 from worker.store.settle import MessageSettler
 from worker.store.write import BatchWriter
+
+if TYPE_CHECKING:
+    from worker.traces import ChannelTraces
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ class Worker:
         self._limiter = DeadLetterLimiter(ask=Allowances(self._control).take)
         self._connected = False
         self._difference = QueueDifference()
+        self._traces = open_traces("worker", settings.traces_ratio)
         self._admin = Admin(settings.admin_host, settings.admin_port, self._unready_reason, self._refresh_metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -89,6 +94,8 @@ class Worker:
         await self._clickhouse.close()
         await self._control.close()
         self._registry.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
 
     async def _consume(self, stop: asyncio.Event) -> None:
         """Consume on one channel after another until `stop` is set."""
@@ -139,12 +146,21 @@ class Worker:
         inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter)
         old_inserter = Inserter(self._clickhouse, retry, duplicates, self._limiter, OLD_QUERY_PREFIX)
         publisher = DeadLetterPublisher(connection, self._sealer, self._limiter)
-        settler = MessageSettler(self._clickhouse, retry, publisher, self._limiter)
-        writer = BatchWriter(duplicates, inserter, settler)
+        traces = self._channel_traces()
+        settler = MessageSettler(self._clickhouse, retry, publisher, self._limiter, traces)
+        writer = BatchWriter(duplicates, inserter, settler, traces)
         newer = NewerMessages(settler.skip)
-        old_rows = OldLane(BatchWriter(duplicates, old_inserter, settler), self._settings.flush_rows)
+        old_rows = OldLane(BatchWriter(duplicates, old_inserter, settler, traces), self._settings.flush_rows)
         flush = self._settings.flush_rows, self._settings.flush_seconds
-        return Consumer(channel, Fleet(connection), self._processor, writer, newer, old_rows, *flush)
+        return Consumer(channel, Fleet(connection), self._processor, writer, newer, old_rows, *flush, traces)
+
+    def _channel_traces(self) -> ChannelTraces | None:
+        """Return what notes the traced messages of one channel; None where traces are off."""
+        if self._traces is None:
+            return None
+        from worker.traces import ChannelTraces  # needs the SDK
+
+        return ChannelTraces(self._traces)
 
     def _unready_reason(self) -> str | None:
         if not self._connected:

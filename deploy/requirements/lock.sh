@@ -10,4 +10,6 @@ lock() {
         --no-emit-find-links --no-annotate --no-header --quiet --output-file "deploy/requirements/$out" "$@"
 }
 lock all.lock --extra local --extra otel --extra dev --extra bench --extra build
-lock server.lock --extra otel --extra build
+lock server.lock --extra build
+# The same with what traces need (HITLINE_TRACES_RATIO).
+lock server-otel.lock --extra otel --extra build

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
@@ -26,6 +26,9 @@ from worker.delivery import ProcessedMessage
 from worker.store.batch import FLUSH_BYTES, Batch
 from worker.store.lanes import OLD_MS, has_old, now_ms, only
 from worker.store.write import BatchWriter
+
+if TYPE_CHECKING:
+    from worker.traces import ChannelTraces
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ class Consumer:
         old_rows: OldLane,
         flush_rows: int,
         flush_seconds: float,
+        traces: ChannelTraces | None = None,
     ) -> None:
         self._channel = channel
         self._fleet = fleet
@@ -64,6 +68,7 @@ class Consumer:
         self._processor = processor
         self._writer = writer
         self._newer = newer
+        self._traces = traces
         self._old_rows = old_rows
         old_rows.on_written = self._old_written
         self._flush_rows = flush_rows
@@ -226,6 +231,8 @@ class Consumer:
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         metrics.MESSAGES.labels(str(bool(message.redelivered)).lower()).inc()
+        if self._traces is not None:
+            self._traces.received(message)
         self._inbox.append(message)
         self._unacknowledged += 1
         if self._unacknowledged >= self._prefetch.count:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared import metrics
 from shared.clickhouse import ClickHouse
@@ -19,6 +19,9 @@ from worker.store import outcomes
 from worker.store.outcomes import Earlier
 from worker.store.retry import Retry
 
+if TYPE_CHECKING:
+    from worker.traces import ChannelTraces
+
 _SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_quorum": "auto"}
 #: Dead-lettered pageviews that are confirmed together; a message with more is published alone.
 _CONFIRMED_TOGETHER: Final = 50
@@ -28,12 +31,18 @@ class MessageSettler:
     """Settles the messages of one channel whose rows are stored; each step is durable before the next begins."""
 
     def __init__(
-        self, clickhouse: ClickHouse, retry: Retry, publisher: DeadLetterPublisher, limiter: DeadLetterLimiter
+        self,
+        clickhouse: ClickHouse,
+        retry: Retry,
+        publisher: DeadLetterPublisher,
+        limiter: DeadLetterLimiter,
+        traces: ChannelTraces | None = None,
     ) -> None:
         self._clickhouse = clickhouse
         self._retry = retry
         self._publisher = publisher
         self._limiter = limiter
+        self._traces = traces
         #: Every delivery of the channel up to this tag is acknowledged.
         self._settled_to = 0
         self._acknowledging = asyncio.Lock()  # today's batches and old ones are settled side by side
@@ -61,6 +70,8 @@ class MessageSettler:
     async def _acknowledge(self, messages: Sequence[ProcessedMessage]) -> None:
         async with self._acknowledging:
             await self._ack(messages)
+        if self._traces is not None:
+            self._traces.acknowledged(messages)
         counts = Counter[str]()
         for message in messages:
             for each, number in Counter(message.outcomes.values()).items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from shared import metrics
 from worker.delivery import PageviewKey, ProcessedMessage
@@ -15,14 +17,24 @@ from worker.store.outcomes import NOTHING_EARLIER, Earlier, ended_otherwise
 from worker.store.revise import revise
 from worker.store.settle import MessageSettler
 
+if TYPE_CHECKING:
+    from worker.traces import ChannelTraces
+
 
 class BatchWriter:
     """Writes one batch at a time; if cancelled, the broker redelivers all of its messages."""
 
-    def __init__(self, duplicates: DuplicateLookup, inserter: Inserter, settler: MessageSettler) -> None:
+    def __init__(
+        self,
+        duplicates: DuplicateLookup,
+        inserter: Inserter,
+        settler: MessageSettler,
+        traces: ChannelTraces | None = None,
+    ) -> None:
         self._duplicates = duplicates
         self._inserter = inserter
         self._settler = settler
+        self._traces = traces
 
     async def write(self, batch: Batch, old_before_ms: int | None = None) -> list[ProcessedMessage]:
         """Return when the batch is stored, dropped or dead-lettered, and its messages acknowledged.
@@ -68,7 +80,10 @@ class BatchWriter:
         if not rows:
             return messages
         again = any(message.seen_before for message in messages)
+        began_ns = time.time_ns()
         refused = {(row.batch_id, row.position): cause for row, cause in await self._inserter.insert(rows, again=again)}
+        if self._traces is not None:
+            self._traces.inserted(messages, len(rows), began_ns)
         return [revise(message, refused=refused) for message in messages] if refused else messages
 
     async def abandon(self) -> None:
