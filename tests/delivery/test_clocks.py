@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,27 +11,18 @@ from dataclasses import replace
 import pytest
 
 from tests import http, services
+from tests import shifted as shifted_processes
 from tests.delivery import faults
 from tests.delivery.faults import Ledger
 from tests.services import Service, System
 
 DAY_S = 86_400
-#: A process whose clock is wrong, and nothing else.
-SHIFTED = """
-import time
-def shifted(clock, by):
-    return lambda: clock() + by
-time.time, time.time_ns = shifted(time.time, {seconds}), shifted(time.time_ns, {seconds} * 10**9)
-from {name}.__main__ import main
-main()
-"""
 
 
 @contextmanager
 def shifted(system: System, name: str, seconds: int, **settings: str) -> Iterator[Service]:
     env = {**system.env, **{f"HITLINE_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, "-c", SHIFTED.format(name=name, seconds=seconds)]
-    service = Service(name, env, system.logs / f"shifted-{name}.log", command)
+    service = Service(name, env, system.logs / f"shifted-{name}.log", shifted_processes.command(name, seconds))
     try:
         yield service.start()
     finally:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from shared import queue
-from tests import http, parts, services
+from tests import http, parts, services, shifted
 from tests.delivery import poison_kinds
 from tests.deploy.observability.watched import Watched
 from tests.deploy.observe.instance import fill
@@ -82,6 +82,26 @@ def many_connections(stack: Watched) -> Iterator[Again]:
         connection.close()
     services.wait_for(lambda: "HitlineTooManyConnections" not in stack.prometheus.firing())
     stack.end("hitline-gateway", gateway)
+
+
+@contextmanager
+def harmful_policy(stack: Watched) -> Iterator[Again]:
+    """A policy that would drop what was accepted, and a gateway that can see it."""
+    policy = "planted", f"^{queue.QUEUE}$", '{"overflow": "drop-head", "max-length": 1000000}', "--apply-to", "queues"
+    gateway = stack.start("hitline-gateway", "gateway", HTTP_PORT="0", RABBITMQ_API_URL=stack.broker_api)
+    stack.system.broker.ctl("set_policy", *policy)
+    yield lambda: None
+    stack.system.broker.ctl("clear_policy", "planted")
+    services.wait_for(lambda: "HitlineQueueUnsafe" not in stack.prometheus.firing(), 60)
+    stack.end("hitline-gateway", gateway)
+
+
+@contextmanager
+def wrong_clock(stack: Watched) -> Iterator[Again]:
+    """A worker ten minutes ahead."""
+    worker = stack.start("hitline-worker", "worker", shifted.command("worker", 600))
+    yield lambda: None
+    stack.end("hitline-worker", worker)
 
 
 @contextmanager
@@ -237,6 +257,8 @@ CAUSES = (
     Cause(no_redis, ("HitlineRateLimitFallback",)),
     Cause(wrong_pageviews, ("HitlineRefusesPageviews",)),
     Cause(many_connections, ("HitlineTooManyConnections",)),
+    Cause(harmful_policy, ("HitlineQueueUnsafe",)),
+    Cause(wrong_clock, ("HitlineClocksDiffer",)),
     Cause(silent_broker, ("HitlineConfirmsMissing",)),
     Cause(no_broker, ("HitlineBrokerUnreachable",)),
     Cause(poison, ("HitlineDeadLetters", "HitlineWorkerPaused")),

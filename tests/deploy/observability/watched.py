@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.rabbitmq import RabbitMQNode
@@ -31,6 +32,8 @@ class Watched:
     alertmanager: Alertmanager
     #: Where feeds come from.
     files: FileServer
+    #: Where the broker's management API is.
+    broker_api: str
     processes: dict[str, list[Service]] = field(default_factory=dict)
 
     def start(self, job: str, name: str, command: Sequence[str] = (), **settings: str) -> Service:
@@ -91,7 +94,7 @@ def broker_with_metrics(directory: Path) -> Iterator[tuple[RabbitMQNode, int, in
 def watched(directory: Path) -> Iterator[Watched]:
     """Run all of it: broker, ClickHouse, Redis, gateway, worker, rollup, Prometheus, Alertmanager."""
     with ExitStack() as stack:
-        node, broker_metrics, _ = stack.enter_context(broker_with_metrics(directory / "broker"))
+        node, broker_metrics, management = stack.enter_context(broker_with_metrics(directory / "broker"))
         clickhouse = stack.enter_context(ClickHouseProcess(directory / "clickhouse"))
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
         redis = RedisProcess(directory)
@@ -111,7 +114,9 @@ def watched(directory: Path) -> Iterator[Watched]:
         stack.callback(prometheus.stop)
         files = FileServer()
         stack.callback(files.close)
-        running = Watched(system, redis, prometheus, alertmanager, files)
+        at = urlsplit(node.amqp_url)
+        broker_api = f"http://{at.username}:{at.password}@127.0.0.1:{management}"
+        running = Watched(system, redis, prometheus, alertmanager, files, broker_api)
         running.processes = {"hitline-gateway": [system.gateway], "hitline-worker": list(system.workers)}
         stack.callback(running.end_all)
         running.start("hitline-rollup", "rollup", ROLLUP)
