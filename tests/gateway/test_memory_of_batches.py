@@ -25,11 +25,15 @@ CLIENT = Client(b"c" * 16, "client")
 NOTHING = cast("Any", None)
 
 
+def empty_batch() -> Batch:
+    intake = Intake(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, Clocks())
+    return Batch(intake, cast("Publisher", None), CLIENT, None)
+
+
 async def bad_batch() -> tuple[Results, weakref.ref[Items]]:
     body = b"\n".join(json.dumps(pageview(visitor_ip="unknown", url=f"https://x.test/{n}")).encode() for n in range(20))
     items = await split(bytearray(body + b"\n{broken"))
-    batch = Batch(Intake(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, Clocks()), cast("Publisher", None), CLIENT, None)
-    return await batch.publish(items), weakref.ref(items)
+    return await empty_batch().publish(items), weakref.ref(items)
 
 
 async def test_200_bad_batches_leave_nothing_behind_even_while_their_results_are_kept() -> None:
@@ -44,7 +48,7 @@ async def test_200_bad_batches_leave_nothing_behind_even_while_their_results_are
 @pytest.mark.parametrize(("number", "size"), [(2_000, 10), (40, 60_000)])
 async def test_a_batch_lets_others_have_their_turn_by_items_and_by_bytes(number: int, size: int) -> None:
     items = await split(bytearray(b"\n".join([b'{"x":"' + b"x" * size + b'"}'] * number)))
-    batch = Batch(Intake(*[NOTHING] * 5, Clocks()), cast("Publisher", None), CLIENT, None)
+    batch = empty_batch()
     turns = 0
 
     async def count() -> None:
