@@ -37,7 +37,7 @@ from shared.clocks import Clocks
 from shared.process import harden
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
-from shared.seal import Sealer
+from shared.seal import Sealer, key_names
 from shared.settings import SettingsError, load
 from shared.traces import open_traces
 
@@ -79,7 +79,9 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, publisher: type[Publisher] = Publisher) -> None:
         self._settings = settings
-        self._registry = Replica(settings.state_dir, "gateway", ("sites", "clients", "grants"))
+        self._registry = Replica(
+            settings.state_dir, "gateway", ("sites", "clients", "grants"), key_names(settings.queue_keys)
+        )
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
         self._poller = Poller(self._registry, self._clickhouse, idle_s=IDLE_SECONDS)
         self._clocks = Clocks("timestamps are accepted up to a day ahead of the later clock")

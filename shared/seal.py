@@ -38,6 +38,11 @@ def key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"hitline queue key id" + key).digest()[:8]
 
 
+def key_names(keys: Sequence[bytes]) -> list[str]:
+    """Return all keys' ids in hex; two processes of one instance share some, also while keys are changed."""
+    return [key_id(key).hex() for key in keys]
+
+
 def _subkey(key: bytes, salt: bytes) -> AESGCM:
     return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"hitline queue body").derive(key))
 

@@ -24,7 +24,7 @@ from shared.clocks import Clocks
 from shared.queue_difference import QueueDifference
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
-from shared.seal import Opener, Sealer
+from shared.seal import Opener, Sealer, key_names
 from shared.traces import open_traces
 from worker.consume.consumer import ChannelLost, Consumer
 from worker.consume.fleet import Fleet
@@ -64,7 +64,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._registry = Replica(settings.state_dir, "worker", ("sites", "exclusions"))
+        self._registry = Replica(settings.state_dir, "worker", ("sites", "exclusions"), key_names(settings.queue_keys))
         self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline worker", read_s=_INSERT_S)
         # A separate client, so that a server that stops answering does not keep the registry waiting for `_INSERT_S`.
         self._control = ClickHouse(settings.clickhouse_url, "hitline worker registry", read_s=_REGISTRY_S)

@@ -59,15 +59,21 @@ class Replica:
     applied, for callers that compile `exclusions` into something else.
     """
 
-    def __init__(self, directory: Path, role: str, tables: Collection[str] = tuple(TABLES_BY_NAME)) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        role: str,
+        tables: Collection[str] = tuple(TABLES_BY_NAME),
+        owner: Collection[str] = (),
+    ) -> None:
         """Open the first free file of `role` in `directory`; raises `SettingsError` if it can't be written.
 
-        `tables`: those that the process needs; the others are not fetched.
+        `tables`: those that the process needs; the others are not fetched.  `owner`: see `claim`.
         """
         self.tables = tables
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path, self._lock = claim(directory, role)
+            self.path, self._lock = claim(directory, role, owner)
             self._reader = open_replica(self.path)
             self._writer = connect(self.path)
         except OSError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Final
 
@@ -40,17 +42,38 @@ CREATE TABLE IF NOT EXISTS polled (only INTEGER PRIMARY KEY CHECK (only = 1), at
 """
 
 
-def claim(directory: Path, role: str) -> tuple[Path, IO[bytes]]:
-    """Return the first of `role`'s files that no other live process uses, and its lock, which ends with the process."""
+def claim(directory: Path, role: str, owner: Collection[str] = ()) -> tuple[Path, IO[bytes]]:
+    """Return the first of `role`'s files that no other live process uses, and its lock, which ends with the process.
+
+    `owner`: names of the instance (its queue keys', some of which are changed now and then), noted with the file.  One
+    that has none of them is another instance's, which has the same directory: its sites and tokens are not ours.
+    """
     for number in range(10_000):
-        lock = open(_private(directory / f"registry-{role}-{number}.lock"), "wb")  # noqa: SIM115 - kept open
+        lock = open(_private(directory / f"registry-{role}-{number}.lock"), "r+b")  # noqa: SIM115 - kept open
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             continue
-        return directory / f"registry-{role}-{number}.sqlite", lock
+        path = directory / f"registry-{role}-{number}.sqlite"
+        noted = lock.read().decode(errors="replace").split()
+        if owner and noted and not set(noted).intersection(owner):
+            log.warning("HITLINE_STATE_DIR: %s is another instance's; each needs a directory of its own", path)
+            lock.close()
+            continue
+        if owner and set(owner) != set(noted):
+            _note(lock, owner)
+        return path, lock
     raise RuntimeError(f"{directory}: 10,000 registry files of {role} processes are in use")
+
+
+def _note(lock: IO[bytes], names: Collection[str]) -> None:
+    """Write the owner's names; a disk that is full must not keep a process from the registry that is on it."""
+    with contextlib.suppress(OSError):
+        lock.seek(0)
+        lock.truncate()
+        lock.write(" ".join(sorted(names)).encode())
+        lock.flush()
 
 
 def open_replica(path: Path) -> sqlite3.Connection:

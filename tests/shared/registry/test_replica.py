@@ -255,6 +255,33 @@ def test_two_processes_of_a_role_have_a_file_each(replica: Replica, tmp_path: Pa
     third.close()
 
 
+def opened_by(directory: Path, *owner: str) -> Path:
+    opened = Replica(directory, "test", owner=owner)
+    opened.close()
+    return opened.path
+
+
+def test_a_copy_of_another_instance_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two on one directory: restarted in another order, each would decide by the other's sites and tokens."""
+    ours = opened_by(tmp_path, "key1")
+    assert caplog.messages == []
+    theirs = opened_by(tmp_path, "key9")
+    assert theirs != ours
+    assert f"{ours} is another instance's; each needs a directory of its own" in caplog.text
+    assert opened_by(tmp_path, "key9") == theirs
+    assert opened_by(tmp_path, "key1") == ours
+
+
+def test_a_copy_stays_ours_while_keys_are_changed(tmp_path: Path) -> None:
+    paths = {opened_by(tmp_path, *keys) for keys in (("key1",), ("key1", "key2"), ("key2", "key1"), ("key2",))}
+    assert len(paths) == 1
+    assert opened_by(tmp_path, "key1") not in paths
+
+
+def test_a_copy_of_a_version_that_noted_no_owner_is_taken(tmp_path: Path) -> None:
+    assert opened_by(tmp_path) == opened_by(tmp_path, "key1")
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a database at all" * 100])
 def test_a_damaged_copy_is_replaced(tmp_path: Path, damage: bytes) -> None:
     first = Replica(tmp_path, "test")
