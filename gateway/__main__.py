@@ -34,7 +34,7 @@ from shared.background import BackgroundFailed, background
 from shared.broker_watch import BrokerWatch
 from shared.clickhouse import BadAddress, ClickHouse
 from shared.clocks import Clocks
-from shared.process import harden
+from shared.process import harden, return_freed_memory
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
 from shared.seal import Sealer, key_names
@@ -121,6 +121,7 @@ class Gateway:
             server.watch(),
             self._clocks.run(self._clickhouse),
             self._watch.run(),
+            return_freed_memory(),
         )
         tasks = background(self._admin, stop, *work)
         async with tasks, self._serving(server):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -13,6 +15,9 @@ from typing import Final
 _GROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _FILES: Final = 4096
+#: How often freed memory is looked for, and how much of it may stay for what comes next.
+_TRIM_S: Final = 10.0
+_KEPT_BYTES: Final = 16 * 1024 * 1024
 
 
 def harden(files: int = _FILES) -> None:
@@ -66,3 +71,21 @@ def settle_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+
+
+async def return_freed_memory() -> None:
+    """Give freed memory back to the system now and then, until cancelled.
+
+    glibc keeps what large bodies have left between smaller objects.  A few milliseconds where there is much of it.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    least = _resident()
+    while True:
+        await asyncio.sleep(_TRIM_S)
+        if trim and _resident() > least + _KEPT_BYTES:
+            trim(0)
+        least = min(least, _resident())
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

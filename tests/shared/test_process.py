@@ -1,11 +1,13 @@
-"""How much memory a process may use, by the files of its control groups."""
+"""How much memory a process may use, by the files of its control groups, and what it gives back of it."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from shared import process
 from shared.process import memory_limit
 
 MIB = 2**20
@@ -44,3 +46,20 @@ def test_the_least_limit_of_all_its_groups_counts(own: str, files: dict[str, str
 
 def test_without_any_it_is_the_machines(tmp_path: Path) -> None:
     assert memory_limit(tmp_path, tmp_path / "none") > 64 * MIB
+
+
+async def test_what_many_large_objects_leave_between_small_ones_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_TRIM_S", 0.05)
+    returning = asyncio.create_task(process.return_freed_memory())
+    await asyncio.sleep(0.01)
+    before = process._resident()
+    # Those of one size are kept, so that the heap can't shrink from its end; glibc maps larger ones by themselves.
+    large = [bytes(100_000 if number % 10 else 30_000) for number in range(2_000)]
+    kept = large[::10]
+    del large
+    assert process._resident() - before > 100 * MIB
+    async with asyncio.timeout(5):
+        while process._resident() - before > 40 * MIB:  # noqa: ASYNC110 - it has no event for it
+            await asyncio.sleep(0.02)
+    returning.cancel()
+    assert len(kept) == 200
