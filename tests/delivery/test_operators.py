@@ -168,16 +168,16 @@ PAUSED = ("worker", "gateway", "clickhouse", "broker")
 
 @pytest.fixture
 def impatient(tables: ClickHouseProcess, tmp_path: Path) -> Iterator[System]:
-    """A system with a broker of its own, and heartbeats of two seconds in place of ten."""
+    """A system with a broker of its own, and heartbeats of one second in place of ten."""
     with services.own_broker(tmp_path / "broker") as node:
-        url = f"{node.amqp_url}?heartbeat=2"
+        url = f"{node.amqp_url}?heartbeat=1"
         with services.system(tables, node, tmp_path, workers=2, amqp_url=url) as running:
             yield running
 
 
 async def test_parts_that_stand_still_longer_than_a_heartbeat(impatient: System) -> None:
     """As a machine does that is suspended or out of memory: connections are lost, and work goes on where it was."""
-    await prove_stops(impatient, stop_s=8)
+    await prove_stops(impatient, stop_s=4)
 
 
 @pytest.fixture
