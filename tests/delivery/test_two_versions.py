@@ -43,8 +43,12 @@ def git(*arguments: str, check: bool = True) -> bytes:
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the older version's wheel, without what it requires, into a directory."""
-    directory = tmp_path_factory.mktemp("older")
-    with tarfile.open(fileobj=BytesIO(git("archive", older_revision()))) as archive:
+    return install(older_revision(), tmp_path_factory.mktemp("older"))
+
+
+def install(revision: str, directory: Path) -> Path:
+    """Install a revision's wheel, without what it requires, below the directory; returns where."""
+    with tarfile.open(fileobj=BytesIO(git("archive", revision))) as archive:
         archive.extractall(directory / "source", filter="data")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     no_downloads = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
