@@ -10,9 +10,11 @@ import aio_pika
 import pytest
 
 from deploy.local.rabbitmq import RabbitMQNode
+from deploy.observe.checks.management import held_by_nobody
 from deploy.observe.finding import Finding, Level
 from deploy.queue import topology
 from shared import queue
+from shared.management_api import ManagementApi
 from tests import parts
 from tests.deploy.observe.instance import Instance, manage, one, remove_policy, set_policy
 
@@ -180,3 +182,44 @@ def test_a_memory_alarm(instance: Instance, broker: RabbitMQNode) -> None:
     finally:
         broker.ctl("set_vm_memory_high_watermark", "0.4")
     assert any("has a memory alarm" in problem or "does not confirm" in problem for problem in problems), problems
+
+
+class Figures(ManagementApi):
+    """What the API answers, look by look: unacknowledged messages of the queue, and of each channel."""
+
+    def __init__(self, *looks: tuple[int, list[int]]) -> None:
+        self._looks = list(looks)
+
+    async def queue(self, vhost: str, name: str) -> dict[str, int]:
+        return {"messages_unacknowledged": self._looks[0][0]}
+
+    async def get(self, path: str) -> list[dict[str, int]]:
+        assert path == "/api/vhosts/%2F/channels"
+        return [{"messages_unacknowledged": number} for number in self._looks.pop(0)[1]]
+
+
+@pytest.mark.parametrize(
+    ("looks", "held"),
+    [
+        ([(0, [])], 0),
+        ([(20, [0, 20])], 0),
+        ([(20, [0, 0]), (20, [20, 0])], 0),  # the figures are of different moments
+        ([(20, [0, 0]), (0, [0, 0])], 0),
+        ([(20, [0, 0]), (18, [])], 18),
+    ],
+)
+async def test_messages_that_a_queue_counts_as_delivered_and_no_channel_has(
+    looks: list[tuple[int, list[int]]], held: int
+) -> None:
+    assert await held_by_nobody(Figures(*looks), "/", queue.QUEUE, wait_s=0) == held
+
+
+async def test_what_a_consumer_holds_is_not_held_by_nobody(broker: RabbitMQNode, api: str) -> None:
+    await _post(broker, queue.PAGEVIEWS)
+    async with await queue.connect([broker.amqp_url], "hitline tests") as connection:
+        source = await (await connection.channel()).get_queue(queue.QUEUE, ensure=False)
+        await source.get()
+        async with ManagementApi(api) as figures:
+            assert await held_by_nobody(figures, "/", queue.QUEUE, wait_s=0) == 0
+            channels = await figures.get("/api/vhosts/%2F/channels")
+    assert isinstance(channels, list)
