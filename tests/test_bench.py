@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.bench import __main__ as bench
 from tests.bench import document, plots, results, soak
 from tests.bench.sizes import SHORT
 from tests.bench.table import Row, Table
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 #: What the plots and the document need: two rounds of everything that they name.
 ROWS = (
@@ -105,6 +108,18 @@ def test_only_the_generated_part_of_the_document_is_replaced(tmp_path: Path) -> 
     assert text.startswith("before\n")
     assert text.endswith(f"{document.END}\nbehind\n")
     assert "old" not in text
+
+
+def test_what_is_published_is_one_run_and_names_nothing_of_the_machine_it_was_on() -> None:
+    text = (DOCS / "performance.md").read_text()
+    for file in (DOCS / "performance").glob("*.json"):
+        assert not re.search(r"/(?:tmp|home|root|work|usr|opt|var)\b|https?:", file.read_text()), file
+    if "No run has been published yet." in text:
+        assert not (DOCS / "performance" / "bench.json").exists()
+        return
+    run = results.read(DOCS / "performance" / "bench.json")
+    assert {*bench.ON_REAL_PARTS, *bench.IN_PROCESS} <= sections(run)
+    assert [row.what for row in run.rows if f"| {row.what} | {row.text} |" not in text] == []
 
 
 def test_a_ratio_is_judged_by_its_median(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 `make bench ONLY="gateway worker"` runs some sections.  The table is printed, and kept as `.local/bench/bench.json` with
 plots beside it.  In the environment:
 
-    ROUNDS, SECONDS     how often, and how long, everything is measured (3 and 5)
+    ROUNDS, SECONDS     how often, and how long, everything is measured (3 and 4)
     BASE=FILE           compare with the JSON of an earlier run
     AGAINST=REVISION    the cost of a pageview, beside that of another revision's gateway and worker
     PROFILE=1           flame graphs of gateway and worker
@@ -36,6 +36,7 @@ from tests.bench import (
     memory,
     neighbours,
     plots,
+    processes,
     registry,
     report,
     results,
@@ -61,6 +62,7 @@ ON_REAL_PARTS: Final[dict[str, Section]] = {
     "freshness": freshness.run,
     "memory": memory.run,
     "sites": sites.run,
+    "processes": processes.run,
 }
 IN_PROCESS: Final[dict[str, Callable[[Table, Sizes], None]]] = {"rules": rules.run, "hostile": hostile.run}
 #: Only when named.
@@ -82,6 +84,8 @@ def main() -> None:
     chosen = sys.argv[1:] or [*ON_REAL_PARTS, *IN_PROCESS]
     if unknown := set(chosen) - {*ON_REAL_PARTS, *LONGER, *IN_PROCESS, *LONGER_IN_PROCESS}:
         sys.exit(f"no such section: {', '.join(sorted(unknown))}")
+    if os.environ.get("PUBLISH") and sys.argv[1:]:
+        sys.exit("PUBLISH=1 needs the whole table: leave out ONLY")
     run = measure(chosen, sizes.from_environment())
     results.write(run, RESULTS / "bench.json")
     plots.draw(run, RESULTS)

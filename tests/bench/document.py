@@ -60,6 +60,8 @@ def generated(run: Run, drawn: Path) -> str:
         "",
         ", ".join(f"{name} {version}" for name, version in versions.items() if name != "commit") + ".",
         "",
+        f"[bench.json]({drawn / 'bench.json'}) has every value of every round.",
+        "",
     ]
     for name, what in _PLOTS.items():
         lines += [f"![{what}]({drawn / name}.svg)", ""]

@@ -101,6 +101,7 @@ def _demands(rows: dict[str, Row]) -> Any:
         axes.plot([min(spare), max(spare)], [at, at], color=colour, linewidth=2, alpha=0.5)
         axes.plot(sorted(spare)[len(spare) // 2], at, "o", color=colour)
     axes.axvline(1, color="black", linewidth=1)
+    axes.set_ylim(-0.6, len(demands) - 0.4)
     axes.set_yticks(range(len(demands)), [f"{row.what} ({row.demand})" for row in reversed(demands)], fontsize=7.5)
     ticks = (0.5, 1, 2, 4, 8)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -14,10 +14,10 @@ class Sizes:
     #: Interleaved rounds of every measurement; the table has their medians.
     rounds: int = 3
     #: Seconds of each measurement at full rate, and of the one at a steady rate.
-    seconds: float = 5.0
-    steady_seconds: float = 15.0
+    seconds: float = 4.0
+    steady_seconds: float = 12.0
     #: Rows that a worker drains from a full queue.
-    rows: int = 200_000
+    rows: int = 150_000
     #: Rows of an insert.
     flush_rows: int = 20_000
     #: Prepared requests of a pageview each, all different.
@@ -32,11 +32,11 @@ class Sizes:
     large_batches: int = 64
     #: Lengths of hostile text, and how often each is measured.
     hostile_lengths: tuple[int, ...] = (60, 250, 1_000, 4_000, 15_000, 60_000)
-    hostile_rounds: int = 5
+    hostile_rounds: int = 3
 
 
 SHORT: Final = Sizes(
-    rounds=1, seconds=0.5, steady_seconds=1.0, rows=4_000, flush_rows=1_000, requests=500, sites=2_000, hostnames=500,
+    rounds=1, seconds=1.5, steady_seconds=1.5, rows=4_000, flush_rows=1_000, requests=500, sites=2_000, hostnames=500,
     rules=100, in_flight=100, large_batches=2, hostile_lengths=(60,), hostile_rounds=1,
 )  # fmt: skip
 

@@ -103,5 +103,7 @@ class Table:
 
 
 def ratios(of: Sequence[float], by: Sequence[float]) -> list[float]:
-    """Return the ratio of two measurements in each round."""
+    """Return the ratio of two measurements in each round; raises `ValueError` when one has measured nothing."""
+    if not all(by):
+        raise ValueError("a round measured nothing: measure for longer (SECONDS)")
     return [a / b for a, b in zip(of, by, strict=True)]
