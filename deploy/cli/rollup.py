@@ -132,6 +132,15 @@ def _report(summary: Summary) -> None:
         f"rollups: complete up to {as_text(summary.complete_to)};"
         f" {summary.sessions} sessions on {summary.site_days} days of sites have changed"
     )
+    if summary.clock_was_ahead:
+        warn(
+            "a clock had been ahead when rollups were last computed; what was stored since is counted now. Keep the"
+            " clocks of ClickHouse and this machine right (NTP)"
+        )
+    if summary.new_rules:
+        click.echo(
+            f"rollups: the rules of {', '.join(summary.new_rules)} have changed; sites there were computed again"
+        )
     if summary.drifted:
         warn(f"{summary.drifted} numbers of days that are over had drifted from the pageviews, and are mended")
     if summary.unfinished_erasures:

@@ -16,7 +16,7 @@ from deploy.erasure.deletes import SETTINGS, delete_in, partitions, shares_of
 from deploy.rollups import touched, visitors
 from deploy.rollups.forget import forget_replaced
 from deploy.rollups.lease import Lease
-from deploy.rollups.run import nothing_before
+from deploy.rollups.progress import moments
 from deploy.rollups.settle import finish_begun, settle
 from shared.clickhouse import ClickHouse
 
@@ -151,7 +151,7 @@ async def _correct_rollups(clickhouse: ClickHouse, erasure: Erasure) -> None:
     scope = touched.erased(erasure.erasure_id)
     async with Lease(clickhouse) as lease:
         await finish_begun(clickhouse)
-        computed = await nothing_before(clickhouse)
+        computed = (await moments(clickhouse)).before
         await settle(clickhouse, lease, scope)
         await forget_replaced(clickhouse, erasure.erasure_id)
         again = await settle(clickhouse, lease, scope, counted_to=computed)

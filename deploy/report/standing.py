@@ -17,7 +17,8 @@ _MARGIN: Final = timedelta(seconds=60)
 
 _LOOK: Final = """
     SELECT (SELECT countIf(kind = 'complete') > 0 FROM hitline.rollup_progress),
-           (SELECT max(moment) FROM hitline.rollup_progress),
+           (SELECT argMax(moment, number) FROM hitline.rollup_moments),
+           (SELECT argMax(moment, number) > now64(3) + toIntervalSecond(1) FROM hitline.rollup_moments),
            (SELECT if(count() = 0, 'UTC', if(any(moving), '', any(timezone))) FROM hitline_control.rollup_zones FINAL
             WHERE site_id = {site:UUID}),
            (SELECT count() FROM hitline_control.rollup_changes WHERE site_id = {site:UUID}
@@ -64,13 +65,13 @@ class Standing:
 async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standing | None:
     """Return how rollups stand; None where they can't be used.
 
-    That is: none were completed yet, they are in another time zone, a run is writing its changes to this site or died
-    while it did, or retention is just erasing days of the periods.
+    That is: none were completed yet, or by a clock that was ahead, they are in another time zone, a run is writing its
+    changes to this site or died while it did, or retention is just erasing days of the periods.
     """
     given = {"site": str(site_id), "first": period.before().first, "last": period.last}
     found = await clickhouse.query(_LOOK, given)
-    complete, counted_to, zone, writing, expiring, erasing, last_run = found.result_rows[0]
-    if not complete or zone != period.zone or writing or expiring:
+    complete, counted_to, ahead, zone, writing, expiring, erasing, last_run = found.result_rows[0]
+    if not complete or ahead or zone != period.zone or writing or expiring:
         return None
     return Standing(counted_to - _MARGIN, erasing, last_run)
 

@@ -20,14 +20,16 @@ _EVERY_MINUTES: Final = 15
 #: As far back a process that did not run goes.
 _MOST_DAYS: Final = 7
 
+#: By ClickHouse's clock, which may have been ahead: a look in the future is none.
 _LOOKED: Final = (
-    "SELECT count() FROM hitline_control.rollup_checks WHERE checked_at > now64(3) - toIntervalMinute({minutes:UInt32})"
+    "SELECT count() FROM hitline_control.rollup_checked"
+    " WHERE checked_at BETWEEN now64(3) - toIntervalMinute({minutes:UInt32}) AND now64(3) + toIntervalMinute(1)"
 )
 _ZONES: Final = "SELECT DISTINCT timezone FROM hitline_control.rollup_zones FINAL"
-_CHECKED: Final = "SELECT zone, max(day) FROM hitline_control.rollup_checks GROUP BY zone"
+_CHECKED: Final = "SELECT zone, argMax(day, number) FROM hitline_control.rollup_checked GROUP BY zone"
 _NOTE: Final = (
-    "INSERT INTO hitline_control.rollup_checks (zone, day, drifted)"
-    " SELECT tupleElement(pair, 1), tupleElement(pair, 2), {drifted:UInt64}"
+    "INSERT INTO hitline_control.rollup_checked (zone, day, drifted, number)"
+    " SELECT tupleElement(pair, 1), tupleElement(pair, 2), {drifted:UInt64}, {number:UInt64}"
     " FROM (SELECT arrayJoin({zones:Array(Tuple(String, Date))}) AS pair)"
 )
 _MONTHS: Final = (
@@ -50,13 +52,21 @@ async def days_that_are_over(clickhouse: ClickHouse, lease: Lease, now: datetime
     over = {zone: (now - _LATER).astimezone(ZoneInfo(zone)).date() - timedelta(1) for zone in zones}
     total = Settled()
     for day in sorted({last - timedelta(number) for last in over.values() for number in range(_MOST_DAYS)}):
-        due = [zone for zone in zones if checked.get(zone, over[zone] - timedelta(1)) < day <= over[zone]]
+        due = [zone for zone in zones if _checked(checked.get(zone), over[zone]) < day <= over[zone]]
         if due:
             with_rows = await rows_by_zone(clickhouse, touched.days(day, day))
             for zone in sorted(set(due) & set(with_rows)):
                 total += await _check(clickhouse, lease, day, zone, with_rows[zone], counted_to)
-    await clickhouse.command(_NOTE, {"zones": sorted(over.items()), "drifted": total.drifted})
+    given = {"zones": sorted(over.items()), "drifted": total.drifted, "number": lease.next_number()}
+    await clickhouse.command(_NOTE, given)
     return total
+
+
+def _checked(noted: date | None, over: date) -> date:
+    """Return the last day that was checked; one that is not over yet was noted while a clock was ahead."""
+    if noted is None:
+        return over - timedelta(1)
+    return noted if noted <= over else over - timedelta(_MOST_DAYS)
 
 
 async def everything(clickhouse: ClickHouse, lease: Lease) -> Settled:

@@ -8,14 +8,16 @@ costs what is new: nothing is read where there is nothing new.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from deploy.rollups import check, touched, zones
+from deploy.rollups import check, progress, touched, zone_rules, zones
 from deploy.rollups.lease import Lease
+from deploy.rollups.progress import Clock, Progress
 from deploy.rollups.settle import Settled, finish_begun, settle
 from shared.clickhouse import ClickHouse
 
@@ -25,26 +27,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Pageviews after which a run that has more to do records how far it has come.
 _WINDOW_ROWS: Final = 5_000_000
 
-#: `elapsed` is in seconds.  All inserts count, whoever runs them.
-_NOTHING_BEFORE: Final = (
-    "SELECT least(now64(3, 'UTC'), (SELECT now64(3, 'UTC') - toIntervalMillisecond(toUInt64(1000 * max(elapsed)) + 1)"
-    " FROM system.processes WHERE query_kind = 'Insert'))"
-)
-_PROGRESS: Final = (
-    "SELECT max(moment), maxIf(registry, kind = 'complete'), countIf(kind = 'complete') > 0"
-    " FROM hitline.rollup_progress"
-)
-_RECORD: Final = (
-    "INSERT INTO hitline.rollup_progress (kind, moment, registry)"
-    " SELECT {kind:String}, {moment:DateTime64(3, 'UTC')}, {registry:UInt64}"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a run did: everything stored before `complete_to` is in the rollups.
 
     `sessions` on a day each, and `site_days`, have other numbers now; `drifted` of them should not have had.
+    `clock_was_ahead`: it made up for a run whose clock was.  `new_rules`: time zones that were computed again.
     """
 
     complete_to: datetime
@@ -52,42 +41,64 @@ class Summary:
     site_days: int
     drifted: int
     unfinished_erasures: int
+    clock_was_ahead: bool = False
+    new_rules: tuple[str, ...] = ()
 
 
-async def roll_up(clickhouse: ClickHouse, *, everything: bool = False) -> Summary:
-    """Count what is new, or compute every session of every day again."""
+async def roll_up(clickhouse: ClickHouse, *, everything: bool = False, clock: Clock = time.time) -> Summary:
+    """Count what is new, or compute every session of every day again; `clock`: this machine's."""
     async with Lease(clickhouse) as lease:
         await finish_begun(clickhouse)
-        complete_to = await nothing_before(clickhouse)
-        last, seen, published = (await clickhouse.query(_PROGRESS)).result_rows[0]
-        registry = await zones.newest(clickhouse, seen)
-        settled = Settled()
-        if registry > zones.since(seen) and await zones.begin_moves(clickhouse, seen, registry):
-            settled += await settle(clickhouse, lease, touched.moving())
-            await zones.end_moves(clickhouse)
-        since = max(_EPOCH, last - _MARGIN)
-        async for before in _windows(clickhouse, since, complete_to):
-            settled += await settle(clickhouse, lease, touched.new(since, before))
-            await _record(clickhouse, "counted", before, 0)
-            since = before - _MARGIN
+        now = await progress.moments(clickhouse, clock)
+        last = await progress.load(clickhouse, now.before)
+        registry = await zones.newest(clickhouse, last.registry)
+        rules = await zone_rules.version(clickhouse)
+        settled, new_rules = await _follow_zones(clickhouse, lease, last, registry, rules)
+        settled += await _count_new(clickhouse, lease, last.moment, now.before)
+        ahead = await progress.ahead_of(clickhouse, now.ahead)
+        if ahead != last.ahead:
+            settled += await settle(clickhouse, lease, touched.new(now.ahead, progress.END))
         if everything:
             settled += await check.everything(clickhouse, lease)
         erasing = await _erasing(clickhouse)
         for erasure_id in erasing:
             settled += await settle(clickhouse, lease, touched.erased(erasure_id))
-        settled += await check.days_that_are_over(clickhouse, lease, complete_to, complete_to - _MARGIN)
-        if registry > zones.since(seen):
-            await zones.copy_sites(clickhouse, seen, registry)
-        await _record(clickhouse, "complete", complete_to, registry)
-        if not published:
+        settled += await check.days_that_are_over(clickhouse, lease, now.before, now.before - _MARGIN)
+        if registry > zones.since(last.registry):
+            await zones.copy_sites(clickhouse, last.registry, registry)
+        reached = replace(last, moment=now.before, ahead=ahead, registry=registry, zones=rules)
+        await progress.complete(clickhouse, lease, reached)
+        if not last.published:
             await _empty_tables_of_the_kind_before(clickhouse)
-    return Summary(complete_to, settled.sessions, settled.site_days, settled.drifted, len(erasing))
+    counts = settled.sessions, settled.site_days, settled.drifted
+    return Summary(now.before, *counts, len(erasing), last.clock_was_ahead, new_rules)
 
 
-async def nothing_before(clickhouse: ClickHouse) -> datetime:
-    """Return the moment before which no pageview can appear any more: no insert that began earlier is running."""
-    moment: datetime = (await clickhouse.query(_NOTHING_BEFORE)).result_rows[0][0]
-    return moment
+async def _follow_zones(
+    clickhouse: ClickHouse, lease: Lease, last: Progress, registry: int, rules: str
+) -> tuple[Settled, tuple[str, ...]]:
+    """Compute sites again whose time zone has changed, in the registry or by its rules; also returns the latter."""
+    settled = Settled()
+    new_rules: tuple[str, ...] = ()
+    new_sites = registry > zones.since(last.registry)
+    if new_sites:
+        await zones.begin_moves(clickhouse, last.registry, registry)
+    if new_sites or rules != last.zones:
+        new_rules = await zone_rules.follow(clickhouse, lease, only_new=rules == last.zones)
+        if await zones.any_moving(clickhouse):
+            settled = await settle(clickhouse, lease, touched.moving())
+            await zones.end_moves(clickhouse)
+    return settled, new_rules
+
+
+async def _count_new(clickhouse: ClickHouse, lease: Lease, last: datetime, until: datetime) -> Settled:
+    settled = Settled()
+    since = max(_EPOCH, last - _MARGIN)
+    async for before in _windows(clickhouse, since, until):
+        settled += await settle(clickhouse, lease, touched.new(since, before))
+        await progress.counted(clickhouse, lease, before)
+        since = before - _MARGIN
+    return settled
 
 
 async def _windows(clickhouse: ClickHouse, since: datetime, before: datetime) -> AsyncIterator[datetime]:
@@ -106,10 +117,6 @@ async def _windows(clickhouse: ClickHouse, since: datetime, before: datetime) ->
         total += number
     if total:
         yield before
-
-
-async def _record(clickhouse: ClickHouse, kind: str, moment: datetime, registry: int) -> None:
-    await clickhouse.command(_RECORD, {"kind": kind, "moment": moment, "registry": registry}, {"async_insert": 0})
 
 
 async def _erasing(clickhouse: ClickHouse) -> list[UUID]:

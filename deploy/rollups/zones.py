@@ -48,14 +48,18 @@ def since(seen: int) -> int:
     return max(0, seen - _MARGIN)
 
 
-async def begin_moves(clickhouse: ClickHouse, seen: int, up_to: int) -> bool:
-    """Note the sites whose time zone has changed in the registry; returns whether there are any, also from before.
+async def begin_moves(clickhouse: ClickHouse, seen: int, up_to: int) -> None:
+    """Note the sites whose time zone has changed in the registry.
 
     They are noted before anything is computed, so that a run that is cut off is not taken for finished.
     """
     given = {"since": since(seen), "up_to": up_to}
     if up_to > given["since"]:
         await clickhouse.command(_MOVE, given)
+
+
+async def any_moving(clickhouse: ClickHouse) -> bool:
+    """Return whether there are sites to be computed again in their time zone, also from a run before."""
     moving = await clickhouse.query("SELECT count() FROM hitline_control.rollup_zones FINAL WHERE moving")
     return bool(moving.result_rows[0][0])
 

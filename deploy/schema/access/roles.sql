@@ -47,6 +47,7 @@ GRANT INSERT, ALTER DELETE ON hitline.session_days_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.daily_counts_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.hourly_counts_raw TO hitline_keeper;
 GRANT INSERT ON hitline.rollup_progress TO hitline_keeper;
+GRANT INSERT ON hitline.rollup_moments TO hitline_keeper;
 GRANT INSERT, ALTER DELETE, OPTIMIZE ON hitline.outcomes_raw TO hitline_keeper;
 GRANT TRUNCATE ON hitline.daily_raw TO hitline_keeper;
 GRANT TRUNCATE ON hitline.hourly_raw TO hitline_keeper;
@@ -60,12 +61,14 @@ GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.rollup_changes TO hitline_
 GRANT SELECT, INSERT ON hitline_control.rollup_lease TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.fold_lease TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_zones TO hitline_keeper;
-GRANT SELECT, INSERT ON hitline_control.rollup_checks TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.rollup_checked TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.rollup_zone_rules TO hitline_keeper;
 GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.retention_cutoffs TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.upkeep TO hitline_keeper;
 GRANT SELECT ON system.parts TO hitline_keeper;
 GRANT SELECT ON system.mutations TO hitline_keeper;
 GRANT SELECT ON system.processes TO hitline_keeper;
+GRANT SELECT ON system.build_options TO hitline_keeper;
 
 -- Analysts read `hitline`, and of which sites rollups are just being changed, which `hitline report` has to know; nothing
 -- else, within limits that one query can't leave.

@@ -27,7 +27,7 @@ def yesterday(tables: ClickHouseProcess, hitline: Hitline) -> visits.Stored:
     visits.store(stored, rows)
     assert "drifted" not in hitline("rollup").stderr
     check(tables, stored)
-    parts.execute(tables, "TRUNCATE TABLE hitline_control.rollup_checks")  # as if the day had just ended
+    parts.execute(tables, "TRUNCATE TABLE hitline_control.rollup_checked")  # as if the day had just ended
     return stored
 
 
@@ -54,7 +54,7 @@ def test_what_has_drifted_is_mended_and_told(
     parts.execute(tables, f"{harm} WHERE site_id = '{site}' AND day = '{over}'")
     assert "had drifted" in hitline("rollup").stderr
     check(tables, yesterday)
-    [row] = services.rows(tables, "SELECT sum(drifted) AS n FROM hitline_control.rollup_checks")
+    [row] = services.rows(tables, "SELECT sum(drifted) AS n FROM hitline_control.rollup_checked")
     assert int(row["n"]) > 0
 
 

@@ -60,7 +60,7 @@ def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitl
     thread.join()
     [row] = services.rows(
         tables,
-        "SELECT (SELECT max(moment) FROM hitline.rollup_progress) <= min(stored_at) AS held_back, count() AS stored,"
+        "SELECT (SELECT max(moment) FROM hitline.rollup_moments) <= min(stored_at) AS held_back, count() AS stored,"
         " (SELECT sum(pageviews) FROM hitline.daily WHERE dimension = '') AS rolled_up FROM hitline.pageviews",
     )
     assert bool(row["held_back"])

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 class FeedTimer:
     """Starts an update every `hours` hours, the first at once, on a separate thread; 0 hours: never.
 
-    Several workers over one directory do no harm: one updates, the others pass.
+    By the wall clock, since others stand still while a machine sleeps: what it slept through is done once.  Several
+    workers over one directory do no harm: one updates, the others pass.
     """
 
     def __init__(
@@ -25,20 +26,20 @@ class FeedTimer:
         directory: Path,
         hours: float,
         feeds: Sequence[Feed] = FEEDS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._every_s = hours * 3600
         self._feeds = feeds
         self._clock = clock
-        self._due_s = clock()
+        self._started_s: float | None = None
         self._thread: threading.Thread | None = None
 
     def tick(self) -> None:
         """Start an update if one is due and none is under way."""
-        if not self._every_s or self._clock() < self._due_s or (self._thread and self._thread.is_alive()):
+        if not self._every_s or not self._is_due() or (self._thread and self._thread.is_alive()):
             return
-        self._due_s = self._clock() + self._every_s
+        self._started_s = self._clock()
         self._thread = threading.Thread(target=self._update, name="feeds", daemon=True)
         self._thread.start()
 
@@ -46,6 +47,10 @@ class FeedTimer:
         """Wait for the update under way, if any."""
         if self._thread:
             self._thread.join()
+
+    def _is_due(self) -> bool:
+        """Return whether the last start is long ago, or in the future: then the clock was set back."""
+        return self._started_s is None or not 0 <= self._clock() - self._started_s < self._every_s
 
     def _update(self) -> None:
         try:

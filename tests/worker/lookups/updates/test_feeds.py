@@ -143,10 +143,15 @@ def test_a_timer_updates_at_once_and_then_by_the_clock(file_server, tmp_path):
     timer.tick()
     timer.wait()
     assert len(file_server.asked) == 2 * len(FEEDS)
+    for at, times in ((7200.0 + 7 * 86_400, 3), (7300.0 + 7 * 86_400, 3), (0.0, 4), (1.0, 4)):
+        now = at
+        timer.tick()
+        timer.wait()
+        assert len(file_server.asked) == times * len(FEEDS), "once after a week's sleep, once after a step back"
     never = FeedTimer(tmp_path / "feeds", 0, file_server.feeds(), lambda: now)
     never.tick()
     never.wait()
-    assert len(file_server.asked) == 2 * len(FEEDS)
+    assert len(file_server.asked) == 4 * len(FEEDS)
 
 
 def test_files_are_readable_by_other_users(update, tmp_path):
