@@ -39,7 +39,7 @@ GRANT SELECT, INSERT ON hitline_control.exclusions TO hitline_registry;
 GRANT SELECT ON system.time_zones TO hitline_registry;
 GRANT SELECT ON hitline.outcomes_raw TO hitline_registry;
 
--- `hitline rollup`, `retain` and `erase`.
+-- `hitline rollup`, `retain`, `erase` and `reconcile`.
 CREATE ROLE IF NOT EXISTS hitline_keeper;
 GRANT SELECT ON hitline.* TO hitline_keeper;
 GRANT ALTER DELETE, OPTIMIZE ON hitline.pageviews_raw TO hitline_keeper;
@@ -65,6 +65,8 @@ GRANT SELECT, INSERT ON hitline_control.rollup_checked TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.rollup_zone_rules TO hitline_keeper;
 GRANT SELECT, INSERT, ALTER DELETE ON hitline_control.retention_cutoffs TO hitline_keeper;
 GRANT SELECT, INSERT ON hitline_control.upkeep TO hitline_keeper;
+GRANT SELECT, INSERT ON hitline_control.reconciled TO hitline_keeper;
+GRANT SELECT(client_id, name) ON hitline_control.clients TO hitline_keeper;
 GRANT SELECT ON system.parts TO hitline_keeper;
 GRANT SELECT ON system.mutations TO hitline_keeper;
 GRANT SELECT ON system.processes TO hitline_keeper;

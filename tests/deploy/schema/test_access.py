@@ -9,13 +9,16 @@ import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.outcomes import ledger
 from deploy.schema import migrations
+from shared.clickhouse import ClickHouse
 from tests import parts
 from tests.deploy.cli.conftest import runner_with
 from tests.deploy.rollups import visits
@@ -124,6 +127,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         keeper("erase", "--session", rows[0]["session_id"], "--yes", "--now")
         keeper("erase", "--list")
         yield server
+
+
+def test_the_keeper_reconciles(server: Server) -> None:
+    """`hitline reconcile` needs a broker besides; this is what it asks ClickHouse, and notes there."""
+
+    async def verify() -> datetime | None:
+        clickhouse = ClickHouse(server.url("hitline_keeper"), "hitline tests")
+        try:
+            counted = await ledger.count(clickhouse, ledger.Period(last=datetime(2020, 1, 1, tzinfo=UTC)))
+            await ledger.count(clickhouse, ledger.Period(last=datetime(2020, 1, 1, tzinfo=UTC), client="edge"))
+            return await ledger.note(clickhouse, ledger.Period(), counted, datetime.now(UTC))
+        finally:
+            await clickhouse.close()
+
+    assert parts.run_apart(verify) is not None
 
 
 def test_a_wrong_password_is_refused_for_every_user(server: Server) -> None:
