@@ -36,8 +36,8 @@ _PERIOD: Final = (
 )
 _DAYS: Final = "site_id = {site:UUID} AND day BETWEEN {first:Date} AND {last:Date}"
 _IS_CHANGED: Final = f"session_id IN (SELECT id FROM {CHANGED})"  # noqa: S608
-#: A pageview's place in its session: the time, then `page_id` as it is written.
-_PLACE: Final = "(timestamp, toUInt128(page_id))"
+#: A pageview's place in its session, as one number: the time, then `page_id` as it is written.
+_PLACE: Final = "bitShiftLeft(toUInt256(toUnixTimestamp64Milli(timestamp)), 128) + toUInt256(toUInt128(page_id))"
 _COLUMNS: Final = f"site_id, timestamp, session_id, page_id, is_bot, {COLUMNS}"
 #: The rows of uncommon sessions, each once: the view would take three times as long for a few of many rows.
 _UNCOMMON_ROWS: Final = f"""
@@ -83,8 +83,10 @@ class Statements:
             of_sessions = [kind for kind in kinds if kind in OF_SESSIONS]
             others = [kind for kind in kinds if kind not in OF_SESSIONS]
             parts.append(self._of_sessions(of_sessions, self._uncommon_sessions()))
-            if changed or set(others) != {SERIES}:  # a day's session is one in the sums, too
-                parts.append(self._of_uncommon_pageviews(others))
+            if again := [kind for kind in others if kind != SERIES]:  # of which each value is of one day
+                parts.append(self._counted_again(again))
+            if changed:
+                parts.append(self._of_changed_pageviews(others))
         if changed:
             parts.append(self._recorded(kinds))
         return _ranked(parts, top)
@@ -107,19 +109,41 @@ class Statements:
             FROM hitline.pageviews WHERE {_PERIOD} AND {"is_bot" if kind == "bot_kind" else self._counted}
             GROUP BY value"""  # noqa: S608 - constants, and a time zone that is quoted
 
-    def _of_uncommon_pageviews(self, kinds: Iterable[str]) -> str:
-        """Count pageviews and sessions; of sessions that are not changed, how often rollups count them too often."""
+    def _of_changed_pageviews(self, kinds: Iterable[str]) -> str:
         pairs = ", ".join(f"({quoted(kind)}, {self._value(kind)})" for kind in kinds)
         return f"""
-            SELECT pair.1 AS kind, pair.2 AS value, toInt64(countIf(is_changed)) AS p,
-                   toInt64(uniqExact(session)) - toInt64(uniqExactIf(session_day, NOT is_changed)) AS s, 0 AS b, 0 AS t
+            SELECT pair.1 AS kind, pair.2 AS value, toInt64(count()) AS p, toInt64(uniqExact({self._session})) AS s,
+                   0 AS b, 0 AS t
+            FROM (SELECT session_id, is_bot, [{pairs}] AS pairs FROM {self._uncommon_rows} WHERE {_IS_CHANGED})
+            ARRAY JOIN pairs AS pair
+            WHERE if(kind = 'bot_kind', is_bot, {self._counted})
+            GROUP BY kind, value"""  # noqa: S608
+
+    def _counted_again(self, kinds: Sequence[str]) -> str:
+        """Subtract, of sessions on several days that are not changed, how often the sums count them too often.
+
+        That is once for each day but one that a session has a value on.  Of its pageviews with the value, the first on
+        a day tells, unless it is the first of all; a hash stands for the value, since numbers are compared quickest.
+        """
+        values = ", ".join(f"toString({DAILY[kind]})" for kind in kinds)
+        hashes = ", ".join(f"cityHash64({number}, {DAILY[kind]})" for number, kind in enumerate(kinds))
+        count = len(kinds)
+        return f"""
+            SELECT [{", ".join(map(quoted, kinds))}][pair.1] AS kind, pair.2 AS value, toInt64(0) AS p,
+                   -toInt64(count()) AS s, 0 AS b, 0 AS t
             FROM
             (
-                SELECT is_bot, {_IS_CHANGED} AS is_changed, toDate(timestamp, {self._zone}) AS day,
-                       reinterpretAsUInt128(sipHash128(session_id, is_bot)) AS session,
-                       reinterpretAsUInt128(sipHash128(session_id, is_bot, day)) AS session_day,
-                       [{pairs}] AS pairs
-                FROM {self._uncommon_rows}
+                SELECT is_bot, arrayFilter(
+                    (pair, of_day, of_all) -> of_day = 1 AND of_all > 1,
+                    arrayZip(arrayMap(place -> (place - 1) % {count} + 1, arrayEnumerate(every)), every),
+                    arrayEnumerateUniq(days, hashes), arrayEnumerateUniq(hashes)) AS pairs
+                FROM
+                (
+                    SELECT is_bot, groupArrayArray([{values}]) AS every, groupArrayArray([{hashes}]) AS hashes,
+                           groupArrayArray(arrayWithConstant({count}, toDate(timestamp, {self._zone}))) AS days
+                    FROM {self._uncommon_rows} WHERE NOT ({_IS_CHANGED})
+                    GROUP BY session_id, is_bot
+                )
             )
             ARRAY JOIN pairs AS pair
             WHERE if(kind = 'bot_kind', is_bot, {self._counted})
@@ -145,15 +169,15 @@ class Statements:
 
     def _uncommon_sessions(self) -> str:
         """Select them as they are; those that are not changed also day by day as rollups have them, with sign -1."""
-        length = "dateDiff('millisecond', {}.1, {}.1)"
+        length = "toInt64(bitShiftRight({}, 128)) - toInt64(bitShiftRight({}, 128))"
         return f"""
             SELECT is_bot, part.1 AS sign, part.2 AS n, part.3 AS ms, part.4 AS entry_page, part.5 AS exit_page
             FROM
             (
                 SELECT is_bot,
-                       arrayConcat([(toInt64(1), sum(n), {length.format("min(began)", "max(ended)")},
+                       arrayConcat([(toInt64(1), sum(n), {length.format("max(ended)", "min(began)")},
                                      argMin(entry, began), argMax(exit, ended))],
-                                   groupArrayIf((toInt64(-1), n, {length.format("began", "ended")}, entry, exit),
+                                   groupArrayIf((toInt64(-1), n, {length.format("ended", "began")}, entry, exit),
                                                 NOT is_changed)) AS parts
                 FROM
                 (

@@ -1,6 +1,8 @@
 """The statements that find what sessions are counted with now, and what they were counted with.
 
-Both go into `hitline_control.rollup_changes`, the second with sign -1, for the sessions in `rollup_touched`.
+Both go into `hitline_control.rollup_changes`, the second with sign -1, for the sessions in `rollup_touched`.  What a
+session was counted with is long and lies among what others of that day were; so it is read only where it can't be told
+from the pageviews that were stored before: it is theirs if the fingerprint is the same.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ _LENGTH: Final = "toUInt32(bitShiftRight(max(place), 128) - bitShiftRight(min(pl
 _LOCAL_DAY: Final = "toDate(timestamp, {zone:String})"
 
 _UNIT: Final = "site_id, day, session_id, is_bot"
+#: A pageview that was stored before everything was counted is also one that a session was counted with, as far as that
+#: can be told from it: a repetition may have replaced it.
+_SIGNS: Final = "if(stored_at < {counted_to:DateTime64(3, 'UTC')}, [1, -1], [1])"
 _CONTENT: Final = "pageviews, milliseconds, entry_page, exit_page, dimensions, `values`, hours, counts, fingerprint"
 _INTO: Final = f"INSERT INTO hitline_control.rollup_changes (run, sign, {_UNIT}, {_CONTENT})"
 _CHANGES: Final = "hitline_control.rollup_changes WHERE run = {run:UInt64}"
@@ -38,33 +43,37 @@ _TOUCHED: Final = "hitline_control.rollup_touched WHERE run = {run:UInt64}"
 
 
 def _rows(more: str = "", *, derived: bool) -> str:
-    """Return the query for the pageviews of the touched sessions of one time zone, each once.
+    """Return the query for the pageviews of the touched sessions of one time zone, each once, with `sign` 1.
 
     `more`: a further condition.  `derived`: sessions are derived for some of them.
     """
     if derived:
-        columns = f"site_id, day, is_bot, hour, place, {COLUMNS}"
+        columns = f"site_id, day, is_bot, hour, place, {COLUMNS}, sign"
         rows = visitors.with_sessions(_stored(", timestamp, visitor_id"), columns)
         return f"SELECT * FROM ({rows}) WHERE 1 {more}"  # noqa: S608
     return _stored("", more)
 
 
-def _stored(columns: str, more: str = "") -> str:
+def _stored(columns: str, more: str = "", signs: str = "[1]") -> str:
+    """`signs`: the SQL of an array; each pageview is there once for each."""
     touched = f"{_TOUCHED} AND zone = {{zone:String}}"
     return f"""
-        SELECT site_id, {_LOCAL_DAY} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}{columns}
+        SELECT site_id, {_LOCAL_DAY} AS day, session_id, is_bot, {_HOUR} AS hour, {_PLACE} AS place, {COLUMNS}{columns},
+               toInt8(arrayJoin({signs})) AS sign
         FROM hitline.pageviews_raw
         PREWHERE session_id IN (SELECT session_id FROM {touched})
         WHERE (site_id, {_LOCAL_DAY}) IN (SELECT site_id, day FROM {touched})
           AND (site_id, {_LOCAL_DAY}, session_id) IN (SELECT site_id, day, session_id FROM {touched}) {more}
         ORDER BY {LAST_INSERTED_FIRST}
-        LIMIT 1 BY site_id, timestamp, session_id, page_id"""  # noqa: S608 - constants
+        LIMIT 1 BY sign, site_id, timestamp, session_id, page_id"""  # noqa: S608 - constants
 
 
 def _now(*, derived: bool) -> str:
     """Return the statement for sessions that fit into arrays; of others it writes a row of sign 2.
 
-    In an array of all values, the last of each counts: its number is how often it has been there until then.
+    Sessions that are what is known of them get a row of sign 4 and no values, and those whose earlier pageviews are,
+    one of sign -1 with these.  In an array of all values, the last of each counts: its number is how often it has been
+    there until then.
     """
     arrays, values, numbers, hours, names = [], [], [], [], []
     for name, value in DAILY.items():
@@ -81,24 +90,36 @@ def _now(*, derived: bool) -> str:
         hours.append(f"arrayFilter((x, left) -> left = 1, all_hours, {left})")
         names.append(f"arrayWithConstant(length({values[-1]}), {quoted(name)})")
     columns = [f"arrayConcat({', '.join(parts)})" for parts in (names, values, hours, numbers)]
+    rows = _rows(derived=True) if derived else _stored("", signs=_SIGNS)
     return f"""
     {_INTO}
-    SELECT {{run:UInt64}}, if(number > {MOST_IN_ARRAY}, 2, 1), {_UNIT}, number, length_ms, entry, exit,
-           dimensions, `values`, hours, counts,
-           arraySum(arrayMap((d, v, h, n) -> cityHash64(d, v, h, n), dimensions, `values`, hours, counts))
-           + cityHash64(length_ms, entry, exit)
+    SELECT {{run:UInt64}}, multiIf(same, 4, number > {MOST_IN_ARRAY}, 2, sign), {_UNIT}, number, length_ms, entry, exit,
+           if(same, [], dimensions), if(same, [], `values`), if(same, [], hours), if(same, [], counts), fingerprint
     FROM
     (
-        SELECT {_UNIT}, number, length_ms, entry, exit, {columns[0]} AS dimensions, {columns[1]} AS `values`,
-               {columns[2]} AS hours, arrayMap(n -> toUInt32(n), {columns[3]}) AS counts
+        SELECT *, ({_UNIT}, fingerprint) IN (SELECT {_UNIT}, fingerprint FROM {_CHANGES} AND sign = 3) AS known,
+               max(known AND sign = 1) OVER (PARTITION BY {_UNIT}) AS same
         FROM
         (
-            SELECT {_UNIT}, toUInt32(count()) AS number, {_LENGTH}, argMin(path, place) AS entry,
-                   argMax(path, place) AS exit, groupArray({MOST_IN_ARRAY + 1})(hour) AS all_hours, {", ".join(arrays)}
-            FROM ({_rows(derived=derived)})
-            GROUP BY {_UNIT}
+            SELECT *, arraySum(arrayMap((d, v, h, n) -> cityHash64(d, v, h, n), dimensions, `values`, hours, counts))
+                      + cityHash64(length_ms, entry, exit) AS fingerprint
+            FROM
+            (
+                SELECT sign, {_UNIT}, number, length_ms, entry, exit,
+                       {columns[0]} AS dimensions, {columns[1]} AS `values`, {columns[2]} AS hours,
+                       arrayMap(n -> toUInt32(n), {columns[3]}) AS counts
+                FROM
+                (
+                    SELECT sign, {_UNIT}, toUInt32(count()) AS number, {_LENGTH}, argMin(path, place) AS entry,
+                           argMax(path, place) AS exit, groupArray({MOST_IN_ARRAY + 1})(hour) AS all_hours,
+                           {", ".join(arrays)}
+                    FROM ({rows})
+                    GROUP BY sign, {_UNIT}
+                )
+            )
         )
-    )"""  # noqa: S608 - constants
+    )
+    WHERE sign = 1 OR (known AND NOT same AND number <= {MOST_IN_ARRAY})"""  # noqa: S608 - constants
 
 
 def _left(*arrays: str) -> str:
@@ -135,29 +156,52 @@ LARGE: Final = f"SELECT count() FROM ({_LARGE})"  # noqa: S608
 
 
 class Statements(NamedTuple):
-    """What is computed of the touched sessions of one time zone; `now_large` only where `LARGE` finds any."""
+    """What is computed of the touched sessions of one time zone, in this order.
 
+    `known`: what is known of them; "": it isn't asked for.  `now_large` only where `LARGE` finds any.  `before` only
+    where `left` finds any; "": always.
+    """
+
+    known: str
     now: str
     now_large: str
+    left: str
     before: str
 
 
-def _before(more: str = "") -> str:
+def _before(units: str) -> str:
     return f"""
     {_INTO}
     SELECT {{run:UInt64}}, -1, {_UNIT}, {_CONTENT}
     FROM hitline.session_days_raw FINAL
-    WHERE ((site_id, day, session_id) IN (SELECT site_id, day, session_id FROM {_TOUCHED}){more})
-      AND pageviews > 0"""  # noqa: S608
+    WHERE ({units}) AND pageviews > 0"""  # noqa: S608
 
 
-PLAIN: Final = Statements(_now(derived=False), _now_large(derived=False), _before())
+_IS_TOUCHED: Final = f"(site_id, day, session_id) IN (SELECT site_id, day, session_id FROM {_TOUCHED})"  # noqa: S608
+#: The fingerprint alone, in a row of sign 3: it is short, and does not need FINAL.
+_KNOWN: Final = f"""
+    INSERT INTO hitline_control.rollup_changes (run, sign, {_UNIT}, fingerprint)
+    SELECT {{run:UInt64}}, 3, {_UNIT}, argMax(fingerprint, days.run) FROM hitline.session_days_raw AS days
+    PREWHERE {_IS_TOUCHED}
+    GROUP BY {_UNIT} HAVING argMax(pageviews, days.run) > 0"""  # noqa: S608
+_LEFT: Final = f"""
+    SELECT {_UNIT} FROM {_CHANGES} AND sign = 3
+    AND ({_UNIT}) NOT IN (SELECT {_UNIT} FROM {_CHANGES} AND sign IN (-1, 4))"""  # noqa: S608
+PLAIN: Final = Statements(
+    _KNOWN,
+    _now(derived=False),
+    _now_large(derived=False),
+    f"SELECT count() FROM ({_LEFT})",  # noqa: S608
+    _before(f"({_UNIT}) IN ({_LEFT})"),
+)
 #: Where some of the touched sessions are derived, also those that none of the visitor's pageviews is in any more.
 DERIVED: Final = Statements(
+    "",
     _now(derived=True),
     _now_large(derived=True),
+    "",
     _before(
-        f" OR (site_id, day, {visitors.OF_SESSION}) IN (SELECT site_id, day + shift, session_id"  # noqa: S608
+        f"{_IS_TOUCHED} OR (site_id, day, {visitors.OF_SESSION}) IN (SELECT site_id, day + shift, session_id"  # noqa: S608
         f" FROM (SELECT * FROM {_TOUCHED}) ARRAY JOIN [-1, 0, 1] AS shift)"
     ),
 )

@@ -73,7 +73,7 @@ async def settle(
             run = lease.next_number()
             given = {**scope.parameters, "run": run, "zone": zone, "share": share, "shares": shares}
             await clickhouse.command(scope.touch(zone), given, SETTINGS)
-            total += await _settle_touched(clickhouse, lease, run, zone, counted_to)
+            total += await _settle_touched(clickhouse, lease, scope, run, zone, counted_to)
     return total
 
 
@@ -92,18 +92,12 @@ async def finish_begun(clickhouse: ClickHouse) -> None:
 
 
 async def _settle_touched(
-    clickhouse: ClickHouse, lease: Lease, run: int, zone: str, counted_to: datetime | None
+    clickhouse: ClickHouse, lease: Lease, scope: Scope, run: int, zone: str, counted_to: datetime | None
 ) -> Settled:
     """Compute the sessions that are in `rollup_touched` for this run, all of one time zone."""
-    touched = await _number(clickhouse, _TOUCHED, run)
     settled = Settled()
-    if touched:
-        index = {"use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
-        statements = await _statements(clickhouse, run, zone, {**SETTINGS, **index})
-        await clickhouse.command(statements.now, {"run": run, "zone": zone}, {**SETTINGS, **index})
-        if await _number(clickhouse, changes.LARGE, run):
-            await clickhouse.command(statements.now_large, {"run": run, "zone": zone}, {**SETTINGS, **index})
-        await clickhouse.command(statements.before, {"run": run}, SETTINGS)
+    if await _number(clickhouse, _TOUCHED, run):
+        await _write_changes(clickhouse, scope, run, zone)
         counts = await clickhouse.query(changes.COUNT, {"run": run})
         settled = Settled(*counts.result_rows[0])
         if settled.sessions and counted_to:
@@ -115,6 +109,21 @@ async def _settle_touched(
             await _apply(clickhouse, run)
     await _drop(clickhouse, run)
     return settled
+
+
+async def _write_changes(clickhouse: ClickHouse, scope: Scope, run: int, zone: str) -> None:
+    """Write down what the touched sessions are counted with now, and what they were counted with."""
+    touched = await _number(clickhouse, _TOUCHED, run)
+    settings = {**SETTINGS, "use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
+    statements = await _statements(clickhouse, run, zone, settings)
+    if statements.known:
+        await clickhouse.command(statements.known, {"run": run}, SETTINGS)
+    given = {"run": run, "zone": zone, "counted_to": scope.counted_to}
+    await clickhouse.command(statements.now, given, settings)
+    if await _number(clickhouse, changes.LARGE, run):
+        await clickhouse.command(statements.now_large, given, settings)
+    if not statements.left or await _number(clickhouse, statements.left, run):
+        await clickhouse.command(statements.before, {"run": run}, SETTINGS)
 
 
 async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Mapping[str, Any]) -> changes.Statements:
