@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from deploy.report.counted_again import counted_again
 from deploy.report.figures import Period
 from deploy.report.hours import within
 from deploy.report.rankings import LEFT_OUT
@@ -84,7 +85,9 @@ class Statements:
             others = [kind for kind in kinds if kind not in OF_SESSIONS]
             parts.append(self._of_sessions(of_sessions, self._uncommon_sessions()))
             if again := [kind for kind in others if kind != SERIES]:  # of which each value is of one day
-                parts.append(self._counted_again(again))
+                parts.append(
+                    counted_again(again, f"{self._uncommon_rows} WHERE NOT ({_IS_CHANGED})", self._zone, self._counted)
+                )
             if changed:
                 parts.append(self._of_changed_pageviews(others))
         if changed:
@@ -115,36 +118,6 @@ class Statements:
             SELECT pair.1 AS kind, pair.2 AS value, toInt64(count()) AS p, toInt64(uniqExact({self._session})) AS s,
                    0 AS b, 0 AS t
             FROM (SELECT session_id, is_bot, [{pairs}] AS pairs FROM {self._uncommon_rows} WHERE {_IS_CHANGED})
-            ARRAY JOIN pairs AS pair
-            WHERE if(kind = 'bot_kind', is_bot, {self._counted})
-            GROUP BY kind, value"""  # noqa: S608
-
-    def _counted_again(self, kinds: Sequence[str]) -> str:
-        """Subtract, of sessions on several days that are not changed, how often the sums count them too often.
-
-        That is once for each day but one that a session has a value on.  Of its pageviews with the value, the first on
-        a day tells, unless it is the first of all; a hash stands for the value, since numbers are compared quickest.
-        """
-        values = ", ".join(f"toString({DAILY[kind]})" for kind in kinds)
-        hashes = ", ".join(f"cityHash64({number}, {DAILY[kind]})" for number, kind in enumerate(kinds))
-        count = len(kinds)
-        return f"""
-            SELECT [{", ".join(map(quoted, kinds))}][pair.1] AS kind, pair.2 AS value, toInt64(0) AS p,
-                   -toInt64(count()) AS s, 0 AS b, 0 AS t
-            FROM
-            (
-                SELECT is_bot, arrayFilter(
-                    (pair, of_day, of_all) -> of_day = 1 AND of_all > 1,
-                    arrayZip(arrayMap(place -> (place - 1) % {count} + 1, arrayEnumerate(every)), every),
-                    arrayEnumerateUniq(days, hashes), arrayEnumerateUniq(hashes)) AS pairs
-                FROM
-                (
-                    SELECT is_bot, groupArrayArray([{values}]) AS every, groupArrayArray([{hashes}]) AS hashes,
-                           groupArrayArray(arrayWithConstant({count}, toDate(timestamp, {self._zone}))) AS days
-                    FROM {self._uncommon_rows} WHERE NOT ({_IS_CHANGED})
-                    GROUP BY session_id, is_bot
-                )
-            )
             ARRAY JOIN pairs AS pair
             WHERE if(kind = 'bot_kind', is_bot, {self._counted})
             GROUP BY kind, value"""  # noqa: S608

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from deploy.erasure.deletes import delete, partitions, shares_of
-from deploy.rollups.changes import DAILY_KEY, HOURLY_KEY
+from deploy.rollups.differences import DAILY_KEY, HOURLY_KEY
 from shared.clickhouse import ClickHouse
 
 #: Rows that may be affected: of the erased sessions, and of the days and sites that these are on.

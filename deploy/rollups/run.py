@@ -57,7 +57,7 @@ async def roll_up(clickhouse: ClickHouse, *, everything: bool = False, clock: Cl
         settled += await _count_new(clickhouse, lease, last.moment, now.before)
         ahead = await progress.ahead_of(clickhouse, now.ahead)
         if ahead != last.ahead:
-            settled += await settle(clickhouse, lease, touched.new(now.ahead, progress.END, last.moment))
+            settled += await settle(clickhouse, lease, touched.new(now.ahead, progress.END))
         if everything:
             settled += await check.everything(clickhouse, lease)
         erasing = await _erasing(clickhouse)
@@ -94,7 +94,7 @@ async def _follow_zones(
 async def _count_new(clickhouse: ClickHouse, lease: Lease, last: datetime, until: datetime) -> Settled:
     settled = Settled()
     async for before in _windows(clickhouse, max(_EPOCH, last - _MARGIN), until):
-        settled += await settle(clickhouse, lease, touched.new(max(_EPOCH, last - _MARGIN), before, last))
+        settled += await settle(clickhouse, lease, touched.new(max(_EPOCH, last - _MARGIN), before))
         await progress.counted(clickhouse, lease, before)
         last = before
     return settled

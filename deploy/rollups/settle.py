@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from deploy.rollups import changes, visitors
+from deploy.rollups import changes, differences, visitors
 from deploy.rollups.lease import Lease
 from deploy.rollups.touched import Scope
 from shared.clickhouse import ClickHouse
@@ -73,7 +73,7 @@ async def settle(
             run = lease.next_number()
             given = {**scope.parameters, "run": run, "zone": zone, "share": share, "shares": shares}
             await clickhouse.command(scope.touch(zone), given, SETTINGS)
-            total += await _settle_touched(clickhouse, lease, scope, run, zone, counted_to)
+            total += await _settle_touched(clickhouse, lease, run, zone, counted_to)
     return total
 
 
@@ -92,12 +92,12 @@ async def finish_begun(clickhouse: ClickHouse) -> None:
 
 
 async def _settle_touched(
-    clickhouse: ClickHouse, lease: Lease, scope: Scope, run: int, zone: str, counted_to: datetime | None
+    clickhouse: ClickHouse, lease: Lease, run: int, zone: str, counted_to: datetime | None
 ) -> Settled:
     """Compute the sessions that are in `rollup_touched` for this run, all of one time zone."""
     settled = Settled()
     if await _number(clickhouse, _TOUCHED, run):
-        await _write_changes(clickhouse, scope, run, zone)
+        await _write_changes(clickhouse, run, zone)
         counts = await clickhouse.query(changes.COUNT, {"run": run})
         settled = Settled(*counts.result_rows[0])
         if settled.sessions and counted_to:
@@ -111,14 +111,14 @@ async def _settle_touched(
     return settled
 
 
-async def _write_changes(clickhouse: ClickHouse, scope: Scope, run: int, zone: str) -> None:
+async def _write_changes(clickhouse: ClickHouse, run: int, zone: str) -> None:
     """Write down what the touched sessions are counted with now, and what they were counted with."""
     touched = await _number(clickhouse, _TOUCHED, run)
     settings = {**SETTINGS, "use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
     statements = await _statements(clickhouse, run, zone, settings)
     if statements.known:
         await clickhouse.command(statements.known, {"run": run}, SETTINGS)
-    given = {"run": run, "zone": zone, "counted_to": scope.counted_to}
+    given = {"run": run, "zone": zone}
     await clickhouse.command(statements.now, given, settings)
     if await _number(clickhouse, changes.LARGE, run):
         await clickhouse.command(statements.now_large, given, settings)
@@ -136,7 +136,7 @@ async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Map
 
 
 async def _apply(clickhouse: ClickHouse, run: int) -> None:
-    for statement in (changes.TO_DAILY, changes.TO_HOURLY, changes.TO_SESSIONS):
+    for statement in (differences.TO_DAILY, differences.TO_HOURLY, differences.TO_SESSIONS):
         await clickhouse.command(statement, {"run": run}, SETTINGS)
 
 

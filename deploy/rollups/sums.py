@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from deploy.rollups.changes import DAILY_ENTRIES, DAILY_KEY, HOURLY_ENTRIES, HOURLY_KEY
+from deploy.rollups.differences import DAILY_ENTRIES, DAILY_KEY, HOURLY_ENTRIES, HOURLY_KEY
 
 _DAYS: Final = "day BETWEEN {first:Date} AND {last:Date} AND in_zone"
 

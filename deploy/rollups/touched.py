@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,8 +28,7 @@ class Scope:
 
     "" as a condition: that table holds nothing that is due.  `local` is a further condition on the day of a pageview in
     its site's time zone, `local_day`.  `estimate`: the query for sites with a number of rows, if the conditions are not
-    to be asked for it.  `counted_to`: pageviews that were stored earlier are counted, so that they mostly tell what a
-    session was counted with.
+    to be asked for it.
     """
 
     on_pageviews: str
@@ -37,7 +36,6 @@ class Scope:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     local: str = "1"
     estimate: str = ""
-    counted_to: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def zones(self) -> str:
         """Return the query for the time zones that these sites are in, each with about the number of rows to read."""
@@ -88,10 +86,10 @@ def in_zone(zone: str) -> str:
     return f"site_id IN (SELECT site_id FROM {_ZONES} WHERE timezone = {{zone:String}})"  # noqa: S608
 
 
-def new(since: datetime, before: datetime, counted_to: datetime) -> Scope:
-    """Return the sessions with a pageview stored in `[since, before)`; those stored before `counted_to` are counted."""
+def new(since: datetime, before: datetime) -> Scope:
+    """Return the sessions with a pageview stored in `[since, before)`."""
     where = "stored_at >= {since:DateTime64(3, 'UTC')} AND stored_at < {before:DateTime64(3, 'UTC')}"
-    return Scope(where, "", {"since": since, "before": before}, counted_to=counted_to)
+    return Scope(where, "", {"since": since, "before": before})
 
 
 def moving() -> Scope:
