@@ -24,6 +24,10 @@ MOST_BYTES = 64 << 10
 class Watched(scale.Counting):
     """Also refuses what a server would refuse with more sites."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.contents_read = 0
+
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None, *more: Any, **named: Any) -> Any:
         assert len(sql) + len(str(parameters)) < MOST_BYTES
         return await super().query(sql, parameters, *more, **named)
@@ -32,6 +36,7 @@ class Watched(scale.Counting):
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
     ) -> Any:
         assert len(sql) + len(str(parameters)) < MOST_BYTES
+        self.contents_read += "FROM hitline.session_days_raw FINAL" in sql
         return await super().command(sql, parameters, settings)
 
 
@@ -63,6 +68,24 @@ async def test_what_is_read_is_bounded_by_what_is_new(tables: ClickHouseProcess)
     assert read < pageviews, "a granule here and there"
     views = services.rows(tables, "SELECT sum(pageviews) AS n FROM hitline.daily WHERE dimension = 'path'")
     assert int(views[0]["n"]) == pageviews + 1
+
+
+@pytest.mark.parametrize(("first", "seed", "sessions", "reads"), [(600, 0, 1, 0), (0, 0, 0, 0), (0, 5, 1, 1)])
+async def test_what_a_session_was_counted_with_is_read_only_where_it_has_changed(
+    tables: ClickHouseProcess, first: int, seed: int, sessions: int, reads: int
+) -> None:
+    """A session that is new, pageviews that are repeated, and one more pageview of a session."""
+    site = f"toUUID('{scale.LARGE}')"
+    scale.insert(tables, site, 0, 300, stored_at="toDateTime64('2026-03-11 00:00:00', 3)")
+    client = Watched(tables.url, "hitline tests")
+    try:
+        assert (await roll_up(client)).sessions == 100
+        client.contents_read = 0
+        scale.insert(tables, site, first, 3, seed=seed)
+        assert (await roll_up(client)).sessions == sessions
+    finally:
+        await client.close()
+    assert client.contents_read == reads
 
 
 async def test_thousands_of_sites(tables: ClickHouseProcess) -> None:
