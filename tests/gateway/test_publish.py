@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import aio_pika
@@ -43,6 +43,10 @@ class FakeBroker:
             self._confirms[number].set_exception(failure)
         await turns()
 
+    async def confirm_all(self) -> None:
+        while left := [number for number, confirm in enumerate(self._confirms) if not confirm.done()]:
+            await self.confirm(left[0])
+
     def contents(self) -> list[list[Any]]:
         """Return the pageviews of each message."""
         opener = Opener([KEY])
@@ -55,13 +59,14 @@ async def turns() -> None:
 
 
 @pytest.fixture
-def broker() -> FakeBroker:
+def queue() -> FakeBroker:
     return FakeBroker()
 
 
 @pytest.fixture
-def publisher(broker: FakeBroker) -> Publisher:
-    return Publisher(cast("BrokerConnection", broker), Sealer([KEY]), lambda: 42)
+async def publisher(queue: FakeBroker) -> AsyncIterator[Publisher]:
+    yield Publisher(cast("BrokerConnection", queue), Sealer([KEY]), lambda: 42)
+    await queue.confirm_all()  # what is left pending would end, and be counted, in another test
 
 
 def item(number: int) -> bytes:
@@ -90,16 +95,16 @@ def counted() -> Callable[[], dict[str, tuple[float, float]]]:
 
 
 async def test_a_request_alone_is_published_at_once_and_answered_when_it_is_confirmed(
-    broker: FakeBroker, publisher: Publisher, counted: Any
+    queue: FakeBroker, publisher: Publisher, counted: Any
 ) -> None:
     done = publisher.submit([item(1)])
     await turns()
-    assert (broker.contents(), done.done(), counted()) == ([[1]], False, {})
+    assert (queue.contents(), done.done(), counted()) == ([[1]], False, {})
     assert value(metrics.MESSAGES_IN_FLIGHT) == 1
-    headers = read_headers(broker.messages[0])
+    headers = read_headers(queue.messages[0])
     assert (headers.pageviews, headers.registry_version, headers.repeated, headers.first_position) == (1, 42, False, 0)
 
-    await broker.confirm()
+    await queue.confirm()
     assert done.done()
     assert done.exception() is None
     assert counted() == {"confirmed": (1, 1)}
@@ -107,24 +112,24 @@ async def test_a_request_alone_is_published_at_once_and_answered_when_it_is_conf
 
 
 async def test_what_arrives_in_one_turn_of_the_loop_or_while_all_are_in_flight_shares_a_message(
-    broker: FakeBroker, publisher: Publisher
+    queue: FakeBroker, publisher: Publisher
 ) -> None:
     waiting = []
     for number in range(MAX_IN_FLIGHT):
         waiting += [publisher.submit([item(2 * number)]), publisher.submit([item(2 * number + 1)])]
         await turns()
-    assert broker.contents() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert queue.contents() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     waiting += [publisher.submit([item(10), item(11)]), publisher.submit([item(12)])]
     await turns()
-    assert len(broker.messages) == MAX_IN_FLIGHT
+    assert len(queue.messages) == MAX_IN_FLIGHT
 
-    await broker.confirm(2)
-    assert broker.contents()[MAX_IN_FLIGHT:] == [[10, 11, 12]]
+    await queue.confirm(2)
+    assert queue.contents()[MAX_IN_FLIGHT:] == [[10, 11, 12]]
     assert [each.done() for each in waiting] == [False] * 4 + [True] * 2 + [False] * 4
     for number in (0, 1, 3, 4):
-        await broker.confirm(number)
+        await queue.confirm(number)
     assert all(each.done() and each.exception() is None for each in waiting)
-    assert len({each.message_id for each in broker.messages}) == MAX_IN_FLIGHT + 1
+    assert len({each.message_id for each in queue.messages}) == MAX_IN_FLIGHT + 1
 
 
 @pytest.mark.parametrize(
@@ -137,14 +142,14 @@ async def test_what_arrives_in_one_turn_of_the_loop_or_while_all_are_in_flight_s
     ids=[*(reason.label for reason in REFUSALS), "uncertain", "fault of our own"],
 )
 async def test_each_of_a_message_that_failed_is_told_why(
-    broker: FakeBroker, publisher: Publisher, counted: Any, failure: Exception, reason: Reason
+    queue: FakeBroker, publisher: Publisher, counted: Any, failure: Exception, reason: Reason
 ) -> None:
     loop = asyncio.get_running_loop()
     handler = loop.get_exception_handler()
     loop.set_exception_handler(lambda *_: None)  # a fault of our own ends its task, which the log tells
     waiting = [publisher.submit([item(1)]), publisher.submit([item(2), item(3)])]
     await turns()
-    await broker.confirm(0, failure)
+    await queue.confirm(0, failure)
     told = [each.exception() for each in waiting]
     assert [(type(each), cast("Rejected", each).reason) for each in told] == [(Rejected, reason)] * 2
     messages = 0 if isinstance(failure, ZeroDivisionError) else 1
@@ -152,14 +157,14 @@ async def test_each_of_a_message_that_failed_is_told_why(
 
     again = publisher.submit([item(4)])  # and the next is published as ever
     await turns()
-    await broker.confirm(1)
+    await queue.confirm(1)
     assert again.exception() is None
     loop.set_exception_handler(handler)
 
 
 @pytest.mark.parametrize("reason", REFUSALS, ids=lambda reason: reason.label)
 async def test_while_nothing_can_be_published_requests_are_told_so_at_once(
-    broker: FakeBroker, publisher: Publisher, counted: Any, reason: Reason
+    queue: FakeBroker, publisher: Publisher, counted: Any, reason: Reason
 ) -> None:
     sent = [publisher.submit([item(number)]) for number in range(2)]
     await turns()
@@ -168,59 +173,59 @@ async def test_while_nothing_can_be_published_requests_are_told_so_at_once(
         await turns()
     waiting = publisher.submit([item(9)])
 
-    broker.unavailable_reason = reason
-    broker.on_change()
+    queue.unavailable_reason = reason
+    queue.on_change()
     with pytest.raises(Rejected) as refused:
         publisher.submit([item(3)])
     assert refused.value.reason is reason
     assert cast("Rejected", waiting.exception()).reason is reason, "what waits is not taken"
     assert not any(each.done() for each in sent), "what was sent may still be confirmed"
     await turns()
-    broker.unavailable_reason = None
-    broker.on_change()
-    await broker.confirm(0)
+    queue.unavailable_reason = None
+    queue.on_change()
+    await queue.confirm(0)
     assert [each.exception() for each in sent] == [None, None]
-    assert len(broker.messages) == MAX_IN_FLIGHT, "what was told to be not taken is not published"
+    assert len(queue.messages) == MAX_IN_FLIGHT, "what was told to be not taken is not published"
     assert counted() == {"confirmed": (1, 2)}
 
 
 async def test_a_message_is_as_large_as_it_may_be_and_no_larger(
-    broker: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    queue: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message, "MAX_PAGEVIEWS", 4)
     for numbers in ([1, 2], [3, 4], [5], [6, 7, 8], [9, 10, 11, 12, 13], [14]):
         publisher.submit([item(number) for number in numbers])
     await turns()
-    assert broker.contents() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12, 13], [14]]
+    assert queue.contents() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12, 13], [14]]
 
 
-async def test_and_as_many_bytes(broker: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_and_as_many_bytes(queue: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message, "MAX_BYTES", 4)
     for numbers in ([1, 2], [3, 4], [5], [6, 7, 8], [9, 10, 11, 12, 13], [14]):
         publisher.submit([item(number) for number in numbers])
     await turns()
-    assert broker.contents() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12, 13], [14]]
+    assert queue.contents() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12, 13], [14]]
 
 
 async def test_who_has_gone_is_not_published_and_leaves_room_for_others(
-    broker: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    queue: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message, "MAX_PAGEVIEWS", 2)
     waiting = [publisher.submit([item(number)]) for number in range(3)]
     waiting[1].cancel()
     await turns()
-    assert broker.contents() == [[0, 2]]
+    assert queue.contents() == [[0, 2]]
     waiting[0].cancel()  # its message is on the way; the other one is answered
-    await broker.confirm()
+    await queue.confirm()
     assert waiting[2].exception() is None
     publisher.submit([item(9)]).cancel()
     await turns()
-    assert len(broker.messages) == 1, "no message without pageviews"
+    assert len(queue.messages) == 1, "no message without pageviews"
 
 
 @pytest.mark.parametrize(("most", "fits"), [("MAX_WAITING", 6), ("MAX_WAITING_BYTES", 6)])
 async def test_what_waits_is_bounded_and_room_comes_back(
-    broker: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, most: str, fits: int
+    queue: FakeBroker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, most: str, fits: int
 ) -> None:
     monkeypatch.setattr(publish, most, fits)
     for _ in range(MAX_IN_FLIGHT):
@@ -231,8 +236,8 @@ async def test_what_waits_is_bounded_and_room_comes_back(
     with pytest.raises(Rejected) as refused:
         publisher.submit([item(3)])
     assert refused.value.reason is Reason.BUFFER_FULL
-    await broker.confirm()
-    assert broker.contents()[-1] == [1, 2] * 3
+    await queue.confirm()
+    assert queue.contents()[-1] == [1, 2] * 3
     assert not publisher.submit([item(3)]).done()
 
 

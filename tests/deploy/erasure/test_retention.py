@@ -59,8 +59,9 @@ def masked(clickhouse: ClickHouseProcess, table: str) -> int:
     return int(services.rows(clickhouse, sql)[0]["n"])
 
 
-def test_48_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    sites = groups(48)
+@pytest.mark.parametrize("number", [16, pytest.param(48, marks=pytest.mark.full)])
+def test_many_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitline: Hitline, number: int) -> None:
+    sites = groups(number)
     zones = {site: zone for site, (zone, _) in sites.items()}
     register(tables, sites)
     stored: visits.Stored = {}
@@ -73,9 +74,9 @@ def test_48_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitline
     check(tables, stored, zones)
 
     gone = expired(stored, sites)
-    assert 100 < len(gone) < len(stored)
+    assert 50 < len(gone) < len(stored)
     output = hitline("retain", "--dry-run").stdout
-    assert output.count("would be erased") > 20
+    assert output.count("would be erased") > number / 3
     assert sum(int(line.split(": ")[1].split()[0]) for line in output.splitlines()) == len(gone)
 
     month = f"{MONTH:%Y%m}"
@@ -153,7 +154,7 @@ async def test_nothing_is_erased_while_the_clocks_differ(tables: ClickHouseProce
     assert services.count(tables) == 0
 
 
-@pytest.mark.parametrize("steps", [(12, 29, 46, 300), pytest.param(range(1, 200, 2), marks=pytest.mark.full)])
+@pytest.mark.parametrize("steps", [(29, 300), pytest.param(range(1, 200, 2), marks=pytest.mark.full)])
 async def test_cut_off_at_any_step_the_next_run_completes_it(
     tables: ClickHouseProcess, hitline: Hitline, steps: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,14 +56,14 @@ class FakeClickHouse:
 
 
 class FakeLookup:
-    def __init__(self, clickhouse: FakeClickHouse) -> None:
-        self._clickhouse = clickhouse
+    def __init__(self, engine: FakeClickHouse) -> None:
+        self._engine = engine
         self.waited: list[bool] = []
 
     async def stored(self, pageviews: Iterable[Any], *, wait: bool = True) -> dict[tuple[bytes, int], bytes]:
         self.waited.append(wait)
         asked = {each.timestamp_ms for each in pageviews}  # which is the position here
-        return {(ID, each): b"" for each in self._clickhouse.stored if each in asked}
+        return {(ID, each): b"" for each in self._engine.stored if each in asked}
 
 
 class Limiter:
@@ -74,15 +74,15 @@ class Limiter:
 
 
 @pytest.fixture
-def clickhouse() -> FakeClickHouse:
+def engine() -> FakeClickHouse:
     return FakeClickHouse()
 
 
 @pytest.fixture
-def inserter(clickhouse: FakeClickHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
+def inserter(engine: FakeClickHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("worker.store.retry._FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr("worker.store.retry._LONGEST_PAUSE_S", 0.0)
-    made: Any = Inserter(clickhouse, Retry(parse_address("http://127.0.0.1")), FakeLookup(clickhouse), Limiter())  # type: ignore[arg-type]
+    made: Any = Inserter(engine, Retry(parse_address("http://127.0.0.1")), FakeLookup(engine), Limiter())  # type: ignore[arg-type]
     return made
 
 
@@ -100,86 +100,86 @@ def in_turn(*behaviours: Callable[[list[int]], Iterable[int]] | Exception) -> Ca
     return behave
 
 
-def stores_some_and_fails(clickhouse: FakeClickHouse, *some: int) -> Callable[[list[int]], Iterable[int]]:
+def stores_some_and_fails(engine: FakeClickHouse, *some: int) -> Callable[[list[int]], Iterable[int]]:
     def behave(positions: list[int]) -> Iterable[int]:
-        clickhouse.stored += some
+        engine.stored += some
         raise BROKEN
 
     return behave
 
 
-async def test_new_rows_are_inserted_once_under_their_token_and_not_looked_up(clickhouse: Any, inserter: Any) -> None:
+async def test_new_rows_are_inserted_once_under_their_token_and_not_looked_up(engine: Any, inserter: Any) -> None:
     assert await inserter.insert(rows(0, 1), again=False) == []
-    assert clickhouse.inserts == [[0, 1]]
-    assert clickhouse.tokens == [deduplication_token(rows(0, 1))]
+    assert engine.inserts == [[0, 1]]
+    assert engine.tokens == [deduplication_token(rows(0, 1))]
     assert inserter._duplicates.waited == []
 
 
-async def test_nothing_to_insert_asks_nobody(clickhouse: Any, inserter: Any) -> None:
+async def test_nothing_to_insert_asks_nobody(engine: Any, inserter: Any) -> None:
     assert await inserter.insert([], again=True) == []
-    assert clickhouse.inserts == []
+    assert engine.inserts == []
 
 
-async def test_rows_whose_token_may_be_known_are_looked_up_after_the_insert(clickhouse: Any, inserter: Any) -> None:
+async def test_rows_whose_token_may_be_known_are_looked_up_after_the_insert(engine: Any, inserter: Any) -> None:
     assert await inserter.insert(rows(0, 1), again=True) == []
-    assert (clickhouse.inserts, inserter._duplicates.waited) == ([[0, 1]], [False])
+    assert (engine.inserts, inserter._duplicates.waited) == ([[0, 1]], [False])
 
 
-async def test_what_a_known_token_swallowed_is_inserted_under_a_new_one(clickhouse: Any, inserter: Any) -> None:
-    clickhouse.behave = in_turn(lambda _: [0])
+async def test_what_a_known_token_swallowed_is_inserted_under_a_new_one(engine: Any, inserter: Any) -> None:
+    engine.behave = in_turn(lambda _: [0])
     assert await inserter.insert(rows(0, 1, 2), again=True) == []
-    assert clickhouse.inserts == [[0, 1, 2], [1, 2]]
-    assert clickhouse.tokens[1] != deduplication_token(rows(1, 2))
-    assert sorted(clickhouse.stored) == [0, 1, 2]
+    assert engine.inserts == [[0, 1, 2], [1, 2]]
+    assert engine.tokens[1] != deduplication_token(rows(1, 2))
+    assert sorted(engine.stored) == [0, 1, 2]
     assert inserter._duplicates.waited == [False], "a new token can't be known"
 
 
-async def test_after_a_failure_only_what_is_missing_is_inserted_again(clickhouse: Any, inserter: Any) -> None:
-    clickhouse.behave = in_turn(stores_some_and_fails(clickhouse, 1), BROKEN)
+async def test_after_a_failure_only_what_is_missing_is_inserted_again(engine: Any, inserter: Any) -> None:
+    engine.behave = in_turn(stores_some_and_fails(engine, 1), BROKEN)
     assert await inserter.insert(rows(0, 1, 2), again=False) == []
-    assert clickhouse.inserts == [[0, 1, 2], [0, 2], [0, 2]]
-    assert clickhouse.tokens[1] == clickhouse.tokens[2] == deduplication_token(rows(0, 2)), "the same block again"
-    assert sorted(clickhouse.stored) == [0, 1, 2]
+    assert engine.inserts == [[0, 1, 2], [0, 2], [0, 2]]
+    assert engine.tokens[1] == engine.tokens[2] == deduplication_token(rows(0, 2)), "the same block again"
+    assert sorted(engine.stored) == [0, 1, 2]
     assert inserter._duplicates.waited == [True, True, False]
 
 
-async def test_a_failure_after_everything_was_stored_inserts_nothing_more(clickhouse: Any, inserter: Any) -> None:
-    clickhouse.behave = in_turn(stores_some_and_fails(clickhouse, 0, 1))
+async def test_a_failure_after_everything_was_stored_inserts_nothing_more(engine: Any, inserter: Any) -> None:
+    engine.behave = in_turn(stores_some_and_fails(engine, 0, 1))
     assert await inserter.insert(rows(0, 1), again=False) == []
-    assert (clickhouse.inserts, clickhouse.stored) == ([[0, 1]], [0, 1])
+    assert (engine.inserts, engine.stored) == ([[0, 1]], [0, 1])
 
 
-async def test_a_refused_row_is_isolated_and_every_other_is_stored(clickhouse: Any, inserter: Any) -> None:
+async def test_a_refused_row_is_isolated_and_every_other_is_stored(engine: Any, inserter: Any) -> None:
     def refuse(positions: list[int]) -> list[int]:
         if 3 in positions:
             raise VIOLATED
         return positions
 
-    clickhouse.behave = refuse
+    engine.behave = refuse
     assert await inserter.insert(rows(*range(7)), again=False) == [RefusedRow(rows(3)[0], "VIOLATED_CONSTRAINT")]
-    assert sorted(clickhouse.stored) == [0, 1, 2, 4, 5, 6]
+    assert sorted(engine.stored) == [0, 1, 2, 4, 5, 6]
     assert inserter._limiter.admitted == 1, "each is admitted before it is told"
-    assert clickhouse.inserts[:2] == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2]], "halves, from the first"
+    assert engine.inserts[:2] == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2]], "halves, from the first"
 
 
 @pytest.mark.parametrize("error", [DataError("x"), OverflowError(), UnicodeEncodeError("utf-8", "x", 0, 1, "y")])
-async def test_a_row_that_can_not_even_be_sent_is_refused(clickhouse: Any, inserter: Any, error: Exception) -> None:
-    clickhouse.behave = in_turn(error)
+async def test_a_row_that_can_not_even_be_sent_is_refused(engine: Any, inserter: Any, error: Exception) -> None:
+    engine.behave = in_turn(error)
     assert await inserter.insert(rows(5), again=False) == [RefusedRow(rows(5)[0], f"client: {type(error).__name__}")]
 
 
-async def test_rows_stored_by_the_refused_attempt_are_not_refused(clickhouse: Any, inserter: Any) -> None:
+async def test_rows_stored_by_the_refused_attempt_are_not_refused(engine: Any, inserter: Any) -> None:
     def behave(positions: list[int]) -> list[int]:
-        clickhouse.stored += [0, 1]  # another partition than the bad row's
+        engine.stored += [0, 1]  # another partition than the bad row's
         raise VIOLATED
 
-    clickhouse.behave = in_turn(behave, VIOLATED)
+    engine.behave = in_turn(behave, VIOLATED)
     assert await inserter.insert(rows(0, 1, 2), again=False) == [RefusedRow(rows(2)[0], "VIOLATED_CONSTRAINT")]
-    assert clickhouse.inserts == [[0, 1, 2]], "one row is left, and it is the bad one"
+    assert engine.inserts == [[0, 1, 2]], "one row is left, and it is the bad one"
 
 
 async def test_an_insert_that_stays_too_large_is_halved_after_three_attempts(
-    clickhouse: Any, inserter: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Any, inserter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (module._ATTEMPTS_BEFORE_SPLIT, module._FEWEST_ROWS) == (3, 100)
     monkeypatch.setattr(module, "_FEWEST_ROWS", 2)
@@ -189,21 +189,21 @@ async def test_an_insert_that_stays_too_large_is_halved_after_three_attempts(
             raise MEMORY
         return positions
 
-    clickhouse.behave = behave
+    engine.behave = behave
     assert await inserter.insert(rows(*range(5)), again=False) == []
-    assert clickhouse.inserts == [[0, 1, 2, 3, 4]] * 3 + [[0, 1], [2, 3, 4]]
-    assert clickhouse.stored == [0, 1, 2, 3, 4]
+    assert engine.inserts == [[0, 1, 2, 3, 4]] * 3 + [[0, 1], [2, 3, 4]]
+    assert engine.stored == [0, 1, 2, 3, 4]
     # Halves may be known to the server, so they are looked up.
     assert inserter._duplicates.waited == [True, True, True, False, False]
 
 
-async def test_one_of_few_rows_is_repeated_as_it_is(clickhouse: Any, inserter: Any) -> None:
-    clickhouse.behave = in_turn(*[MEMORY] * 5)
+async def test_one_of_few_rows_is_repeated_as_it_is(engine: Any, inserter: Any) -> None:
+    engine.behave = in_turn(*[MEMORY] * 5)
     assert await inserter.insert(rows(0, 1), again=False) == []
-    assert clickhouse.inserts == [[0, 1]] * 6
+    assert engine.inserts == [[0, 1]] * 6
 
 
-async def test_the_insert_under_way_is_killed_and_no_other(clickhouse: Any, inserter: Any) -> None:
+async def test_the_insert_under_way_is_killed_and_no_other(engine: Any, inserter: Any) -> None:
     ids: list[str] = []
 
     async def hang(*_: Any, settings: Any, **__: Any) -> None:
@@ -211,22 +211,22 @@ async def test_the_insert_under_way_is_killed_and_no_other(clickhouse: Any, inse
         await asyncio.sleep(60)
 
     await inserter.kill_running()
-    assert clickhouse.commands == []
-    clickhouse.insert = hang
+    assert engine.commands == []
+    engine.insert = hang
     inserting = asyncio.create_task(inserter.insert(rows(0), again=False))
     await asyncio.sleep(0.01)
     inserting.cancel()
     await asyncio.gather(inserting, return_exceptions=True)
     await inserter.kill_running()
     await inserter.kill_running()
-    assert clickhouse.commands == [("KILL QUERY WHERE query_id = {query_id:String} ASYNC", {"query_id": ids[0]})]
+    assert engine.commands == [("KILL QUERY WHERE query_id = {query_id:String} ASYNC", {"query_id": ids[0]})]
 
 
-async def test_a_kill_that_fails_is_no_more_than_logged(clickhouse: Any, inserter: Any, caplog: Any) -> None:
+async def test_a_kill_that_fails_is_no_more_than_logged(engine: Any, inserter: Any, caplog: Any) -> None:
     async def refuse(*_: Any) -> None:
         raise BROKEN
 
-    clickhouse.command = refuse
+    engine.command = refuse
     inserter._running = "query"
     await inserter.kill_running()
     assert "could not kill the insert of an abandoned batch (NETWORK_ERROR)" in caplog.text
