@@ -2,11 +2,12 @@
 
 Over the modules where a fault costs data, money or privacy, a module at a time, each with the few fast tests that are
 about it.  mutmut keeps what it has found in `.local/mutate`: a run that was stopped goes on where it was, and one after
-a change tries the functions again that changed.  Not for CI: an hour or two for all of them.
+a change of the code tries the functions again that changed.  Not for CI: an hour or two for all of them.
 
     make mutate                 all modules
     make mutate ONLY="seal ids" these
-    .venv/bin/python -m tests.mutate --show ids    the changes that nothing noticed
+    .venv/bin/python -m tests.mutate --show ids     the changes that nothing noticed
+    .venv/bin/python -m tests.mutate --again ids    from the beginning, such as after new tests
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -164,12 +166,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Change the code, and see which tests notice.")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}; all if none is named")
     parser.add_argument("--show", action="store_true", help="only print the changes that nothing noticed")
+    parser.add_argument("--again", action="store_true", help="forget what was found before, such as after new tests")
     options = parser.parse_args()
     if unknown := set(options.modules) - MODULES.keys():
         parser.error(f"no such module: {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
     names = options.modules or list(MODULES)
     failed = False
     for name in names:
+        if options.again:
+            shutil.rmtree(WORK / name, ignore_errors=True)
         prepare(name)
         if options.show:
             show(name)

@@ -12,12 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.clickhouse import parse_address
+from shared.message import Headers
+from shared.outcomes import Outcome
+from tests.worker.deliveries import FakeDelivery
+from tests.worker.factories import SITE, pageview
+from tests.worker.store.test_revise import ROW
+from worker.delivery import PageviewOutcome, ProcessedMessage
 from worker.store import lanes, lookup, sought
+from worker.store.batch import PositionedRow
 from worker.store.lookup import DuplicateLookup
 from worker.store.retry import Retry
 from worker.store.sought import SoughtPageview
 
 DAY_MS = 86_400_000
+SITE_ID = uuid.UUID(int=9)
 ID, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
 NOON = datetime(2026, 5, 28, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -41,6 +49,7 @@ class FakeClickHouse:
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "_POLL_S", 0.0)
+    monkeypatch.setattr(lookup, "table_of_lines", lambda *table: table)
 
 
 def look_up_of(clickhouse: FakeClickHouse) -> DuplicateLookup:
@@ -56,13 +65,66 @@ async def test_rows_of_an_hour_are_asked_for_by_their_times_their_day_and_when_t
         SoughtPageview(OTHER.bytes, NOON_MS + 90_000, 1_780_000_500),
     ]
     assert await look_up_of(clickhouse).stored(pageviews) == {(ID.bytes, 3): OTHER.bytes}
-    (_, (_, parameters, _)) = clickhouse.asked
+    (_, (_, parameters, sent)) = clickhouse.asked
+    assert sent == ("sought", "batch_id UUID", f"{ID}\n{OTHER}".encode())
     assert parameters == {
         "first": datetime(2026, 5, 28, 11, 59, 59, tzinfo=UTC),
         "last": datetime(2026, 5, 28, 12, 1, 31, tzinfo=UTC),
         "days": [date(2026, 5, 28)],
         "received": datetime.fromtimestamp(1_780_000_000, UTC),
     }
+
+
+async def test_what_every_group_finds_is_found() -> None:
+    clickhouse = FakeClickHouse()
+    answers = [[(ID, 1, OTHER)], [(OTHER, 2, ID)]]
+
+    async def stored_once(_: Any) -> Any:
+        return {(batch_id.bytes, position): site.bytes for batch_id, position, site in answers.pop(0)}
+
+    looking: Any = look_up_of(clickhouse)
+    looking._stored_once = stored_once
+    pageviews = [SoughtPageview(ID.bytes, NOON_MS, 0), SoughtPageview(OTHER.bytes, NOON_MS - 40 * DAY_MS, 0)]
+    assert await looking.stored(pageviews) == {(ID.bytes, 1): OTHER.bytes, (OTHER.bytes, 2): ID.bytes}
+
+
+def message_of(batch_id: uuid.UUID, *times: int, day: int = 28) -> ProcessedMessage:
+    outcome = PageviewOutcome(1_780_000_020, SITE.site_id, b"c" * 16, Outcome.STORED)
+    delivery = FakeDelivery(timestamp=datetime(2026, 5, day, tzinfo=UTC))
+    outcomes = {position: outcome._replace(minute=outcome.minute - 60 * position) for position in range(len(times))}
+    return ProcessedMessage(delivery, Headers(batch_id, len(times), 0), {}, outcomes, (), 1, times)
+
+
+async def test_all_pageviews_of_a_message_are_looked_for_since_the_first_of_them_was_received() -> None:
+    nothing = ProcessedMessage(FakeDelivery(), None, {}, {}, (), 1)
+    messages = [message_of(ID, NOON_MS, NOON_MS + 1), nothing, message_of(OTHER), message_of(OTHER, 7)]
+    assert list(sought.of_messages(messages)) == [
+        SoughtPageview(ID.bytes, NOON_MS, 1_779_999_960),
+        SoughtPageview(ID.bytes, NOON_MS + 1, 1_779_999_960),
+        SoughtPageview(OTHER.bytes, 7, 1_780_000_020),
+    ]
+    clickhouse = FakeClickHouse()
+    clickhouse.stored = [(ID, 0, OTHER)]
+    assert await look_up_of(clickhouse).stored_of(messages[:1]) == {(ID.bytes, 0): OTHER.bytes}
+    row = ROW._replace(pageview=pageview(timestamp_ms=5, received_ms=7_999))
+    assert list(sought.of_rows([PositionedRow(row, ID.bytes, 3)])) == [SoughtPageview(ID.bytes, 5, 7)]
+
+
+async def test_what_was_counted_is_asked_for_by_day_and_message() -> None:
+    clickhouse = FakeClickHouse()
+    minute = datetime(2026, 5, 28, 12, tzinfo=UTC)
+    row = (ID, 0, [minute], [SITE_ID], [OTHER], ["dead_lettered"], [1], [4], [1], 17)
+    clickhouse.stored = [row]  # type: ignore[list-item]
+    found = await look_up_of(clickhouse).counted([message_of(OTHER, 1, day=29), message_of(ID, 1), message_of(ID, 1)])
+    assert found.versions == {(ID.bytes, 0): 17}
+    outcome = PageviewOutcome(int(minute.timestamp()), SITE_ID.bytes, OTHER.bytes, "dead_lettered")
+    assert found.dead == {(ID.bytes, 4): outcome}
+    [(sql, _, sent)] = clickhouse.asked
+    assert sql == (
+        "SELECT batch_id, part, minutes, sites, clients, outcomes, counts, dead_positions, dead_entries, version"
+        " FROM hitline.outcomes_raw FINAL WHERE (day, batch_id) IN (SELECT day, batch_id FROM sought)"
+    )
+    assert sent == ("sought", "day Date, batch_id UUID", f"2026-05-28\t{ID}\n2026-05-29\t{OTHER}".encode())
 
 
 async def test_nothing_is_asked_about_nothing() -> None:
