@@ -34,10 +34,7 @@ PAUSE_S = 3
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the last version without the migration."""
     added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", MIGRATION).decode().strip()
-    if (
-        not added
-        or subprocess.run(["git", "rev-parse", "-q", "--verify", f"{added}^"], cwd=ROOT, check=False).returncode
-    ):
+    if not added or not git("rev-parse", "--quiet", "--verify", f"{added}^", check=False):
         pytest.skip("a shallow clone has no older version to upgrade from: git fetch --unshallow")
     return install(f"{added}^", tmp_path_factory.mktemp("older"))
 
