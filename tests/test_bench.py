@@ -39,8 +39,7 @@ def made() -> results.Run:
 
 @pytest.mark.processes
 def test_rows_of_real_parts_are_measured() -> None:
-    found = sections(bench.measure(["worker", "cost", "freshness"], SHORT))
-    assert found == {"machine", "worker", "cost", "freshness"}
+    assert sections(bench.measure(["worker"], SHORT)) == {"machine", "worker"}
 
 
 @pytest.mark.full
