@@ -35,7 +35,7 @@ _LOOPBACK: Final = ("127.", "::/64")  # as `network_of` writes them
 #: Received bytes that are not handled yet, of all connections, beyond what each may have anyway.
 _UNHANDLED_BYTES: Final = 32 * 1024 * 1024
 #: How fast what one address sends in vain (bodies of refused requests) is read and dropped, and what at once.
-_DROPPED_BYTES_PER_S: Final = 64 * 1024 * 1024
+_DROPPED_BYTES_PER_S: Final = 32 * 1024 * 1024
 _DROPPED_AT_ONCE: Final = 512 * 1024
 #: Least time between two lines of log about connections that were turned away.
 _LOG_PAUSE_S: Final = 60.0
