@@ -41,8 +41,8 @@ _PART_OF_MEMORY: Final = 4
 #: `MAX_BATCH_BYTES` more for that.
 _MAX_BATCHES: Final = 4
 _MAX_BATCHES_OF_CLIENT: Final = 3
-#: How fast the bodies of one client are read, over all of its connections, faster than batches can be worked on; and what
-#: may be read at once.  A client could send, and abort, gigabytes a second otherwise.
+#: How fast the bodies of one client are read, over all of its connections, faster than batches can be worked on; and
+#: what may be read at once.  A client could send, and abort, gigabytes a second otherwise.
 _READ_BYTES_PER_S: Final = 32 * 1024 * 1024
 _READ_AT_ONCE: Final = 512 * 1024
 #: The most that is in our buffers of a body that waits to be read (one read of all that the kernel has), and of all.

@@ -213,14 +213,15 @@ async def test_a_body_of_tiny_chunks_is_paced_by_its_chunks_and_never_read_in_on
 
     data = b"POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
     async with serve() as server:
-        watching = asyncio.create_task(watch())
-        answers = await server.ask(data + b"0\r\n\r\n")
-        watching.cancel()
+        with no_collections():
+            watching = asyncio.create_task(watch())
+            answers = await server.ask(data + b"0\r\n\r\n")
+            watching.cancel()
 
     assert answers[0][0] == "200"
     assert answers[0][1].endswith(b"\r\n\r\n100000")
     assert sum(paced) > 90_000 * 2048
-    assert longest < 0.03
+    assert longest < 0.05
 
 
 async def test_what_is_sent_in_vain_is_read_at_a_pace() -> None:
