@@ -82,7 +82,7 @@ MODULES: Final = {
     ),
     "inserting": Module(
         ("worker/store/insert.py", "worker/store/retry.py", "worker/store/errors.py"),
-        ("tests/worker/store/test_insert.py", "tests/worker/store/test_retry.py"),
+        ("tests/worker/store/test_insert.py", "tests/worker/store/test_retry.py", "tests/worker/store/test_errors.py"),
     ),
     "look-ups": Module(("worker/store/lookup.py", "worker/store/sought.py"), ("tests/worker/store/test_lookup.py",)),
     "dead-letters": Module(
