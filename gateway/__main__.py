@@ -82,7 +82,7 @@ class Gateway:
         self._registry = Replica(
             settings.state_dir, "gateway", ("sites", "clients", "grants"), key_names(settings.queue_keys)
         )
-        self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway")
+        self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline gateway", cluster=settings.clickhouse_cluster)
         self._poller = Poller(self._registry, self._clickhouse, idle_s=IDLE_SECONDS)
         self._clocks = Clocks("timestamps are accepted up to a day ahead of the later clock")
         self._watch = BrokerWatch(settings.rabbitmq_api_url, settings.amqp_url[0], self._clocks)

@@ -26,8 +26,9 @@ PREFIX = "HITLINE_"
 #: Every variable that any Hitline process reads, so that each of them notices a misspelt one.
 KNOWN = frozenset(
     """
-    AMQP_URL CLICKHOUSE_URL QUEUE_KEYS ID_SECRET HTTP_HOST HTTP_PORT ADMIN_HOST ADMIN_PORT TRUSTED_PROXIES RATE_LIMIT
-    RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS FLUSH_SECONDS RETENTION_DAYS
+    AMQP_URL CLICKHOUSE_URL CLICKHOUSE_CLUSTER QUEUE_KEYS ID_SECRET HTTP_HOST HTTP_PORT ADMIN_HOST ADMIN_PORT
+    TRUSTED_PROXIES RATE_LIMIT RATE_LIMIT_STORAGE GEO_CITY_DB GEO_ASN_DB GEO_ISP_DB SPAM_DIR STATE_DIR FLUSH_ROWS
+    FLUSH_SECONDS RETENTION_DAYS
     REGISTRY_MAX_AGE_SECONDS KEEPALIVE_SECONDS MAX_CONNECTIONS MAX_CONNECTIONS_PER_ADDRESS STOP_DELAY_SECONDS
     LOG_FORMAT CONFIRM_SECONDS DRAIN_SECONDS REFUSALS_SECONDS FEEDS_HOURS MAXMIND_ACCOUNT_ID MAXMIND_LICENSE_KEY
     RABBITMQ_API_URL TRACES_RATIO URL TOKEN REPLAY_SECRET DEMO_TOKEN CLICKHOUSE_PORT WORKER_ADMIN_PORT
@@ -104,10 +105,12 @@ class Settings(BaseModel):
 
     #: AMQP addresses of the broker's nodes, tried in turn.
     amqp_url: Annotated[Words, AfterValidator(_amqp)] = ("amqp://guest:guest@127.0.0.1:5672/",)
-    #: HTTP address of ClickHouse, with user and password if it requires them.
+    #: HTTP address of ClickHouse, with user and password if it requires them; of a cluster, those of its replicas.
     clickhouse_url: str = "http://127.0.0.1:8123"
     #: RabbitMQ's management API, `http://user:password@host:15672`, to see policies; empty: they are not seen.
     rabbitmq_api_url: Annotated[str, AfterValidator(_api)] = ""
+    #: The name of ClickHouse's cluster, whose replicas `clickhouse_url` lists or leads to; empty: a single server.
+    clickhouse_cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = ""
     #: Directory for what must outlive the process, such as the registry's last known good copy.
     state_dir: Path = Path("/var/lib/hitline")
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"

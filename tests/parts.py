@@ -57,6 +57,12 @@ def execute(clickhouse: ClickHouseProcess, sql: str) -> str:
         return answer.read().decode()
 
 
+def execute_as(clickhouse: ClickHouseProcess, sql: str, query_id: str) -> str:
+    """Run one statement under an id."""
+    with urllib.request.urlopen(statement(clickhouse, sql, query_id=query_id), timeout=30) as answer:
+        return answer.read().decode()
+
+
 def statement(clickhouse: ClickHouseProcess, sql: str, **parameters: object) -> urllib.request.Request:
     """Return the request that runs a statement; `parameters` are those of the URL."""
     url = f"{clickhouse.address}/?{urllib.parse.urlencode(parameters)}"

@@ -65,9 +65,10 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._registry = Replica(settings.state_dir, "worker", ("sites", "exclusions"), key_names(settings.queue_keys))
-        self._clickhouse = ClickHouse(settings.clickhouse_url, "hitline worker", read_s=_INSERT_S)
+        url, cluster = settings.clickhouse_url, settings.clickhouse_cluster
+        self._clickhouse = ClickHouse(url, "hitline worker", read_s=_INSERT_S, cluster=cluster)
         # A separate client, so that a server that stops answering does not keep the registry waiting for `_INSERT_S`.
-        self._control = ClickHouse(settings.clickhouse_url, "hitline worker registry", read_s=_REGISTRY_S)
+        self._control = ClickHouse(url, "hitline worker registry", read_s=_REGISTRY_S, cluster=cluster)
         self._poller = Poller(self._registry, self._control, idle_s=IDLE_SECONDS)
         self._lookups = Lookups(settings, self._registry)
         self._gate = RegistryGate(self._registry, self._poller, self._lookups)

@@ -10,6 +10,7 @@ from deploy.cli.support import CommandError, connected, load_settings, run, warn
 from deploy.schema import migrations
 from deploy.schema.differences import differences
 from deploy.schema.migrations import Migration, MigrationError
+from deploy.schema.render import render
 from shared.clickhouse import ClickHouse
 
 #: A statement on a large table may take long.
@@ -48,7 +49,7 @@ async def _migrate_clickhouse(url: str, look_only: bool, show_sql: bool, repair:
             warn(f"ClickHouse has {name}, which this version of Hitline does not know: a newer version applied it")
         left = migrations.pending(files, records)
         if look_only:
-            _report(left, show_sql)
+            _report(left, show_sql, clickhouse.cluster)
             applied = [file for file in files if file.number in records]
             return len(left) + await _compare(clickhouse, applied, repair=False, show_sql=show_sql)
         await _apply(clickhouse, files)
@@ -64,8 +65,8 @@ async def _compare(clickhouse: ClickHouse, applied: Sequence[Migration], *, repa
     for text, statements in await differences(clickhouse, applied):
         if repair and statements:
             for statement in statements:
-                await clickhouse.command(statement)
-            click.echo(f"clickhouse: {text}: restored, empty")
+                await migrations.execute(clickhouse, statement)
+            click.echo(f"clickhouse: {text}: restored" + ("" if " on replica " in text else ", empty"))
             continue
         missing += bool(statements)
         click.echo(f"clickhouse: {text}")
@@ -83,13 +84,13 @@ async def _apply(clickhouse: ClickHouse, files: Sequence[Migration]) -> None:
         click.echo(f"clickhouse: up to date ({len(files)} migrations)")
 
 
-def _report(left: Sequence[Migration], show_sql: bool) -> None:
+def _report(left: Sequence[Migration], show_sql: bool, cluster: str) -> None:
     if not left:
         click.echo("clickhouse: up to date")
     for file in left:
         click.echo(f"clickhouse: {file.name} is pending")
         if show_sql:
-            click.echo("".join(f"\n{statement};\n" for statement in file.statements))
+            click.echo("".join(f"\n{render(statement, cluster)};\n" for statement in file.statements))
 
 
 async def _migrate_broker(urls: Sequence[str], look_only: bool) -> int:

@@ -91,7 +91,9 @@ def load_settings() -> Settings:
 @asynccontextmanager
 async def connected(url: str, *, read_s: float = READ_SECONDS) -> AsyncIterator[ClickHouse]:
     """Yield a ClickHouse connection whose errors become one line; it is closed afterwards."""
-    clickhouse = ClickHouse(url, "hitline command", read_s=read_s, settings=MEMORY)
+    clickhouse = ClickHouse(
+        url, "hitline command", read_s=read_s, settings=MEMORY, cluster=load_settings().clickhouse_cluster, stays=True
+    )
     try:
         await clickhouse.client()
         yield clickhouse

@@ -52,7 +52,9 @@ def _here() -> tuple[str, ...]:
 
 
 async def _once(settings: Settings, addresses: Sequence[str], every_s: float, clients: bool, as_json: bool) -> None:
-    clickhouse = ClickHouse(settings.clickhouse_url, "hitline top", read_s=_READ_SECONDS)
+    clickhouse = ClickHouse(
+        settings.clickhouse_url, "hitline top", read_s=_READ_SECONDS, cluster=settings.clickhouse_cluster
+    )
     before = await processes.look(addresses)
     await asyncio.sleep(min(every_s, 1.0))
     now = await processes.look(addresses)
@@ -69,7 +71,9 @@ async def _once(settings: Settings, addresses: Sequence[str], every_s: float, cl
 
 
 async def _live(settings: Settings, addresses: Sequence[str], every_s: float, clients: bool) -> None:
-    clickhouse = ClickHouse(settings.clickhouse_url, "hitline top", read_s=_READ_SECONDS)
+    clickhouse = ClickHouse(
+        settings.clickhouse_url, "hitline top", read_s=_READ_SECONDS, cluster=settings.clickhouse_cluster
+    )
     before: Sequence[Process] = ()
     paused = False
     with keys() as pressed, Live(screen=True, auto_refresh=False) as live:

@@ -30,6 +30,7 @@ async def partitions(
     clickhouse: ClickHouse, table: str, where: str, parameters: Mapping[str, Any] | None = None
 ) -> dict[str, int]:
     """Return the partitions of a table of `hitline` that have matching rows, and how many."""
+    await clickhouse.catch_up(f"hitline.{table}")
     found = await clickhouse.query(
         f"SELECT _partition_id, count() FROM hitline.{table} WHERE {where} GROUP BY 1 ORDER BY 1",  # noqa: S608
         parameters,

@@ -16,10 +16,11 @@ from deploy.erasure import record
 from deploy.erasure.deletes import partition_sql
 from deploy.erasure.request import NotErased
 from shared.clickhouse import ClickHouse
+from shared.cluster import everywhere
 
 _POLL_S: Final = 0.5
 _MARKED: Final = (
-    "SELECT table, partition_id, groupArray(name), sum(bytes_on_disk) FROM system.parts"
+    "SELECT table, partition_id, groupArray(name), sum(bytes_on_disk) FROM {parts}"
     " WHERE database = 'hitline' AND active AND has_lightweight_delete GROUP BY table, partition_id"
     " ORDER BY table, partition_id"
 )
@@ -72,15 +73,20 @@ async def rewrite(clickhouse: ClickHouse) -> AsyncIterator[Rewriting | record.En
         yield entry
 
 
+def _parts(clickhouse: ClickHouse) -> str:
+    return everywhere(clickhouse.cluster, "system.parts")
+
+
 async def _marked(clickhouse: ClickHouse) -> list[_Marked]:
-    found = await clickhouse.query(_MARKED)
+    found = await clickhouse.query(_MARKED.format(parts=_parts(clickhouse)))
     return [_Marked(table, partition, frozenset(parts), size) for table, partition, parts, size in found.result_rows]
 
 
 async def _left(clickhouse: ClickHouse, begun: _Marked) -> int:
     """Return the size of the parts that were there at the beginning and are still to be written again."""
     found = await clickhouse.query(
-        "SELECT name, bytes_on_disk FROM system.parts WHERE database = 'hitline' AND active AND has_lightweight_delete"
+        f"SELECT name, bytes_on_disk FROM {_parts(clickhouse)}"  # noqa: S608
+        " WHERE database = 'hitline' AND active AND has_lightweight_delete"
         " AND table = {table:String} AND partition_id = {partition:String}",
         {"table": begun.table, "partition": begun.partition},
     )

@@ -81,6 +81,7 @@ async def fold(clickhouse: ClickHouse, now: datetime | None = None) -> Folded:
     total = Folded()
     if horizon and months:
         async with Lease(clickhouse, "hitline_control.fold_lease", statements.INTO) as lease:
+            await clickhouse.catch_up("hitline.outcomes_raw")
             for month in months:
                 total += await _fold_month(clickhouse, lease, horizon, month)
                 await _unmark(clickhouse, month)

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from shared.clickhouse import ClickHouse
+from shared.cluster import everywhere
 
 LEASE_S: Final = 30.0
 _RENEW_S: Final = 5.0
@@ -39,9 +40,9 @@ _INSERT: Final = (
     " SELECT {{tick:UInt64}}, {{epoch:UInt64}}, {{owner:String}}, {{released:Bool}}"
     " WHERE (SELECT max(epoch) FROM {table}) = {{newest:UInt64}}"
 )
-#: Statements of a holder that died may still run on the server.
+#: Statements of a holder that died may still run, on any replica.
 _LEFTOVER: Final = (
-    "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND position(query, {text:String}) > 0"
+    "SELECT query_id FROM {processes} WHERE query_kind = 'Insert' AND position(query, {{text:String}}) > 0"
 )
 
 
@@ -136,8 +137,9 @@ class Lease:
         return True
 
     async def _leftover(self) -> bool:
-        found = await self._clickhouse.query(_LEFTOVER, {"text": self._statements})
-        return bool(found.result_rows[0][0])
+        processes = everywhere(self._clickhouse.cluster, "system.processes")
+        found = await self._clickhouse.query(_LEFTOVER.format(processes=processes), {"text": self._statements})
+        return bool(found.result_rows)
 
     async def _renew(self) -> None:
         while True:
@@ -168,6 +170,7 @@ class Lease:
         await self._clickhouse.command(statement, given, {"async_insert": 0, "insert_deduplication_token": token})
 
     async def _newest(self) -> _State:
+        await self._clickhouse.catch_up(self._table)  # with what others wrote by other replicas
         rows = (await self._clickhouse.query(_NEWEST.format(table=self._table))).result_rows
         if rows:
             return _State(*rows[0])

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from deploy.rollups.lease import Lease
 from shared.clickhouse import ClickHouse
+from shared.cluster import everywhere
 
 #: Returns seconds since the epoch.
 Clock = Callable[[], float]
@@ -27,7 +28,7 @@ _AHEAD: Final = timedelta(seconds=60)
 #: `elapsed` is in seconds.  All inserts count, whoever runs them.
 _MOMENTS: Final = (
     "SELECT least(now64(3, 'UTC'), (SELECT now64(3, 'UTC') - toIntervalMillisecond(toUInt64(1000 * max(elapsed)) + 1)"
-    " FROM system.processes WHERE query_kind = 'Insert')), now64(3, 'UTC')"
+    " FROM {processes} WHERE query_kind = 'Insert')), now64(3, 'UTC')"
 )
 _AHEAD_OF: Final = "SELECT count() FROM hitline.pageviews_raw WHERE stored_at >= {edge:DateTime64(3, 'UTC')}"
 _PROGRESS: Final = (
@@ -75,7 +76,8 @@ async def moments(clickhouse: ClickHouse, clock: Clock = time.time) -> Moments:
     Before: when the oldest insert began that is running.  Of ClickHouse's clock and `clock` the earlier one is
     believed, since what was stored later is only looked at again.
     """
-    before, now = (await clickhouse.query(_MOMENTS)).result_rows[0]
+    sql = _MOMENTS.format(processes=everywhere(clickhouse.cluster, "system.processes"))
+    before, now = (await clickhouse.query(sql)).result_rows[0]
     here = datetime.fromtimestamp(clock(), UTC)
     return Moments(min(before, here), min(now, here) + _AHEAD)
 

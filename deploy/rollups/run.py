@@ -48,8 +48,10 @@ class Summary:
 async def roll_up(clickhouse: ClickHouse, *, everything: bool = False, clock: Clock = time.time) -> Summary:
     """Count what is new, or compute every session of every day again; `clock`: this machine's."""
     async with Lease(clickhouse) as lease:
+        await clickhouse.catch_up()
         await finish_begun(clickhouse)
         now = await progress.moments(clickhouse, clock)
+        await clickhouse.catch_up("hitline.pageviews_raw")  # with all that ended before
         last = await progress.load(clickhouse, now.before)
         registry = await zones.newest(clickhouse, last.registry)
         rules = await zone_rules.version(clickhouse)

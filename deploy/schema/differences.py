@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from deploy.schema import replicas
 from deploy.schema.migrations import Migration
+from deploy.schema.render import render
 from shared.clickhouse import ClickHouse
 
 _OBJECT: Final = re.compile(
@@ -56,10 +58,17 @@ async def differences(clickhouse: ClickHouse, applied: Sequence[Migration]) -> l
     for table, name, kind in (await clickhouse.query(sql)).result_rows:
         columns.setdefault(table, {})[name] = kind
     found: list[Difference] = []
-    for name, expected in _expected(applied).items():
+    cluster = clickhouse.cluster
+    all_expected = _expected(applied)
+    if cluster:
+        found += [Difference(*each) for each in await replicas.compare(clickhouse, set(all_expected))]
+    for name, expected in all_expected.items():
         if name not in there:
+            if cluster and any(each.text.startswith(f"{name} is missing on ") for each in found):
+                continue  # another replica has it
             databases = f"CREATE DATABASE IF NOT EXISTS {name.partition('.')[0]}"
-            found.append(Difference(f"{expected.kind} {name} is missing", (databases, *expected.statements)))
+            repair = tuple(render(each, cluster) for each in (databases, *expected.statements))
+            found.append(Difference(f"{expected.kind} {name} is missing", repair))
         elif expected.columns:
             found += [each async for each in _column_differences(clickhouse, name, expected, columns.get(name, {}))]
     return found
@@ -70,7 +79,7 @@ async def _column_differences(
 ) -> AsyncIterator[Difference]:
     for name, definition in expected.columns.items():
         if name not in there:
-            repair = f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {definition}"
+            repair = render(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {definition}", clickhouse.cluster)
             yield Difference(f"column {name} of {table} is missing", (repair,))
             continue
         kind = _type_of(definition)

@@ -8,6 +8,7 @@ checksum covers the statements without comments, so that comments can be correct
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy.schema.render import render
 from shared.clickhouse import ClickHouse, failure_of
+
+_CANNOT_ASSIGN_ALTER: Final = 517
+_ATTEMPTS: Final = 30
+_PAUSE_S: Final = 1.0
 
 DIRECTORY: Final = Path(__file__).parent
 
@@ -118,13 +124,29 @@ def unknown(files: Sequence[Migration], records: dict[int, tuple[str, str]]) -> 
     return [name for number, (name, _) in sorted(records.items()) if number not in known]
 
 
+async def execute(clickhouse: ClickHouse, statement: str) -> None:
+    """Run a statement that changes the schema.
+
+    Of a cluster, a replica that has not applied the last change yet refuses the next one (517): it is tried again.
+    """
+    for attempt in range(_ATTEMPTS, 0, -1):
+        try:
+            await clickhouse.command(statement)
+            return
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None or failure.code != _CANNOT_ASSIGN_ALTER or attempt == 1:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+
+
 async def migrate(clickhouse: ClickHouse, files: Sequence[Migration]) -> AsyncIterator[Migration]:
     """Apply the pending files, yielding each one once it has been applied and recorded."""
     for statement in _RECORDS:
-        await clickhouse.command(statement)
+        await execute(clickhouse, render(statement, clickhouse.cluster))
     for file in pending(files, await applied(clickhouse)):
         for statement in file.statements:
-            await clickhouse.command(statement)
+            await execute(clickhouse, render(statement, clickhouse.cluster))
         await clickhouse.insert(
             "hitline_control.migrations",
             ["number", "name", "checksum"],

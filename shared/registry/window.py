@@ -80,7 +80,11 @@ class Look(NamedTuple):
 
 
 async def read_marker(clickhouse: ClickHouse) -> Marker:
-    """Return the marker of all tables as they are now."""
+    """Return the marker of all tables as they are now; of a replica that is far behind, raise `ConnectionError`.
+
+    Less than `OVERLAP_US` behind, it shows late what the others have, as an insert that becomes visible late.
+    """
+    await clickhouse.require_current("hitline_control")
     rows = (await clickhouse.query(_MARKER)).result_rows
     known = len(rows) == len(TABLES) and all(None not in row for row in rows)
     return tuple(map(tuple, rows)) if known else None

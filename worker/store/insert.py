@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from shared import metrics
 from shared.clickhouse import ClickHouse
+from shared.cluster import LONG_QUORUM, on_cluster
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 from worker.store import sought
@@ -39,6 +40,9 @@ _KILL_S: Final = 5.0
 _ATTEMPTS_BEFORE_SPLIT: Final = 3
 _FEWEST_ROWS: Final = 100
 
+#: Of a cluster: replicas do it when they get to it, and nobody waits for one that is down.
+_KILL: Final = {"distributed_ddl_task_timeout": 0}
+
 _SETTINGS: Final = {
     # A replayed decade is hundreds of monthly partitions in one batch.
     "max_partitions_per_insert_block": 0,
@@ -47,6 +51,7 @@ _SETTINGS: Final = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     # In a cluster an insert succeeds once a majority of replicas has it; on a single server this does nothing.
     "insert_quorum": "auto",
+    **LONG_QUORUM,
 }
 
 
@@ -87,25 +92,32 @@ class Inserter:
         missing = list(rows)
         backoff = self._retry.backoff()
         swallowed = False
+        token = deduplication_token(missing)
         while missing:
             try:
-                await self._insert_once(missing, uuid.uuid4().hex if swallowed else deduplication_token(missing))
+                await self._insert_once(missing, token)
             except Exception as error:  # noqa: BLE001 - classified by the table in errors.py
                 cause = poison_cause(error)
                 if cause is None:
                     again = True
                     await self._retry.pause(error, backoff, self._what)
+                    if self._clickhouse.cluster and not is_too_large(error):
+                        # What one replica has is no majority yet: the same block under the same token, until one has.
+                        continue
                 # Other partitions of the insert may have been written: rows that are found are not inserted again.
                 missing = await self._missing(missing)
                 if cause is not None:
-                    return await self._bisect(missing, cause, again=again)
+                    return await self._bisect(missing, cause, again=again or swallowed)
                 if backoff.attempts >= _ATTEMPTS_BEFORE_SPLIT and len(missing) > _FEWEST_ROWS and is_too_large(error):
                     return await self._in_halves(missing, again=True)
+                token = uuid.uuid4().hex if swallowed else deduplication_token(missing)
+                again = not swallowed
             else:
                 self._retry.succeeded(self._what)
-                if swallowed or not again:  # the token was new
+                if not again:  # the token was new
                     break
-                missing, swallowed = await self._missing(missing, wait=False), True
+                missing = await self._missing(missing, wait=False)
+                token, again, swallowed = uuid.uuid4().hex, False, True
         return []
 
     async def _bisect(self, rows: Sequence[PositionedRow], cause: str, *, again: bool) -> list[RefusedRow]:
@@ -156,8 +168,10 @@ class Inserter:
             return
         try:
             async with asyncio.timeout(_KILL_S):
+                where = on_cluster(self._clickhouse.cluster)  # whichever replica runs it
+                settings = {"settings": _KILL} if where else {}
                 await self._clickhouse.command(
-                    "KILL QUERY WHERE query_id = {query_id:String} ASYNC", {"query_id": query_id}
+                    f"KILL QUERY{where} WHERE query_id = {{query_id:String}} ASYNC", {"query_id": query_id}, **settings
                 )
         except Exception as error:  # noqa: BLE001 - the next worker waits for this insert anyway
             log.warning(

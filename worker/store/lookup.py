@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Final
 
 from shared.clickhouse import ClickHouse, table_of_lines
+from shared.cluster import everywhere
 from worker.delivery import PageviewKey, ProcessedMessage
-from worker.store import outcomes, sought
+from worker.store import outcomes, replicas, sought
 from worker.store.lanes import SURELY_RECENT_MS, now_ms
 from worker.store.outcomes import Earlier
 from worker.store.retry import Retry
@@ -23,11 +24,13 @@ OLD_QUERY_PREFIX: Final = f"{QUERY_PREFIX}old-"
 _POLL_S: Final = 0.1
 #: Added on both sides of the rows' own times, so that rounding on the way does not matter.
 _MARGIN: Final = timedelta(seconds=1)
+_COLUMNS: Final = "batch_id, position, site_id"
+_COLUMNS_EVERYWHERE: Final = f"DISTINCT _shard_num, {_COLUMNS}"  # of each replica, as if it were a shard
 #: Reads the granules with rows of these days that were stored since the messages were received, by the index on
 #: stored_at.  That compares two clocks: the gateway's may be a day ahead, and while it is so far ahead that messages
 #: are of the future, no row is left out.  One that is overlooked all the same is stored again; the view shows it once.
 _STORED: Final = """
-SELECT batch_id, position, site_id FROM hitline.pageviews_raw
+SELECT {columns} FROM {table}
 WHERE timestamp BETWEEN {first:DateTime64(3, 'UTC')} AND {last:DateTime64(3, 'UTC')}
     AND toDate(timestamp) IN {days:Array(Date)}
     AND stored_at >= if({received:DateTime64(3, 'UTC')} > now64(3), toDateTime64(0, 3),
@@ -63,8 +66,13 @@ class DuplicateLookup:
         return found
 
     async def _stored_once(self, group: SoughtGroup) -> dict[PageviewKey, bytes]:
+        """Of a cluster, rows that a majority of the replicas has: others may be lost with the replica that has them."""
+        cluster = self._clickhouse.cluster
+        majority = await replicas.majority(self._clickhouse) if cluster else 1
         result = await self._clickhouse.query(
-            _STORED,
+            _STORED.replace("{columns}", _COLUMNS_EVERYWHERE if cluster else _COLUMNS).replace(
+                "{table}", everywhere(cluster, "hitline.pageviews_raw")
+            ),
             {
                 "first": _datetime(group.first_ms) - _MARGIN,
                 "last": _datetime(group.last_ms) + _MARGIN,
@@ -73,7 +81,8 @@ class DuplicateLookup:
             },
             external=table_of_lines("sought", "batch_id UUID", group.external),
         )
-        return {(batch_id.bytes, position): site_id.bytes for batch_id, position, site_id in result.result_rows}
+        rows = replicas.had_by(majority, result.result_rows) if cluster else result.result_rows
+        return {(batch_id.bytes, position): site_id.bytes for batch_id, position, site_id in rows}
 
     async def counted(self, messages: Sequence[ProcessedMessage]) -> Earlier:
         """Return what `outcomes_raw` says already about these messages."""
@@ -82,13 +91,17 @@ class DuplicateLookup:
         return outcomes.read_earlier(await self._retry.until_done(partial(self._counted_once, lines), "the look-up"))
 
     async def _counted_once(self, lines: bytes) -> Sequence[Sequence[Any]]:
+        cluster = self._clickhouse.cluster
+        if cluster:  # a majority has every row that counts: of any other majority, one replica at least has it
+            await replicas.majority(self._clickhouse)
+        table = everywhere(cluster, "hitline.outcomes_raw")
         result = await self._clickhouse.query(
-            f"SELECT {outcomes.EARLIER_COLUMNS} FROM hitline.outcomes_raw FINAL"  # noqa: S608 - a list of columns
+            f"SELECT {outcomes.EARLIER_COLUMNS} FROM {table} FINAL"  # noqa: S608 - a list of columns
             " WHERE (day, batch_id) IN (SELECT day, batch_id FROM sought)",
             external=table_of_lines("sought", "day Date, batch_id UUID", lines),
         )
         rows: Sequence[Sequence[Any]] = result.result_rows
-        return rows
+        return outcomes.newest_of(rows) if cluster else rows
 
     async def _older_inserts_ended(self, *, recent: bool) -> None:
         """Wait until each insert that any worker is running now has ended: its rows can't be seen before that."""
@@ -99,7 +112,8 @@ class DuplicateLookup:
 
     async def _running_inserts(self, *, recent: bool) -> set[str]:
         result = await self._clickhouse.query(
-            "SELECT query_id FROM system.processes WHERE startsWith(query_id, {prefix:String})",
+            f"SELECT query_id FROM {everywhere(self._clickhouse.cluster, 'system.processes')}"  # noqa: S608
+            " WHERE startsWith(query_id, {prefix:String})",
             {"prefix": QUERY_PREFIX},
         )
         return {row[0] for row in result.result_rows if not (recent and row[0].startswith(OLD_QUERY_PREFIX))}

@@ -84,6 +84,18 @@ NOTHING_EARLIER: Final = Earlier(set(), {}, {}, {})
 EARLIER_COLUMNS: Final = (
     "batch_id, part, minutes, sites, clients, outcomes, counts, dead_positions, dead_entries, version"
 )
+
+
+def newest_of(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+    """Return the newest row of each message, of rows of `EARLIER_COLUMNS` from several replicas."""
+    newest: dict[tuple[uuid.UUID, int], Sequence[Any]] = {}
+    for row in rows:
+        key = row[0], row[1]
+        if key not in newest or newest[key][-1] < row[-1]:
+            newest[key] = row
+    return list(newest.values())
+
+
 #: Rows of this version or a later one stand for a message that was folded into sums (deploy/outcomes): they stay.
 _FOLDED: Final = 1 << 63
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared import metrics
 from shared.clickhouse import ClickHouse
+from shared.cluster import LONG_QUORUM
 from shared.outcomes import Outcome
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.dead_letters.publisher import DeadLetterPublisher
@@ -22,7 +23,7 @@ from worker.store.retry import Retry
 if TYPE_CHECKING:
     from worker.traces import ChannelTraces
 
-_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_quorum": "auto"}
+_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_quorum": "auto", **LONG_QUORUM}
 #: Dead-lettered pageviews that are confirmed together; a message with more is published alone.
 _CONFIRMED_TOGETHER: Final = 50
 

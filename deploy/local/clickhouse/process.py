@@ -22,6 +22,9 @@ class ClickHouseProcess:
     `default`, with a password that is generated, and contained in `url`.
     """
 
+    #: What is started; tests have one of their own.
+    module = "deploy.local.clickhouse"
+
     def __init__(self, path: Path, port: int = 0, config_file: Path | None = None, arguments: tuple[str, ...] = ()):
         self.path = path
         self.port = port
@@ -60,7 +63,7 @@ class ClickHouseProcess:
         command = [
             sys.executable,
             "-m",
-            "deploy.local.clickhouse",
+            self.module,
             "--path",
             str(self.path),
             "--port",

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
+from deploy.observe.checks import replicas
 from deploy.observe.context import Context
 from deploy.observe.finding import Finding, error, unknown, warning
 from deploy.schema import migrations
@@ -41,7 +42,12 @@ async def check(context: Context) -> AsyncIterator[Finding]:
     if context.common is None:
         return
     try:
-        clickhouse = ClickHouse(context.common.clickhouse_url, "hitline doctor", read_s=_READ_SECONDS)
+        clickhouse = ClickHouse(
+            context.common.clickhouse_url,
+            "hitline doctor",
+            read_s=_READ_SECONDS,
+            cluster=context.common.clickhouse_cluster,
+        )
     except BadAddress:  # the check of settings says so
         return
     try:
@@ -52,6 +58,7 @@ async def check(context: Context) -> AsyncIterator[Finding]:
         for look in (
             _schema,
             _table_settings,
+            replicas.look,
             _columns,
             _grants,
             _running_queries,

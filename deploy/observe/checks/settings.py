@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from deploy.observe.context import Context
 from deploy.observe.finding import Finding, error, warning
 from gateway.settings import GatewaySettings
-from shared.clickhouse import BadAddress, parse_address
+from shared.clickhouse import BadAddress, parse_addresses
 from shared.secret_files import SECRETS
 from shared.settings import PREFIX, Settings, SettingsError, load, nearest, unknown_names
 from worker.settings import WorkerSettings
@@ -63,10 +63,12 @@ def _addresses(common: Settings) -> Iterator[Finding]:
             problem = f"{PREFIX}AMQP_URL: the password goes to {parts.hostname} in the clear"
             yield warning(_PART, problem, "use amqps:// unless the network between them is private")
     try:
-        address = parse_address(common.clickhouse_url)
+        addresses = parse_addresses(common.clickhouse_url)
     except BadAddress as failure:
         yield error(_PART, str(failure), _REFERENCE)
         return
-    if not address.secure and address.host not in _LOOPBACK:
+    for address in addresses:
+        if address.secure or address.host in _LOOPBACK:
+            continue
         problem = f"{PREFIX}CLICKHOUSE_URL: password and pageviews go to {address.host} in the clear"
         yield warning(_PART, problem, "use https:// unless the network between them is private")

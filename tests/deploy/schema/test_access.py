@@ -328,7 +328,7 @@ def test_roles_in_sql_say_what_the_xml_says() -> None:
         assert in_xml == in_sql, user.tag
 
 
-@pytest.mark.parametrize("name", ["roles.sql", "tenant.sql"])
+@pytest.mark.parametrize("name", ["roles.sql", "roles-cluster.sql", "tenant.sql"])
 def test_the_sql_is_what_clickhouse_reads(server: Server, name: str) -> None:
     text = (ACCESS / name).read_text().replace("TENANT", "shop").replace("SITE_ID", MINE)
     for statement in migrations.split(text):

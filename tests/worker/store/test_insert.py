@@ -31,6 +31,8 @@ def rows(*positions: int) -> list[PositionedRow]:
 class FakeClickHouse:
     """Keeps positions; `behave` is asked at each insert, and may store something itself and raise."""
 
+    cluster = ""
+
     def __init__(self) -> None:
         self.stored: list[int] = []
         self.inserts: list[list[int]] = []

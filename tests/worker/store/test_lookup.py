@@ -32,6 +32,8 @@ NOON_MS = int(NOON.timestamp() * 1000)
 
 
 class FakeClickHouse:
+    cluster = ""
+
     def __init__(self, *running: list[str]) -> None:
         self.running = list(running)
         self.stored: list[tuple[uuid.UUID, int, uuid.UUID]] = []

@@ -1,0 +1,1 @@
+"""ClickHouse as a cluster: two embedded engines that replicate through a ZooKeeper."""
