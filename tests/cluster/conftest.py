@@ -25,7 +25,7 @@ async def _migrate(urls: str) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two replicas with Hitline's schema."""
     if jars() is None:
-        pytest.skip("no ZooKeeper: apt-get install zookeeper, or HITLINE_TEST_ZOOKEEPER=directory of its jars")
+        pytest.skip("no ZooKeeper: apt-get install zookeeper, and set HITLINE_TEST_ZOOKEEPER=/usr/share/java")
     with Cluster(tmp_path_factory.mktemp("cluster")) as running:
         parts.run_apart(partial(_migrate, running.environment["HITLINE_CLICKHOUSE_URL"]))
         yield running

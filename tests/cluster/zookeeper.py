@@ -1,4 +1,4 @@
-"""A private ZooKeeper on loopback, from the jars of Debian's package `zookeeper`, or of `HITLINE_TEST_ZOOKEEPER`."""
+"""A private ZooKeeper on loopback, from the jars in `HITLINE_TEST_ZOOKEEPER` (of Debian's package: /usr/share/java)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from pathlib import Path
 
 from tests import parts, services
 
-_DEFAULT = Path("/usr/share/java")
-
 
 def jars() -> Path | None:
     """Return the directory with ZooKeeper's jars; None where there is none, or no Java."""
-    directory = Path(os.environ.get("HITLINE_TEST_ZOOKEEPER") or _DEFAULT)
-    return directory if shutil.which("java") and any(directory.glob("zookeeper*.jar")) else None
+    directory = Path(os.environ.get("HITLINE_TEST_ZOOKEEPER", ""))
+    return directory if directory.parts and shutil.which("java") and any(directory.glob("zookeeper*.jar")) else None
 
 
 class ZooKeeper:
