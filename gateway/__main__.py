@@ -32,7 +32,8 @@ from shared import logs, metrics
 from shared.admin import Admin
 from shared.background import BackgroundFailed, background
 from shared.broker_watch import BrokerWatch
-from shared.clickhouse import BadAddress, ClickHouse
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_address import BadAddress
 from shared.clocks import Clocks
 from shared.process import harden, return_freed_memory
 from shared.registry import Replica

@@ -10,16 +10,15 @@ found out by a look-up (worker/store/insert.py).
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared import cluster as clusters
 from shared.certificates import Authorities
-from shared.clickhouse_cures import CURES
+from shared.clickhouse_address import ClickHouseAddress, parse_addresses
+from shared.clickhouse_errors import ReplicaBehind, failure_of
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver._backend.models import QueryRuntime
@@ -31,121 +30,6 @@ Result = TypeVar("Result")
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
-
-_URL_SETTING: Final = "HITLINE_CLICKHOUSE_URL"
-_URL_HINT: Final = "use a URL like http://user:password@host:8123"
-
-#: Codes (src/Common/ErrorCodes.cpp) that mean that `hitline migrate` has not been run.
-UNKNOWN_TABLE: Final = 60
-UNKNOWN_DATABASE: Final = 81
-#: Codes that mean that user, password or grants are not sufficient.
-_DENIED: Final = frozenset({192, 193, 194, 497, 516})
-
-
-class ClickHouseAddress(NamedTuple):
-    """The parts of `HITLINE_CLICKHOUSE_URL`."""
-
-    secure: bool
-    host: str
-    port: int
-    user: str
-    password: str
-
-    def __str__(self) -> str:
-        """Return the URL without user and password, for logs and errors."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
-
-
-class BadAddress(ValueError):
-    """`HITLINE_CLICKHOUSE_URL` is malformed; the message says how, without quoting it."""
-
-
-def parse_address(url: str) -> ClickHouseAddress:
-    """Split `http[s]://user:password@host:port`; user and password may be percent-encoded.
-
-    A database in the path is ignored, since every statement names its own.  Raises `BadAddress`.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise BadAddress(f"{_URL_SETTING}: host or port is malformed; {_URL_HINT}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadAddress(f"{_URL_SETTING}: {_URL_HINT}")
-    if parts.query or parts.fragment:
-        raise BadAddress(f"{_URL_SETTING}: settings in the URL are not supported; remove everything from '?' or '#' on")
-    secure = parts.scheme == "https"
-    return ClickHouseAddress(
-        secure=secure,
-        host=parts.hostname,
-        port=port or (8443 if secure else 8123),
-        user=unquote(parts.username or "default"),
-        password=unquote(parts.password or ""),
-    )
-
-
-def parse_addresses(urls: str) -> tuple[ClickHouseAddress, ...]:
-    """Split one URL, or those of several replicas, separated by spaces or commas; raises `BadAddress`."""
-    return tuple(parse_address(url) for url in re.split(r"[\s,]+(?=https?://)", urls.strip()))
-
-
-class Failure(NamedTuple):
-    """What went wrong, as far as the error says."""
-
-    #: ClickHouse's error code and name; None if the answer is not from ClickHouse (such as a proxy's 502).
-    code: int | None
-    name: str | None
-
-    @property
-    def reachable(self) -> bool:
-        """False: ClickHouse did not answer, so it may or may not have executed the statement."""
-        return self.code is not None
-
-    @property
-    def no_schema(self) -> bool:
-        """The tables do not exist."""
-        return self.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE)
-
-    @property
-    def denied(self) -> bool:
-        """User, password or grants are not sufficient."""
-        return self.code in _DENIED
-
-
-def failure_of(error: BaseException) -> Failure | None:
-    """Classify an error raised by this module or by clickhouse-connect.
-
-    None: neither ClickHouse nor the network failed; values don't fit a column's type (`DataError`), for example.
-    """
-    from clickhouse_connect.driver.exceptions import DatabaseError, DataError, ProgrammingError
-
-    if isinstance(error, (OSError, asyncio.TimeoutError)):
-        return Failure(None, None)
-    if isinstance(error, DatabaseError) and not isinstance(error, (DataError, ProgrammingError)):
-        return Failure(error.code, error.name)
-    return None
-
-
-def explain(error: BaseException, address: ClickHouseAddress) -> str:
-    """Return one line on what an operator should do about an error; it never quotes a password or inserted values."""
-    failure = failure_of(error)
-    if failure is None:
-        return f"ClickHouse at {address}: {type(error).__name__}"
-    if isinstance(error, (clusters.TooFewReplicas, ReplicaBehind)):
-        return str(error)
-    if not failure.reachable:
-        return f"ClickHouse at {address} does not answer: is it running, and is HITLINE_CLICKHOUSE_URL correct?"
-    if failure.no_schema:
-        return f"ClickHouse at {address} has no Hitline tables, or lacks one: run `hitline migrate`"
-    if failure.denied:
-        return (
-            f"ClickHouse at {address} refuses the user or password, or the user lacks a grant ({failure.name}, code"
-            f" {failure.code}): check HITLINE_CLICKHOUSE_URL and the user's grants"
-        )
-    answer = f"ClickHouse at {address} answers with error {failure.code} ({failure.name})"
-    cure = CURES.get(failure.code or 0)
-    return f"{answer}: {cure}" if cure else answer
 
 
 def table_of_lines(name: str, structure: str, lines: bytes) -> ExternalData:
@@ -163,10 +47,6 @@ _BEHIND: Final = (
     "SELECT table FROM system.replicas"
     " WHERE database = {database:String} AND (is_readonly OR is_session_expired OR absolute_delay > 30) LIMIT 1"
 )
-
-
-class ReplicaBehind(ConnectionError):
-    """The message says which, and is for operators."""
 
 
 class ClickHouse:

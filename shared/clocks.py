@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from shared import metrics
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 
 #: Clocks that differ by less agree; more is logged, and decided by the more careful one.
 MAX_DIFFERENCE_S: Final = 300.0

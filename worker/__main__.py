@@ -12,7 +12,7 @@ import uvloop
 
 from shared import logs
 from shared.background import BackgroundFailed
-from shared.clickhouse import BadAddress
+from shared.clickhouse_address import BadAddress
 from shared.metrics import MESSAGES
 from shared.process import harden
 from shared.settings import SettingsError, load

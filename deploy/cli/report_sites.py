@@ -8,7 +8,8 @@ from uuid import UUID
 
 from deploy.cli.sites import StoredSite, canonical, stored_sites
 from deploy.cli.support import CommandError, warn
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 from shared.registry import Site, store
 
 

@@ -14,7 +14,8 @@ from deploy.erasure.request import NotErased
 from deploy.erasure.retention import MAX_RETENTION_DAYS, Expired
 from deploy.erasure.rewrite import rewrite
 from shared import logs
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 from shared.settings import Settings, load
 
 #: As long as the largest month may take.

@@ -15,7 +15,9 @@ from uuid import UUID
 import click
 
 from shared import logs
-from shared.clickhouse import BadAddress, ClickHouse, explain, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_address import BadAddress
+from shared.clickhouse_errors import explain, failure_of
 from shared.settings import Settings, SettingsError, load
 from shared.terminal import visible
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.local import log_files, processes
 from deploy.local.failure import SetupError
 from deploy.local.ports import LOOPBACK, is_taken
-from shared.clickhouse import BadAddress, parse_address
+from shared.clickhouse_address import BadAddress, parse_address
 
 ROOT = Path(__file__).resolve().parents[2]
 

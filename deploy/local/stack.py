@@ -25,7 +25,7 @@ from deploy.local.geo import GeoUpdate
 from deploy.local.ports import LOOPBACK
 from deploy.local.rabbitmq.node import RabbitMQNode
 from deploy.local.services import Service, ServiceError, answers_ping
-from shared.clickhouse import parse_address
+from shared.clickhouse_address import parse_address
 from shared.settings import PREFIX
 
 # How long each part may take to stop by itself: a worker flushes its batch, a broker closes its files.

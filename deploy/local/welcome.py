@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local.ports import LOOPBACK
 from deploy.local.stack import Stack
-from shared.clickhouse import parse_address
+from shared.clickhouse_address import parse_address
 
 _PAGEVIEW = {
     "url": "https://example.com/hello?utm_source=readme",

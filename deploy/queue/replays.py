@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from shared.clickhouse import ClickHouse, failure_of, table_of_lines
+from shared.clickhouse import ClickHouse, table_of_lines
+from shared.clickhouse_errors import failure_of
 from worker.delivery import MessageKey
 
 _POLL_S: Final = 0.5

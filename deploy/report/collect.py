@@ -17,7 +17,8 @@ from deploy.report.figures import Counted, Period, Report, Top, Totals, points
 from deploy.report.rankings import RANKINGS
 from deploy.report.standing import Standing
 from deploy.report.statement import BOTS, CHANGED, HOURS, OF_SESSIONS, SERIES, TOTALS, UNCOMMON, Statements
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 
 _TOTALS: Final = (TOTALS, BOTS, SERIES)
 _ALL: Final = (*_TOTALS, *RANKINGS)

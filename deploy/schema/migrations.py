@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.schema.render import render
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 
 _CANNOT_ASSIGN_ALTER: Final = 517
 _ATTEMPTS: Final = 30

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.backoff import Backoff
-from shared.clickhouse import ClickHouse, explain, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import explain, failure_of
 from shared.registry.load import apply_after, in_thread, load
 from shared.registry.records import TABLES_BY_NAME, Table
 from shared.registry.replica import Replica

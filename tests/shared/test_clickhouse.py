@@ -11,7 +11,9 @@ import pytest
 from aiohttp import web
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from shared.clickhouse import BadAddress, ClickHouse, explain, failure_of, parse_address
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_address import BadAddress, parse_address
+from shared.clickhouse_errors import explain, failure_of
 from tests.front import Front, running
 from tests.parts import execute
 

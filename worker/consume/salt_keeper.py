@@ -21,7 +21,8 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from shared.backoff import Backoff
-from shared.clickhouse import ClickHouse, explain, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import explain, failure_of
 from shared.metrics import PAUSED
 from shared.seal import Opener, Sealer, Unopenable
 from worker.lookups.salts import AHEAD, KEPT, Salts

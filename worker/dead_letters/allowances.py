@@ -6,7 +6,8 @@ import logging
 import uuid
 from typing import Final, NamedTuple
 
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 
 log = logging.getLogger(__name__)
 

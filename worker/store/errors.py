@@ -11,7 +11,7 @@ from typing import Final
 
 from clickhouse_connect.driver.exceptions import DataError
 
-from shared.clickhouse import failure_of
+from shared.clickhouse_errors import failure_of
 
 #: ClickHouse's codes (src/Common/ErrorCodes.cpp) for a value that a column can't hold or a constraint forbids.
 POISON_CODES: Final = {

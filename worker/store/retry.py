@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 
 from shared import metrics
 from shared.backoff import Backoff
-from shared.clickhouse import ClickHouseAddress, explain
+from shared.clickhouse_address import ClickHouseAddress
+from shared.clickhouse_errors import explain
 from worker.store.errors import kind_of
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,9 @@ from deploy.observe.context import Context
 from deploy.observe.finding import Finding, error, unknown, warning
 from deploy.schema import migrations
 from deploy.schema.migrations import MigrationError
-from shared.clickhouse import BadAddress, ClickHouse, explain, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_address import BadAddress
+from shared.clickhouse_errors import explain, failure_of
 from worker.row import COLUMN_TYPES, COLUMNS
 
 _PART: Final = "clickhouse"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from deploy.observe.context import Context
 from deploy.observe.finding import Finding, error, warning
 from gateway.settings import GatewaySettings
-from shared.clickhouse import BadAddress, parse_addresses
+from shared.clickhouse_address import BadAddress, parse_addresses
 from shared.secret_files import SECRETS
 from shared.settings import PREFIX, Settings, SettingsError, load, nearest, unknown_names
 from worker.settings import WorkerSettings

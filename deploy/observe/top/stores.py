@@ -8,7 +8,8 @@ from typing import Final
 
 from deploy.queue.connection import BrokerError
 from deploy.queue.depths import depths
-from shared.clickhouse import ClickHouse, failure_of
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import failure_of
 from shared.queue import DEAD_QUEUE, QUEUE
 
 #: What clients had stored is averaged over the last minutes.

@@ -18,7 +18,8 @@ from aiohttp import web
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from shared.clickhouse import ClickHouse, ReplicaBehind
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_errors import ReplicaBehind
 from shared.registry.window import read_marker
 from tests import parts
 from tests.cluster.cluster import Address

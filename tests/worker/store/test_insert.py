@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError
 
-from shared.clickhouse import parse_address
+from shared.clickhouse_address import parse_address
 from tests.worker.factories import pageview
 from tests.worker.store.test_revise import ROW
 from worker.row import COLUMN_TYPES, COLUMNS

@@ -8,7 +8,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from shared.backoff import Backoff
-from shared.clickhouse import parse_address
+from shared.clickhouse_address import parse_address
 from worker.store.retry import Retry
 
 #: TABLE_IS_READ_ONLY: look-ups succeed.

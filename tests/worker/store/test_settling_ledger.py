@@ -21,7 +21,7 @@ import pytest
 
 from deploy.queue.dead_letters import DeadLetter
 from shared import message as messages
-from shared.clickhouse import parse_address
+from shared.clickhouse_address import parse_address
 from shared.outcomes import Outcome
 from shared.pageview import join, pack, parse
 from shared.seal import Opener, Sealer
