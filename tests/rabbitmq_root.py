@@ -2,7 +2,7 @@
 
 For a version that this machine's distribution does not have.  As root, with the package debootstrap:
 
-    debootstrap --variant=minbase --include=rabbitmq-server trixie /path/to/root http://deb.debian.org/debian
+    debootstrap --variant=minbase --include=rabbitmq-server trixie /path/to/root
     HITLINE_TEST_RABBITMQ=/path/to/root .venv/bin/pytest tests/delivery
 
 Scripts that run the root's own, in a mount namespace where the node's directory is at the same path, come first on
