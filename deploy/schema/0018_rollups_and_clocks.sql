@@ -23,7 +23,8 @@ ENGINE = ReplacingMergeTree(number) ORDER BY (kind, slot)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 INSERT INTO hitline.rollup_moments (kind, number, moment, registry)
-SELECT kind, kind = 'complete', moment, registry FROM hitline.rollup_progress FINAL;
+SELECT kind, kind = 'complete', moment, registry FROM hitline.rollup_progress FINAL
+WHERE kind NOT IN (SELECT kind FROM hitline.rollup_moments);
 
 -- The offsets of each time zone that rollups are computed in, a hash a year from 1970: a new version of the time zone database
 -- may change past days, and then the rollups of sites in that zone are computed again.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from shared import process
 from shared.process import memory_limit
+from tests.services import ROOT
 
 MIB = 2**20
 
@@ -48,8 +49,13 @@ def test_without_any_it_is_the_machines(tmp_path: Path) -> None:
     assert memory_limit(tmp_path, tmp_path / "none") > 64 * MIB
 
 
-async def test_what_many_large_objects_leave_between_small_ones_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_TRIM_S", 0.05)
+#: Alone in a process, whose heap has no room from before.
+_LARGE_BETWEEN_SMALL = """
+import asyncio
+from shared import process
+MIB = 1 << 20
+async def main():
+    process._TRIM_S = 0.05
     returning = asyncio.create_task(process.return_freed_memory())
     await asyncio.sleep(0.01)
     before = process._resident()
@@ -59,7 +65,15 @@ async def test_what_many_large_objects_leave_between_small_ones_is_given_back(mo
     del large
     assert process._resident() - before > 100 * MIB
     async with asyncio.timeout(5):
-        while process._resident() - before > 40 * MIB:  # noqa: ASYNC110 - it has no event for it
+        while process._resident() - before > 40 * MIB:
             await asyncio.sleep(0.02)
     returning.cancel()
     assert len(kept) == 200
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+def test_what_many_large_objects_leave_between_small_ones_is_given_back() -> None:
+    run = subprocess.run([sys.executable, "-c", _LARGE_BETWEEN_SMALL], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr

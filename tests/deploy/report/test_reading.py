@@ -12,7 +12,7 @@ import pytest
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.report import collect
 from deploy.report.figures import Counted, Period, Report, Totals
-from deploy.rollups import changes
+from deploy.rollups import differences
 from deploy.rollups.run import roll_up
 from shared.clickhouse import ClickHouse
 from tests import parts
@@ -146,7 +146,7 @@ def test_a_run_that_dies_halfway(world: World, monkeypatch: pytest.MonkeyPatch) 
     world.put(rows[:600], LONG_AGO)
     world.roll_up()
     world.put(rows[600:])
-    monkeypatch.setattr(changes, "TO_HOURLY", "this run ends here")
+    monkeypatch.setattr(differences, "TO_HOURLY", "this run ends here")
     with pytest.raises(Exception, match="SYNTAX"):
         world.roll_up()
     world.check()
