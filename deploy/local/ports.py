@@ -5,12 +5,17 @@ from __future__ import annotations
 import random
 import socket
 import time
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
 
 # Below the kernel's ephemeral range (Linux: 32768 and up): any outgoing connection can take a port of that range
 # while a node restarts, and a client that retries may even connect to itself.
 _CHOICE = range(20000, 32000)
+
+
+#: What keeps the last ports of `free_port` from other processes until this one ends, or has asked for many more.
+_claims: deque[socket.socket] = deque(maxlen=100)
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:
@@ -26,9 +31,12 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(avoid: set[int] | None = None) -> int:
-    """Return a port that is free now, outside the ephemeral range and not in `avoid`. Raises RuntimeError."""
+    """Return a port that is free now, outside the ephemeral range and not in `avoid`. Raises RuntimeError.
+
+    No other process that asks here gets it: what shall listen on it may start, or start anew, much later.
+    """
     for port in random.sample(_CHOICE, 1000):
-        if port not in (avoid or ()) and not is_taken(port):
+        if port not in (avoid or ()) and not is_taken(port) and _claimed(port):
             return port
     raise RuntimeError("found no free port between 20000 and 32000: close some of the listening processes")
 
@@ -40,4 +48,16 @@ def wait_until_free(port: int, timeout_s: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
+    return True
+
+
+def _claimed(port: int) -> bool:
+    """Claim a port by a name in the kernel that ends with this process, so that nothing is left to clean up."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0hitline-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
     return True

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from deploy.local import ports
 from deploy.local.environment import Ports
 from deploy.local.failure import SetupError
 from deploy.local.ports import free_port, is_taken
@@ -15,13 +16,25 @@ def test_a_listening_port_is_taken_and_a_free_one_is_not() -> None:
     assert not is_taken(free_port())
 
 
+def test_a_port_is_given_out_once_even_before_anything_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_CHOICE", range(20000, 22000))
+    given = [free_port() for _ in range(50)]
+    monkeypatch.setattr(ports, "_CHOICE", range(given[0], given[0] + 1000))
+
+    assert given[0] not in {free_port() for _ in range(20)}
+    assert len(set(given)) == 50
+    monkeypatch.setattr(ports, "_CHOICE", [given[0]] * 1000)
+    with pytest.raises(RuntimeError, match="no free port"):
+        free_port()
+
+
 def test_every_taken_port_is_named_with_the_setting_that_moves_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         http, clickhouse = one.getsockname()[1], two.getsockname()[1]
-        ports = Ports(http=http, admin=free_port(), worker_admin=free_port(), clickhouse=clickhouse)
+        chosen = Ports(http=http, admin=free_port(), worker_admin=free_port(), clickhouse=clickhouse)
 
         with pytest.raises(SetupError) as caught:
-            ports.check_free(embedded_clickhouse=True)
+            chosen.check_free(embedded_clickhouse=True)
         lines = [
             f"port {http} is taken: set HITLINE_HTTP_PORT to another",
             f"port {clickhouse} is taken: set HITLINE_CLICKHOUSE_PORT to another",
@@ -29,7 +42,7 @@ def test_every_taken_port_is_named_with_the_setting_that_moves_it() -> None:
         assert str(caught.value).splitlines() == lines
 
         with pytest.raises(SetupError) as caught:
-            ports.check_free(embedded_clickhouse=False)
+            chosen.check_free(embedded_clickhouse=False)
         assert str(caught.value) == lines[0]
 
 
