@@ -114,6 +114,14 @@ async def depth(amqp_url: str, name: str) -> int:
         return declared.declaration_result.message_count or 0
 
 
+async def consumers(amqp_url: str) -> int:
+    """Return the number of workers that consume from the queue."""
+    connection = await queue.connect([amqp_url], "hitline tests")
+    async with connection:
+        declared = await (await connection.channel()).declare_queue(queue.QUEUE, passive=True)
+        return declared.declaration_result.consumer_count or 0
+
+
 async def delete_queue(amqp_url: str, name: str) -> None:
     """Delete a queue with all that is in it."""
     connection = await queue.connect([amqp_url], "hitline tests")

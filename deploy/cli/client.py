@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ import click
 
 from deploy.cli.hostnames import find_site
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run
+from deploy.cli.update import end, update
 from shared.clickhouse import ClickHouse
 from shared.pageview import MANAGE_DATA
 from shared.registry import Client, Grant, store, token_hash
@@ -198,8 +199,9 @@ async def _grant(url: str, name: str, sites: Sequence[str], permission: str) -> 
     async with connected(url) as clickhouse:
         client = (await _named(clickhouse, name))[0]
         new = await _grants(clickhouse, client, sites, permission)
-        changed = with_old_grants(client, new)
-        await store.put(clickhouse, *new, *([changed] if changed != client else []))
+        await store.put(clickhouse, *new)
+        if with_old_grants(client, new) != client:
+            await update(clickhouse, client, lambda old: with_old_grants(old, new))
 
 
 @client.command
@@ -222,11 +224,8 @@ def limit(name: str, rate: str | None, burst: int | None) -> None:
 
 async def _limit(url: str, name: str, changes: dict[str, str | int]) -> None:
     async with connected(url) as clickhouse:
-        await _change(clickhouse, name, lambda old: dataclasses.replace(old, **changes))  # type: ignore[arg-type]
-
-
-async def _change(clickhouse: ClickHouse, name: str, change: Callable[[Client], Client]) -> None:
-    await store.put(clickhouse, change((await _named(clickhouse, name))[0]))
+        client = (await _named(clickhouse, name))[0]
+        await update(clickhouse, client, lambda old: dataclasses.replace(old, **changes))  # type: ignore[arg-type]
 
 
 async def _named(clickhouse: ClickHouse, name: str) -> list[Client]:
@@ -247,7 +246,7 @@ def revoke(name: str) -> None:
 async def _revoke(url: str, name: str) -> None:
     async with connected(url) as clickhouse:
         for each in await _named(clickhouse, name):
-            await store.remove(clickhouse, each)
+            await end(clickhouse, each)
 
 
 client.add_command(revoke, "remove")

@@ -13,6 +13,7 @@ from deploy.cli.hostnames import parse_hostname, parse_hostnames
 from deploy.cli.site_change import change, warn_of_new_owners
 from deploy.cli.site_options import SiteOptions, as_dict, described, site_options
 from deploy.cli.support import CommandError, connected, load_settings, print_json, print_table, run, warn
+from deploy.cli.update import end
 from deploy.erasure.retention import MAX_RETENTION_DAYS
 from shared.registry import Site, store
 
@@ -124,7 +125,7 @@ async def _remove(url: str, name: str) -> dict[str, str]:
         first = await site_by_name(clickhouse, name)
         named = [site for site in await store.sites_named(clickhouse, [name]) if site.name == first.name]
         for each in named:
-            await store.remove(clickhouse, each)
+            await end(clickhouse, each)
         return await new_owners(clickhouse, [hostname for each in named for hostname in each.hostnames])
 
 

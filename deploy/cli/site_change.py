@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -12,8 +13,9 @@ from deploy.cli.hostname_owners import check_timezone, current_owners, new_owner
 from deploy.cli.hostnames import parse_hostname, parse_hostnames
 from deploy.cli.site_options import SiteOptions, described, site_options
 from deploy.cli.support import CommandError, connected, load_settings, run, warn
+from deploy.cli.update import update
 from deploy.erasure.retention import MAX_RETENTION_DAYS
-from shared.registry import Site, store
+from shared.registry import Site
 
 
 class Changes(NamedTuple):
@@ -58,9 +60,10 @@ def change(
 async def _change(url: str, name: str, changes: Changes) -> None:
     async with connected(url) as clickhouse:
         site = await site_by_name(clickhouse, name)
-        changed = _changed(site, changes)
-        await check_timezone(clickhouse, changed.timezone)
-        await store.put(clickhouse, changed)
+        _check_dropped(site, changes.dropped)
+        if changes.timezone is not None:
+            await check_timezone(clickhouse, changes.timezone)
+        changed = await update(clickhouse, site, partial(_changed, changes=changes))
         owners = await current_owners(clickhouse, changed, changes.added)
         others = await new_owners(clickhouse, changes.dropped)
     retention = f"{changed.retention_days} days" if changed.retention_days else "the instance's"
@@ -78,15 +81,16 @@ def warn_of_new_owners(owners: Mapping[str, str]) -> None:
 
 
 def _changed(site: Site, changes: Changes) -> Site:
+    left = [hostname for hostname in site.hostnames if hostname not in changes.dropped]
     return dataclasses.replace(
         changes.options.apply(site),
-        hostnames=_hostnames(site, changes.added, changes.dropped),
+        hostnames=tuple(dict.fromkeys([*left, *changes.added])),
         timezone=site.timezone if changes.timezone is None else changes.timezone,
         retention_days=site.retention_days if changes.retention_days is None else changes.retention_days,
     )
 
 
-def _hostnames(site: Site, added: Sequence[str], dropped: Sequence[str]) -> tuple[str, ...]:
+def _check_dropped(site: Site, dropped: Sequence[str]) -> None:
     for hostname in dropped:
         if hostname == site.name:
             raise CommandError(
@@ -94,5 +98,3 @@ def _hostnames(site: Site, added: Sequence[str], dropped: Sequence[str]) -> tupl
             )
         if hostname not in site.hostnames:
             raise CommandError(f"site {site.name} has no hostname {hostname}: see `hitline site list`")
-    left = [hostname for hostname in site.hostnames if hostname not in dropped]
-    return tuple(dict.fromkeys([*left, *added]))
