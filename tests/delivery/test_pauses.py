@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import aio_pika
 import pytest
@@ -39,6 +40,23 @@ async def test_rows_wait_no_longer_than_their_session(bare: System) -> None:
     worker = bare.add_worker(flush_seconds="60")
     await faults.post_batches(bare, faults.make_pageviews(10), Ledger())
     await prove_told_no_longer(bare, worker, "hitline_rows_waiting")
+
+
+async def test_a_paused_worker_goes_on_when_an_operator_allows_it(bare: System) -> None:
+    worker = bare.add_worker()
+    await poison_kinds.publish(bare.broker.amqp_url, [large_foreign() for _ in range(6)])
+    paused = partial(faults.metric, worker, "hitline_paused", '{reason="poison"}')
+    await asyncio.to_thread(services.wait_for, lambda: paused() > 0)
+    assert await parts.depth(bare.broker.amqp_url, queue.DEAD_QUEUE) < 6
+
+    services.hitline(bare.env, "dead", "allow", "1500")
+
+    # By itself a worker goes on at 30 pageviews a minute, so that these would take 50 minutes.
+    buried = partial(parts.depth, bare.broker.amqp_url, queue.DEAD_QUEUE)
+    await asyncio.to_thread(services.wait_for, lambda: parts.run_apart(buried) >= 5, 60)
+    services.hitline(bare.env, "dead", "allow", "all")
+    await asyncio.to_thread(services.wait_for, lambda: parts.run_apart(buried) == 6, 60)
+    await asyncio.to_thread(services.wait_for, lambda: paused() == 0)
 
 
 async def prove_told_no_longer(system: System, worker: Service, name: str, labels: str = "") -> None:
