@@ -1,4 +1,4 @@
-"""Starts Hitline's processes as forks of one that has imported their code: most of a start is importing.
+"""Starts Hitline's processes as forks of one that is warm: most of a start is importing code and compiling patterns.
 
 A process that is started so runs the same `__main__`, with environment, files and signals of its own, like one that
 Python was started for.  The suite starts hundreds; what starts otherwise (`make run`, the wheel, containers) is tested
@@ -8,6 +8,7 @@ where it is the matter.
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -23,15 +24,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
-#: Program → what it imports, which is what takes time.  `hitline` imports a command's modules when it is run.
+_ALWAYS = ("clickhouse_connect.driver.asyncclient", "aiohttp.web", "encodings.idna")
+#: Program → what it imports, at its start or later.  `hitline` imports a command's modules when it is run.
 PRELOADED = {
-    "gateway": ("gateway.__main__",),
-    "worker": ("worker.__main__",),
+    "gateway": ("gateway.__main__", *_ALWAYS),
+    "worker": ("worker.__main__", *_ALWAYS),
     "hitline": (
-        "deploy.cli",
-        *(f"deploy.cli.{name}" for name in ("client", "dead", "exclude", "reconcile", "site")),
-        "aiohttp",
-        "clickhouse_connect.driver",
+        *(f"deploy.cli.{path.stem}" for path in (ROOT / "deploy/cli").glob("[a-z]*.py")),
+        *("deploy.observe.doctor", "deploy.report.page", "rich.progress"),
+        *_ALWAYS,
     ),
 }
 
@@ -120,8 +121,7 @@ class Forked:
 
 def serve(program: str) -> None:
     """Fork for each line of stdin until it ends; say which process was started, and how each ended."""
-    for name in PRELOADED[program]:
-        importlib.import_module(name)
+    warm_up(program)
     wake, woken = os.pipe()
     for fd in (wake, woken):
         os.set_blocking(fd, False)
@@ -143,6 +143,17 @@ def serve(program: str) -> None:
                 if (pid := os.fork()) == 0:
                     become(program, arguments, env, files)
                 tell("started", number, pid)
+
+
+def warm_up(program: str) -> None:
+    """Do what each start of the program would do in the same way: import, compile, read lists."""
+    for name in PRELOADED[program]:
+        importlib.import_module(name)
+    if program == "worker":
+        importlib.import_module("worker.lookups.agents").Agents()
+        importlib.import_module("worker.lookups.domains").is_public_suffix("example.com")
+    gc.collect()
+    gc.freeze()  # so that the collections of forks neither scan nor copy what they share
 
 
 def tell(*news: Any) -> None:

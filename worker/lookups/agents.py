@@ -8,7 +8,7 @@ are cached, bounded in number and in length.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from ua_parser import OS, Domain, UserAgent
@@ -22,6 +22,7 @@ from worker.lookups.devices import DeviceClasses
 from worker.lookups.systems import Named, Systems
 
 _CACHED_AGENTS: Final = 16_384
+_RESOLVER: Final = cache(lambda: Resolver(MATCHERS))  # type: ignore[arg-type]  # a list of a subtype
 
 
 class Agent(NamedTuple):
@@ -47,7 +48,7 @@ class Agents:
         self.bots = Bots()
         self._devices = DeviceClasses()
         self._systems = Systems()
-        self._resolve = Resolver(MATCHERS)  # type: ignore[arg-type]  # a list of a subtype
+        self._resolve = _RESOLVER()
         self.find: Callable[[str], Agent] = lru_cache(maxsize=_CACHED_AGENTS)(self.parse)
 
     def parse(self, user_agent: str) -> Agent:
