@@ -15,7 +15,7 @@ from typing import Final
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelClosed
 
-from deploy.queue.connection import connect
+from deploy.queue.connection import BrokerError, connect
 from deploy.queue.dead_letters import DeadLetter
 from shared import queue
 
@@ -34,6 +34,10 @@ ROUND: Final = 5_000
 #: Without a letter for this long, the others have expired, or were taken by another program.
 _SILENCE_S: Final = 5.0
 _CONFIRM_S: Final = 60.0
+_UNCONFIRMED: Final = (
+    f"the broker did not confirm a letter within {_CONFIRM_S:.0f} s, or closed the connection: what it has confirmed is"
+    " on its way, the rest are dead letters still. See `hitline doctor`, then run this once more"
+)
 
 
 class Turn:
@@ -70,7 +74,11 @@ class Turn:
         self._tag = await self._source.consume(self._inbox.put)
 
     async def replay(self, letters: Sequence[DeadLetter]) -> None:
-        """Publish letters to be processed again, and remove each once it is confirmed; raises aio-pika's errors."""
+        """Publish letters to be processed again, and remove each once it is confirmed.
+
+        Raises aio-pika's errors, and `BrokerError` where the broker is silent or gone: those not removed are still
+        there, and whether they were published too makes no difference to what is stored.
+        """
         exchange = await self._channel.get_exchange(queue.EXCHANGE, ensure=False)
 
         async def publish(letter: DeadLetter) -> None:
@@ -79,6 +87,9 @@ class Turn:
 
         results = await asyncio.gather(*map(publish, letters), return_exceptions=True)
         for result in results:
+            # Told here: further out it could be anybody's, and ClickHouse has time-outs of its own.
+            if isinstance(result, (OSError, TimeoutError)):
+                raise BrokerError(_UNCONFIRMED) from None
             if isinstance(result, BaseException):
                 raise result
 

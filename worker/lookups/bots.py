@@ -82,17 +82,19 @@ _WRITTEN_WITHOUT_A_SYSTEM: Final = re.compile(
     r"|https?://"
 )
 #: User agents without a known system or device that are still people's browsers or apps.
-_BROWSER: Final = re.compile(
-    r"^(?:mozilla/|opera\b)|browser|\b(?:wap|midp|lynx|e?links|w3m|dillo|netsurf|netfront|hbbtv|dvp|j2me|ucweb|"
+_BROWSER: Final = (
+    r"(?i)^(?:mozilla/|opera\b)|browser|\b(?:wap|midp|lynx|e?links|w3m|dillo|netsurf|netfront|hbbtv|dvp|j2me|ucweb|"
     r"presto)\b"
     r"|\bFB(?:AN|AV|DV)\b|\b(?:OPR|OMI|KreaTV|YouViewHTML|ViziOS|GOGGalaxyClient|NativeClientPlatform)/|^Amazon;|"
-    r"AppleWebKit/|\(AppleTv ",
-    re.IGNORECASE,
+    r"AppleWebKit/|\(AppleTv "
 )
 
 
 #: What makes ua-parser find a spider in a person's browser: `bot` inside a word, a toolbar of Ask.
 _NOT_A_SPIDER: Final = re.compile(r"Caboto|CUBOT|\bCubot|; Teoma;")
+
+
+_browsers: Final = first_match([(_BROWSER, "browser")])
 
 
 class Bot(NamedTuple):
@@ -148,4 +150,4 @@ def is_written_as_a_program(user_agent: str, os: str, family: str) -> bool:
         return True
     if os or family:
         return False
-    return bool(_WRITTEN_WITHOUT_A_SYSTEM.search(user_agent)) or not _BROWSER.search(user_agent)
+    return bool(_WRITTEN_WITHOUT_A_SYSTEM.search(user_agent)) or not _browsers.extract(user_agent)

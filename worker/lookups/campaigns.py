@@ -32,6 +32,8 @@ _MAY_HAVE: Final = re.compile(r"[Cc][Ll]|[Tt][Mm]_|_[QqFfCc]|[Bb][Rr][Aa]|[Ee][P
 #: `&amp;`, `&#38;` and `&#x26;`, as they are or percent-encoded: what HTML makes of `&`; and JSON's `\\u0026`.
 HTML_AMPERSAND: Final = r"(?:&|%26)(?:amp|(?:#|%23)0*38|(?:#|%23)x0*26)(?:;|%3B)|(?:\\|%5C)u0026"
 _HTML_AMPERSAND: Final = re.compile(HTML_AMPERSAND, re.IGNORECASE)
+#: A query without any of these has no such reference.
+_MAY_BE_HTML: Final = re.compile(r"26|38|[Aa][Mm][Pp]")
 #: A fragment that is the rest of such a reference: what followed `&#`.
 _CUT_REFERENCE: Final = re.compile(r"(?:0{0,9}38|x0{0,9}26);", re.IGNORECASE)
 _PARAMETER: Final = re.compile(r"([&?;]?)([^&?;=]*)(=?[^&?;]*)")
@@ -54,8 +56,10 @@ def campaign_parameters(query: str, longest: int) -> dict[str, str]:
     query = query[:_LONGEST_QUERY]
     if not _MAY_HAVE.search(query):
         return {}
+    if _MAY_BE_HTML.search(query):
+        query = _HTML_AMPERSAND.sub("&", query)
     values: dict[str, str] = {}
-    for name, value in _parameters(_HTML_AMPERSAND.sub("&", query)):
+    for name, value in _parameters(query):
         if not values.get(name):
             values[name] = _value(value, longest)
     return values

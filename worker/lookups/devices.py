@@ -96,9 +96,7 @@ _DESKTOP_SYSTEMS: Final = re.compile(
 #: What says something else than it seems to: Windows' handwriting add-on, a television's channel.
 _MISLEADING: Final = re.compile(r"Tablet PC|WatchFree")
 #: Systems that ua-parser does not know, by what is in the user agent.
-_OLD_DESKTOPS: Final = re.compile(
-    r"\b(?:os/2|beos|amigaos|amiga|morphos|inferno|haiku|mageia|macintosh)\b", re.IGNORECASE
-)
+_OLD_DESKTOPS: Final = r"(?i)\b(?:os/2|beos|amigaos|amiga|morphos|inferno|haiku|mageia|macintosh)\b"
 #: Systems of phones and tablets alike; without a word that says tablet, the smaller one is the likelier.
 _HAND_HELD: Final = frozenset(
     {"iOS", "Windows Phone", "BlackBerry OS", "Symbian OS", "Firefox OS", "KaiOS", "HarmonyOS", "OpenHarmony"}
@@ -128,6 +126,7 @@ class DeviceClasses:
                 (_TABLET_MODEL, "tablet"),
             ]
         )
+        self._old_desktops = first_match([(_OLD_DESKTOPS, "desktop")])
         self._tv_size = first_match([(_TV_SIZE, "tv")])
 
     def find(self, user_agent: str, os: str, family: str) -> str:
@@ -145,7 +144,7 @@ class DeviceClasses:
             return "tablet"
         if os in _HAND_HELD or family == "Generic Smartphone":
             return "mobile"
-        return "desktop" if _DESKTOP_SYSTEMS.search(os) or _OLD_DESKTOPS.search(text) else "other"
+        return "desktop" if _DESKTOP_SYSTEMS.search(os) or self._old_desktops.extract(text) else "other"
 
     def _of_android(self, text: str) -> str:
         """Tell by build and model first: what they say is truer than `Mobile`."""

@@ -17,16 +17,24 @@ _SAFE: Final = "/%!$&'()*+,;=:@"
 #: A path with none of these is in canonical form already.
 _NOT_CANONICAL: Final = re.compile(r"[^A-Za-z0-9._~/!$&'()*+,;=:@-]|/\.")
 _NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._~/%!$&'()*+,;=:@-]")
-_ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
 #: A path in the fragment; in a canonical path nothing else has a `#`.
 HASH_PATH: Final = re.compile("(#!?)/")
 _BELOW: Final = re.compile("(?<!/)/(#!?)(?=/|\\Z)")
-#: Every spelling of every escape, and what it is in canonical form.
+_HEX: Final = "0123456789ABCDEFabcdef"
+#: Every spelling of an escape that is not its canonical form, and what that is.
 _CANONICAL: Final = {
-    f"%{high}{low}": chr(byte) if (byte := int(high + low, 16)) in _UNRESERVED else f"%{byte:02X}"
-    for high in "0123456789ABCDEFabcdef"
-    for low in "0123456789ABCDEFabcdef"
+    spelling: form
+    for high in _HEX
+    for low in _HEX
+    if (spelling := f"%{high}{low}")
+    != (form := chr(byte) if (byte := int(high + low, 16)) in _UNRESERVED else f"%{byte:02X}")
 }
+_SPELLINGS: Final = "|".join(
+    f"{high}[{''.join(low for low in _HEX if f'%{high}{low}' in _CANONICAL)}]" for high in _HEX
+)
+#: Any of them, but not behind a percent sign that begins no escape: `%4%41` must not become `%4A`, another one.  The
+#: group makes `split` return them, too.
+_TO_CHANGE: Final = re.compile(f"(%(?<!%%)(?<!%[0-9A-Fa-f]%)(?:{_SPELLINGS}))")
 #: U+FFFD, for bytes that were not UTF-8, as an escape.  It stays a character, so that readers see the damage.
 _REPLACEMENT: Final = quote("\ufffd")
 #: Characters that are escaped at a time.
@@ -48,7 +56,9 @@ def canonical(path: str) -> str:
     if hash_path := HASH_PATH.search(path):
         return canonical(path[: hash_path.start()]) + hash_path[1] + canonical(path[hash_path.end() - 1 :])
     if "%" in path:
-        path = _ESCAPE.sub(lambda found: _CANONICAL[found[0]], path)
+        pieces = _TO_CHANGE.split(path)
+        pieces[1::2] = [_CANONICAL[spelling] for spelling in pieces[1::2]]
+        path = "".join(pieces)
     if _NOT_ALLOWED.search(path):
         path = _quoted(path)
     if "/." in path:
