@@ -73,7 +73,7 @@ def _has_many_values(text: bytes) -> bool:
 
 
 def _beginnings(text: bytes) -> int:
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
+    return len(text) - len(text.translate(None, b",[{"))  # the same time whatever the text is, unlike `count`
 
 
 def _repair(text: bytes) -> str | None:
