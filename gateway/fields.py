@@ -28,14 +28,14 @@ _HYPHENS: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}
 #: RFC 9562's text form, its URN, Microsoft's form in braces, and 32 digits (nginx's `$request_id`).
 UUID_PATTERN: Final = f"(?:[uU][rR][nN]:[uU][uU][iI][dD]:)?{_HYPHENS}|\\{{{_HYPHENS}\\}}|{_HEX}{{32}}"
 _UUID: Final = re.compile(UUID_PATTERN)
-_NOT_HEX: Final = str.maketrans("", "", "{}-")
+_NIL: Final = bytes(16)
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 #: What access logs write for a header that was not sent.
 ABSENT: Final = "-"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
+_DAY_S: Final = 24 * 3600
 _LAST_MINUTE: Final = 24 * 60 - 1
 
 
@@ -54,8 +54,11 @@ def parse_timestamp(text: str) -> int:
     if leap:
         if since_epoch % _DAY // _MINUTE != _LAST_MINUTE:
             raise ValueError("must be a time that exists: leap seconds are at 23:59:60 UTC")
-        return since_epoch // _MILLISECOND + 1000
-    return since_epoch // _MILLISECOND + (int(fraction[1:4].ljust(3, "0")) if fraction else 0)
+        milliseconds = 1000
+    else:
+        milliseconds = int(fraction[1:4].ljust(3, "0")) if fraction else 0
+    # Whole seconds: a third of the time that dividing by a timedelta takes.
+    return (since_epoch.days * _DAY_S + since_epoch.seconds) * 1000 + milliseconds
 
 
 def check_period(timestamp_ms: int, now_ms: int) -> None:
@@ -89,8 +92,8 @@ def parse_uuid(text: str) -> bytes | None:
         return None
     if _UUID.fullmatch(text) is None:
         raise ValueError("must be a UUID such as 018f3b5a-7c1e-7000-8000-0123456789ab")
-    value = bytes.fromhex(text.translate(_NOT_HEX)[-32:])
-    return value if any(value) else None
+    value = bytes.fromhex(text.replace("-", "").rstrip("}")[-32:])
+    return value if value != _NIL else None
 
 
 def parse_user_agent(text: str) -> str:
