@@ -61,9 +61,9 @@ async def test_a_paused_worker_goes_on_when_an_operator_allows_it(bare: System) 
 
 async def prove_told_no_longer(system: System, worker: Service, name: str, labels: str = "") -> None:
     """Wait until the worker reports the pause, take its messages away, and expect the pause to end."""
-    await asyncio.to_thread(services.wait_for, lambda: faults.metric(worker, name, labels) > 0)
+    await asyncio.to_thread(services.wait_for, lambda: faults.metric(worker, name, labels) > 0, 90)
     await parts.delete_queue(system.broker.amqp_url, queue.QUEUE)
-    await asyncio.to_thread(services.wait_for, lambda: worker.text().count("reconnecting in") >= 2)
+    await asyncio.to_thread(services.wait_for, lambda: worker.text().count("reconnecting in") >= 2, 90)
     assert faults.metric(worker, name, labels) == 0
 
 
