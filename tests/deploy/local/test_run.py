@@ -18,10 +18,14 @@ import pytest
 
 from deploy.local import processes
 from deploy.local.broker import ensure_rabbitmq
+from deploy.local.demo import hitline_command
 from deploy.local.environment import read_env
 from deploy.local.failure import SetupError
+from deploy.local.ports import free_port
 from deploy.local.run import refuse_foreign
-from tests.services import START_S
+from deploy.local.services import Service, ServiceError
+from tests import parts
+from tests.services import START_S, wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -115,18 +119,10 @@ def wait_for_row(command: str) -> str:
     raise AssertionError("no row within 10 s")
 
 
-def test_what_it_prints_works_and_a_signal_stops_all_of_it(launcher: Launcher, directory: Path) -> None:
+def test_what_it_prints_works_a_signal_stops_all_of_it_and_it_starts_again(launcher: Launcher, directory: Path) -> None:
     output = launcher.wait_for("Ctrl-C stops everything")
     env = read_env(directory / "env")
-    headers, body = printed_pageview(output)
-
-    assert ask(env["HITLINE_HTTP_PORT"], "POST", "/api/ingest/server/pageview", body, headers) == (202, "")
-    query = re.search(r"^  (\. .*? FORMAT Vertical')$", output, re.DOTALL | re.MULTILINE)
-    assert query
-    row = dict(line.split(":", 1) for line in wait_for_row(query[1]).splitlines()[2:])
-    assert [row[name].strip() for name in ("hostname", "path", "utm_source")] == ["example.com", "/hello", "readme"]
-    assert env["CLICKHOUSE_PASSWORD"] not in output
-    assert ask(env["HITLINE_CLICKHOUSE_PORT"], "POST", "/", "SELECT 1", {})[0] == 403
+    check_what_it_prints(output, env)
 
     second = Launcher(directory)
     assert second.process.wait(START_S) == 2
@@ -144,14 +140,24 @@ def test_what_it_prints_works_and_a_signal_stops_all_of_it(launcher: Launcher, d
         assert {name: kept[name] for name in kept if "PORT" not in name and "URL" not in name} == {
             name: env[name] for name in env if "PORT" not in name and "URL" not in name
         }
+        check_that_a_part_that_dies_is_reported_and_ends_the_others(again)
     finally:
         again.end()
-    assert again.leftovers() == []
 
 
-def test_a_part_that_dies_is_reported_and_ends_the_others(launcher: Launcher, directory: Path) -> None:
-    launcher.wait_for("Ctrl-C stops everything")
-    worker = processes.pids_of(f"{directory.resolve()}/worker")
+def check_what_it_prints(output: str, env: dict[str, str]) -> None:
+    headers, body = printed_pageview(output)
+    assert ask(env["HITLINE_HTTP_PORT"], "POST", "/api/ingest/server/pageview", body, headers) == (202, "")
+    query = re.search(r"^  (\. .*? FORMAT Vertical')$", output, re.DOTALL | re.MULTILINE)
+    assert query
+    row = dict(line.split(":", 1) for line in wait_for_row(query[1]).splitlines()[2:])
+    assert [row[name].strip() for name in ("hostname", "path", "utm_source")] == ["example.com", "/hello", "readme"]
+    assert env["CLICKHOUSE_PASSWORD"] not in output
+    assert ask(env["HITLINE_CLICKHOUSE_PORT"], "POST", "/", "SELECT 1", {})[0] == 403
+
+
+def check_that_a_part_that_dies_is_reported_and_ends_the_others(launcher: Launcher) -> None:
+    worker = processes.pids_of(f"{launcher.directory.resolve()}/worker")
 
     os.kill(worker[0], signal.SIGKILL)
 
@@ -160,16 +166,33 @@ def test_a_part_that_dies_is_reported_and_ends_the_others(launcher: Launcher, di
     assert launcher.leftovers() == []
 
 
-def test_a_part_that_can_not_start_says_only_why(directory: Path) -> None:
+def keep_a_log(directory: Path) -> None:
     log = directory / "logs" / "gateway.log"
     log.parent.mkdir(parents=True)
     log.write_text("a line of an earlier start\n")
+
+
+@pytest.mark.full
+def test_a_part_that_can_not_start_says_only_why(directory: Path) -> None:
+    keep_a_log(directory)
     launcher = Launcher(directory, HITLINE_RATE_LIMIT="x")
 
     assert launcher.process.wait(START_S) == 1
     assert "HITLINE_RATE_LIMIT: must be a rate" in launcher.output()
     assert "earlier start" not in launcher.output()
     launcher.end()
+
+
+def test_a_gateway_that_can_not_start_says_only_why(tmp_path: Path) -> None:
+    keep_a_log(tmp_path)
+    gateway = Service("gateway", hitline_command("gateway"), tmp_path, (free_port(), "/readyz"))
+    gateway.spawn({**os.environ, **parts.make_env(tmp_path, RATE_LIMIT="x")})
+
+    with pytest.raises(ServiceError, match="HITLINE_RATE_LIMIT: must be a rate") as caught:
+        gateway.wait_until_ready()
+
+    assert "earlier start" not in str(caught.value)
+    gateway.stop(1)
 
 
 def test_files_that_sudo_make_run_left_are_named_with_the_remedy(tmp_path: Path) -> None:
@@ -200,16 +223,14 @@ def test_a_reader_that_goes_away_stops_it_in_order(directory: Path) -> None:
     assert "stopped" in (directory / "logs" / "gateway.log").read_text()
 
 
+@pytest.mark.full
 def test_nothing_outlives_a_killed_launcher_for_long(launcher: Launcher) -> None:
     launcher.wait_for("Ctrl-C stops everything")
 
     launcher.process.kill()
     launcher.process.wait()
 
-    deadline = time.monotonic() + 45
-    while launcher.leftovers() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert launcher.leftovers() == []
+    wait_for(lambda: launcher.leftovers() == [], 45)
 
 
 def test_a_taken_port_is_named_before_anything_starts(directory: Path) -> None:
