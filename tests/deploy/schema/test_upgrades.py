@@ -52,25 +52,50 @@ def fresh_schema(bare: ClickHouseProcess) -> str:
     return parts.execute(bare, SCHEMA)
 
 
+def put(clickhouse: ClickHouseProcess, version: int) -> None:
+    """Store pageviews and outcomes as a system of that version does."""
+    visits.insert(clickhouse, visits.make(100, seed=version))
+    if version >= 2:
+        parts.execute(
+            clickhouse,
+            "INSERT INTO hitline.outcomes_raw (batch_id, minutes, sites, clients, outcomes, counts, version) SELECT"
+            " generateUUIDv4(), [now()], [generateUUIDv4()], [generateUUIDv4()], ['stored'], [7], 1",
+        )
+
+
+def pageviews(clickhouse: ClickHouseProcess) -> str:
+    return parts.execute(clickhouse, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews")
+
+
+def outcomes(clickhouse: ClickHouseProcess) -> int:
+    return int(parts.execute(clickhouse, "SELECT sum(pageviews) FROM hitline.outcomes"))
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("version", range(1, len(FILES)))
 def test_an_earlier_version_with_data_is_upgraded_to_the_current_schema(
     bare: ClickHouseProcess, fresh_schema: str, version: int
 ) -> None:
     start_over(bare)
     apply(bare, FILES[:version])
-    visits.insert(bare, visits.make(100, seed=version))
-    if version >= 2:
-        parts.execute(
-            bare,
-            "INSERT INTO hitline.outcomes_raw (batch_id, minutes, sites, clients, outcomes, counts, version) SELECT"
-            " generateUUIDv4(), [now()], [generateUUIDv4()], [generateUUIDv4()], ['stored'], [7], 1",
-        )
-    before = parts.execute(bare, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews")
+    put(bare, version)
+    before = pageviews(bare)
     apply(bare, FILES)
     assert parts.execute(bare, SCHEMA) == fresh_schema
-    assert parts.execute(bare, "SELECT count(), groupBitXor(cityHash64(*)) FROM hitline.pageviews") == before
+    assert pageviews(bare) == before
     if version >= 2:
-        assert parts.execute(bare, "SELECT sum(pageviews) FROM hitline.outcomes").strip() == "7"
+        assert outcomes(bare) == 7
+
+
+def test_data_of_every_version_come_through_all_later_ones(bare: ClickHouseProcess, fresh_schema: str) -> None:
+    start_over(bare)
+    for version in range(1, len(FILES) + 1):
+        before = pageviews(bare) if version > 1 else ""
+        apply(bare, FILES[:version])
+        assert before in ("", pageviews(bare)), FILES[version - 1].name
+        put(bare, version)
+    assert parts.execute(bare, SCHEMA) == fresh_schema
+    assert outcomes(bare) == 7 * (len(FILES) - 1)
 
 
 def test_running_all_of_it_twice_changes_nothing(bare: ClickHouseProcess, fresh_schema: str) -> None:
