@@ -1,4 +1,10 @@
-"""Fixtures: one real ClickHouse engine and one real broker for the whole run, started when first asked for."""
+"""Fixtures: one real ClickHouse engine and one real broker for each test process, started when first asked for.
+
+A start of the broker takes four seconds of processor time, one of the engine and its schema two, a gateway's or a
+worker's as a fork a tenth.  So tests share the first two and get them empty (`tables`, `queues`), and have processes of
+Hitline to themselves, most of them for a module (`system`).  A broker or an engine of its own is for a test that kills,
+stops or configures it, or that reads its files (`services.own_broker`, `ClickHouseProcess`).
+"""
 
 from __future__ import annotations
 

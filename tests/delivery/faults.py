@@ -8,16 +8,16 @@ import functools
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from tests import http, parts, services
+from tests.delivery.relay import Relay
 from tests.http import BATCH_ENDPOINT
 from tests.services import Service, System
 
@@ -187,58 +187,11 @@ def metric(worker: Service, name: str, labels: str = "") -> float:
     return float(found[1]) if found else 0.0
 
 
-class Gate:
-    """A TCP relay in front of a part, which can be shut: what clients send then waits in it; answers come through."""
-
-    def __init__(self, url: str) -> None:
-        self._target = urlsplit(url)
-        self._open = asyncio.Event()
-        self._open.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.url = ""
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Gate]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        user = self._target.netloc.rpartition("@")[0]
-        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self.url = f"{self._target.scheme}://{user + '@' if user else ''}{place}{self._target.path}"
-        try:
-            yield self
-        finally:
-            server.close()
-            self.cut()
+class Gate(Relay):
+    """A relay in front of a part, which can be shut: what clients send then waits in it; answers come through."""
 
     def shut(self) -> None:
-        self._open.clear()
+        self.requests.clear()
 
     def open(self) -> None:
-        self._open.set()
-
-    def cut(self) -> None:
-        """Close all connections; what waited is lost, as it is with a machine that dies."""
-        for task in self._tasks:
-            task.cancel()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            from_there, to_there = await asyncio.open_connection(self._target.hostname, self._target.port)
-        except OSError:
-            writer.close()
-            return
-        for source, sink, held in ((reader, to_there, True), (from_there, writer, False)):
-            task = asyncio.create_task(self._pump(source, sink, held))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, held: bool) -> None:
-        try:
-            while data := await source.read(65_536):
-                if held:
-                    await self._open.wait()
-                sink.write(data)
-                await sink.drain()
-        except OSError:
-            return
-        finally:
-            sink.close()
+        self.requests.set()

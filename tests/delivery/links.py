@@ -18,6 +18,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from tests.delivery.relay import Relay
+
 #: What may happen to a request: the connection is cut before it is passed on, in the middle of its body, or before its
 #: answer; it or its answer is late; it is passed on twice, one after the other or side by side.
 HTTP_FAULTS: Final = ("cut before", "cut inside", "cut after", "late", "answer late", "twice", "twice at once")
@@ -111,69 +113,23 @@ class HttpLink:
         writer.transport.abort()
 
 
-class TcpLink:
-    """A relay before a broker; both directions can be held, and what is held can be lost with its connection."""
+class TcpLink(Relay):
+    """A relay before a broker, whose connections can meet faults."""
 
     def __init__(self, url: str) -> None:
-        self._target = urlsplit(url)
-        self._requests, self._answers = asyncio.Event(), asyncio.Event()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(url)
         self.met = Counter[str]()
-        self.url = ""
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        self._requests.set()
-        self._answers.set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        user = self._target.netloc.rpartition("@")[0]
-        self.url = f"amqp://{user + '@' if user else ''}127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        yield
-        server.close()
-        self.cut()
 
     async def meet(self, fault: str, seconds: float) -> None:
         """Have all connections meet a fault."""
         self.met[fault] += 1
-        held = self._requests if fault.startswith("requests") else self._answers
+        held = self.requests if fault.startswith("requests") else self.answers
         if fault != "cut":
             held.clear()
             await asyncio.sleep(seconds)
         if not fault.endswith("held"):
             self.cut()
         held.set()
-
-    def cut(self) -> None:
-        """Reset all connections; what was held is lost."""
-        for task in self._tasks:
-            task.cancel()
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            from_there, to_there = await asyncio.open_connection(self._target.hostname, self._target.port)
-        except OSError:
-            writer.close()
-            return
-        for source, sink, allowed in ((reader, to_there, self._requests), (from_there, writer, self._answers)):
-            self._writers.add(sink)
-            task = asyncio.create_task(self._pump(source, sink, allowed))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, allowed: asyncio.Event) -> None:
-        try:
-            while data := await source.read(65_536):
-                await allowed.wait()
-                sink.write(data)
-                await sink.drain()
-        except OSError:
-            return
-        finally:
-            self._writers.discard(sink)
-            sink.close()
 
 
 @contextlib.contextmanager

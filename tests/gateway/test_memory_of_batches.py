@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import weakref
@@ -20,6 +19,7 @@ from gateway.validate import validate
 from shared.clocks import Clocks
 from shared.registry import Client
 from tests.services import pageview
+from tests.turns import turns_during
 
 CLIENT = Client(b"c" * 16, "client")
 NOTHING = cast("Any", None)
@@ -48,19 +48,7 @@ async def test_200_bad_batches_leave_nothing_behind_even_while_their_results_are
 @pytest.mark.parametrize(("number", "size"), [(2_000, 10), (40, 60_000)])
 async def test_a_batch_lets_others_have_their_turn_by_items_and_by_bytes(number: int, size: int) -> None:
     items = await split(bytearray(b"\n".join([b'{"x":"' + b"x" * size + b'"}'] * number)))
-    batch = empty_batch()
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    await batch.publish(items)
-    counting.cancel()
-    assert turns >= 7
+    assert await turns_during(empty_batch().publish(items)) >= 7
 
 
 def test_a_rejection_refers_to_no_other_error() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,18 +38,6 @@ def _forgotten(written: Any, read: Any, path: str = "") -> list[str]:
     if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
         return [lost for i, each in enumerate(written) for lost in _forgotten(each, read[i], f"{path}[{i}]")]
     return [] if written == read else [path]
-
-
-@pytest.fixture(scope="module")
-def prometheus(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusProcess]:
-    running = PrometheusProcess(tmp_path_factory.mktemp("prometheus")).start()
-    try:
-        running.watch("hitline-gateway", system.gateway.admin_port)
-        running.watch("hitline-worker", *(worker.admin_port for worker in system.workers))
-        services.wait_for(lambda: len(running.query("up == 1")) == 2)
-        yield running
-    finally:
-        running.stop()
 
 
 def traffic(system: System) -> None:

@@ -23,18 +23,30 @@ from tests.deploy.rollups.visits import Row, Stored
 #: In Newfoundland the clock goes forward on 8 March.
 ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns")
 SITES = {uuid.UUID(int=0xE000 + number): zone for number, zone in enumerate(ZONES)}
+#: Enough to be mixed up: each site is a report, and each zone several statements of a run.
+TWO = dict(list(SITES.items())[1:])
 PERIODS = ((date(2026, 3, 6), date(2026, 3, 10)), (date(2026, 3, 8), date(2026, 3, 8)))
 LONG_AGO = "2026-04-01 00:00:00.000"
 
 
 class World:
-    """Pageviews of three sites, in ClickHouse and in Python."""
+    """Pageviews of some sites, in ClickHouse and in Python."""
 
-    def __init__(self, clickhouse: ClickHouseProcess) -> None:
+    def __init__(self, clickhouse: ClickHouseProcess, zones: dict[uuid.UUID, str]) -> None:
         self.clickhouse = clickhouse
         self.stored: Stored = {}
-        self.zones = dict(SITES)
+        self.zones = dict(zones)
+        self.sites = list(zones)
         self.from_rows = 0
+
+    def make(self, seed: int, number: int = 900) -> list[Row]:
+        chance = random.Random(seed)
+        rows = visits.make(number, seed=seed, first=datetime(2026, 3, 1, tzinfo=UTC), days=12, sites=self.sites)
+        for row in rows:
+            row["utm_medium"] = row["utm_source"] and chance.choice(("cpc", "email"))
+            row["is_bot"] = row["is_bot"] or chance.random() < 0.05  # within a session of a person
+            row["bot_kind"] = chance.choice(("search", "seo")) if row["is_bot"] else ""
+        return rows
 
     def put(self, rows: list[Row], stored_at: str | None = None) -> None:
         """Insert rows; those that were stored long ago are not looked at again once they are in the rollups."""
@@ -51,7 +63,7 @@ class World:
 
     def check(self) -> None:
         """Compare all that reports say: of days in each zone, and of the day on which the clock changes by the hour."""
-        asked = [(site, PERIODS[0], False) for site in SITES] + [(list(SITES)[2], PERIODS[1], True)]
+        asked = [(site, PERIODS[0], False) for site in self.sites] + [(self.sites[-1], PERIODS[1], True)]
         reports = parts.run_apart(lambda: self._reports(asked))
         for (site, days, with_bots), found in zip(asked, reports, strict=True):
             rows = [row for row in self.stored.values() if row["site_id"] == str(site)]
@@ -94,20 +106,10 @@ def numbers(totals: Totals) -> tuple[float, ...]:
     return totals.pageviews, sessions, totals.bounce_rate * sessions, 1000 * totals.seconds * sessions
 
 
-def make(seed: int, number: int = 900) -> list[Row]:
-    chance = random.Random(seed)
-    rows = visits.make(number, seed=seed, first=datetime(2026, 3, 1, tzinfo=UTC), days=12, sites=list(SITES))
-    for row in rows:
-        row["utm_medium"] = row["utm_source"] and chance.choice(("cpc", "email"))
-        row["is_bot"] = row["is_bot"] or chance.random() < 0.05  # within a session of a person
-        row["bot_kind"] = chance.choice(("search", "seo")) if row["is_bot"] else ""
-    return rows
-
-
-@pytest.fixture
-def world(tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch) -> World:
-    visits.register(tables, SITES)
-    world = World(tables)
+@pytest.fixture(params=[TWO, pytest.param(SITES, marks=pytest.mark.full)], ids=len)
+def world(tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
+    visits.register(tables, request.param)
+    world = World(tables, request.param)
     from_rows = collect._Asked.from_rows
 
     async def counting(self: collect._Asked, *arguments: object) -> object:
@@ -120,13 +122,13 @@ def world(tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_without_rollups(world: World) -> None:
-    world.put(make(1))
+    world.put(world.make(1))
     world.check()
     assert world.from_rows
 
 
 def test_rollups_that_are_complete_and_rollups_that_are_behind(world: World) -> None:
-    rows = make(2)
+    rows = world.make(2)
     world.put(rows[:700], LONG_AGO)
     world.put(rows[:100], LONG_AGO)
     world.roll_up()
@@ -142,7 +144,7 @@ def test_rollups_that_are_complete_and_rollups_that_are_behind(world: World) -> 
 
 def test_a_run_that_dies_halfway(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums by day have a day's late pageviews, those by hour and the sessions don't."""
-    rows = make(3)
+    rows = world.make(3)
     world.put(rows[:600], LONG_AGO)
     world.roll_up()
     world.put(rows[600:])
@@ -154,7 +156,7 @@ def test_a_run_that_dies_halfway(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_erasure_that_has_not_come_to_the_rollups(world: World) -> None:
-    rows = make(4)
+    rows = world.make(4)
     world.put(rows, LONG_AGO)
     world.roll_up()
     erased = {row["session_id"] for row in rows[100:130]}
@@ -172,9 +174,9 @@ def test_an_erasure_that_has_not_come_to_the_rollups(world: World) -> None:
 
 
 def test_a_time_zone_that_changed(world: World) -> None:
-    world.put(make(5), LONG_AGO)
+    world.put(world.make(5), LONG_AGO)
     world.roll_up()
-    site = next(iter(SITES))
+    site = world.sites[0]
     world.zones[site] = "Asia/Kathmandu"
     visits.register(world.clickhouse, {site: "Asia/Kathmandu"}, version=2)
     world.check()
@@ -186,7 +188,7 @@ def test_a_time_zone_that_changed(world: World) -> None:
 
 
 def test_a_run_between_two_of_its_queries(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = make(6)
+    rows = world.make(6)
     world.put(rows[:600], LONG_AGO)
     world.roll_up()
     world.put(rows[600:])
@@ -205,7 +207,7 @@ def test_a_run_between_two_of_its_queries(world: World, monkeypatch: pytest.Monk
 
 
 def test_so_many_uncommon_sessions_that_exact_rows_are_quicker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.put(make(7, 300))
+    world.put(world.make(7, 300))
     world.roll_up()
     monkeypatch.setattr(collect, "_MOST_UNCOMMON", 3)
     world.check()

@@ -17,6 +17,7 @@ from deploy.local import processes
 from deploy.local.broker import ensure_rabbitmq, why_unusable
 from deploy.local.ports import is_taken
 from deploy.local.rabbitmq import RabbitMQNode
+from tests import parts
 
 pytestmark = pytest.mark.processes
 
@@ -66,16 +67,38 @@ async def test_a_killed_node_keeps_what_it_had_confirmed(node: RabbitMQNode) -> 
     assert await take(url, "after-kill") == BODY
 
 
-async def test_a_stopped_node_leaves_no_process_and_starts_again_with_its_data(node: RabbitMQNode) -> None:
-    await put(node, "after-stop")
+#: Starts the node of a directory, says where it is, and waits to be killed.
+LAUNCHER = """
+import pathlib, signal, sys
+from deploy.local.rabbitmq import RabbitMQNode
+node = RabbitMQNode(pathlib.Path(sys.argv[1]))
+node.start()
+print(node.amqp_url, flush=True)
+signal.pause()
+"""
+
+
+def test_a_stopped_node_leaves_no_process_and_whoever_starts_it_next_has_its_data(node: RabbitMQNode) -> None:
+    parts.run_apart(lambda: put(node, "after-stop"))
     assert "epmd" in children_of(node)
 
     node.stop()
-
     assert children_of(node) == []
     assert not node.running
-    node.start()
-    assert await take(node.amqp_url, "after-stop") == BODY
+
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(node.path)], stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None
+    url = launcher.stdout.readline().strip()
+    assert url == node.amqp_url
+    assert parts.run_apart(lambda: take(url, "after-stop")) == BODY
+    launcher.kill()
+    launcher.wait()
+    launcher.stdout.close()
+
+    node.start()  # the launcher's is gone or replaced
+    assert children_of(node).count("beam.smp") == 1
+    assert children_of(node).count("epmd") == 1
+    assert node.amqp_url == url
 
 
 def test_it_listens_on_loopback_only(node: RabbitMQNode) -> None:
@@ -119,33 +142,6 @@ def test_a_wrong_password_is_refused_and_said_so(node: RabbitMQNode) -> None:
     assert "user or password refused" in reason
     assert "guessed" not in reason
     assert why_unusable(node.amqp_url) == ""
-
-
-def test_a_node_whose_launcher_was_killed_is_gone_or_replaced_at_the_next_start(tmp_path: Path) -> None:
-    code = f"""
-import pathlib, signal, sys
-from deploy.local.rabbitmq import RabbitMQNode
-node = RabbitMQNode(pathlib.Path({str(tmp_path)!r}))
-node.start()
-print(node.amqp_url, flush=True)
-signal.pause()
-"""
-    launcher = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert launcher.stdout is not None
-    url = launcher.stdout.readline().strip()
-    launcher.kill()
-    launcher.wait()
-    launcher.stdout.close()
-
-    node = RabbitMQNode(tmp_path)
-    node.start()
-    try:
-        assert children_of(node).count("beam.smp") == 1
-        assert children_of(node).count("epmd") == 1
-        assert node.amqp_url == url
-    finally:
-        node.stop()
-    assert children_of(node) == []
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
