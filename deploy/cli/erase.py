@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import click
@@ -111,13 +112,13 @@ async def _erase(
                 removed = sum(each.removed for each in named)
                 click.echo(f"--site {host} covers {len(named)} sites of that name, {removed} of them removed", err=True)
         wanted = await derived.resolved(clickhouse, wanted)
-        count, days, sites = await request.look(clickhouse, wanted)
+        count, days, sites, _ = await request.look(clickhouse, wanted)
         if dry_run:
             click.echo(f"{count} pageviews on {days} days of {sites} sites would be erased")
             return
         if not yes:
             click.confirm(f"Erase {count} pageviews on {days} days of {sites} sites for good?", abort=True)
-        entry = await request.erase(clickhouse, wanted, reference)
+        entry = await request.erase(clickhouse, wanted, reference, partial(click.echo, err=True))
         click.echo(f"{entry.pageviews} pageviews erased, none left; rollups of {days} days corrected and verified")
         await _end(clickhouse, entry, now)
 

@@ -6,7 +6,7 @@ dies: `hitline rollup` then recomputes them every time, and `hitline erase --res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -33,11 +33,15 @@ class NotErased(Exception):
 
 
 class Extent(NamedTuple):
-    """How much there is to erase: pageviews, days of sites (in UTC) and sites."""
+    """How much there is to erase: pageviews, days of sites (in UTC) and sites.
+
+    `altered`: pageviews of which an older state does not match, so that it would become visible.
+    """
 
     pageviews: int
     site_days: int
     sites: int
+    altered: int
 
 
 async def look(clickhouse: ClickHouse, erasure: Erasure) -> Extent:
@@ -53,15 +57,14 @@ async def look(clickhouse: ClickHouse, erasure: Erasure) -> Extent:
         f" FROM hitline.pageviews_raw WHERE {where} GROUP BY site_id, toDate(timestamp))"
     )
     shares = shares_of(rows)
-    pageviews = 0
     states = (
         f"{_states(where)} HAVING matches"
         if erasure.path
-        else f"SELECT 1 FROM hitline.pageviews_raw WHERE {where} AND {_SHARE} GROUP BY {IDENTITY}"  # noqa: S608
+        else f"SELECT true AS all_match FROM hitline.pageviews_raw WHERE {where} AND {_SHARE} GROUP BY {IDENTITY}"  # noqa: S608
     )
-    for share in range(shares):
-        pageviews += (await ask(f"SELECT count() FROM ({states})", share=share, shares=shares))[0]  # noqa: S608
-    return Extent(pageviews, days, sites)
+    count = f"SELECT count(), countIf(NOT all_match) FROM ({states})"  # noqa: S608
+    counts = [await ask(count, share=share, shares=shares) for share in range(shares)]
+    return Extent(sum(number for number, _ in counts), days, sites, sum(altered for _, altered in counts))
 
 
 def _states(where: str, more: str = "1") -> str:
@@ -76,12 +79,15 @@ def _states(where: str, more: str = "1") -> str:
     )
 
 
-async def erase(clickhouse: ClickHouse, erasure: Erasure, reference: str = "") -> record.Entry:
+async def erase(
+    clickhouse: ClickHouse, erasure: Erasure, reference: str = "", say: Callable[[str], None] = lambda _: None
+) -> record.Entry:
     """Make pageviews unreadable, correct the rollups of the affected sessions, and verify; returns the record's entry.
 
-    Raises `NotErased` if something is left, for example because pageviews keep arriving.
+    `say` is told how far it is.  Raises `NotErased` if something is left, for example because pageviews keep arriving.
     """
-    entry = await record.begin(clickhouse, erasure, reference, (await look(clickhouse, erasure)).pageviews)
+    extent = await look(clickhouse, erasure)
+    entry = await record.begin(clickhouse, erasure, reference, extent.pageviews)
     erasure = replace(erasure, erasure_id=entry.erasure_id)
     where, given = erasure.condition()
     # Deletes that an interrupted run has sent may still be under way: those partitions are done again.
@@ -89,10 +95,11 @@ async def erase(clickhouse: ClickHouse, erasure: Erasure, reference: str = "") -
     for _ in range(_ROUNDS):
         found = await partitions(clickhouse, "pageviews_raw", where, given)
         for partition in sorted({*found, *begun}):
-            await _erase_in(clickhouse, erasure, partition, found.get(partition, 0))
-        begun = set()
+            await _erase_in(clickhouse, erasure, partition, found.get(partition, 0), altered=bool(extent.altered))
+        begun, extent = set(), extent._replace(altered=1)  # nobody has looked at what has arrived since
         if not found:
             break
+        say(f"{extent.pageviews} pageviews are in no answer any more; correcting rollups")
     else:
         raise NotErased("pageviews that arrived meanwhile are left: run `hitline erase --resume`")
     await _correct_rollups(clickhouse, erasure)
@@ -111,8 +118,8 @@ async def _begun(clickhouse: ClickHouse, given: Mapping[str, Any]) -> set[str]:
     return {partition for (partition,) in found.result_rows}
 
 
-async def _erase_in(clickhouse: ClickHouse, erasure: Erasure, partition: str, rows: int) -> None:
-    """Record the affected sessions of one partition, and mark its rows."""
+async def _erase_in(clickhouse: ClickHouse, erasure: Erasure, partition: str, rows: int, *, altered: bool) -> None:
+    """Record the affected sessions of one partition, and mark its rows; `altered`: some may have other states."""
     where, given = erasure.condition()
     given = {**given, "partition": partition}
     await clickhouse.command(
@@ -125,7 +132,8 @@ async def _erase_in(clickhouse: ClickHouse, erasure: Erasure, partition: str, ro
     assert erasure.erasure_id is not None  # noqa: S101 - `erase` has set it
     await visitors.record_erased(clickhouse, erasure.erasure_id)
     if erasure.path:
-        await _find_older_states(clickhouse, where, given, shares_of(rows))
+        if altered:
+            await _find_older_states(clickhouse, where, given, shares_of(rows))
         # Found beforehand: the view changes while parts are marked one after the other.
         where = (
             f"({where}) OR ({IDENTITY}) IN"  # noqa: S608

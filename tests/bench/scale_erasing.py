@@ -32,13 +32,23 @@ def a_large_day(process: ClickHouseProcess, table: Table) -> None:
         ("a path", Erasure(path=path)),
         ("a site's quarter of a day", Erasure(sites=(UUID(LARGE),), time_to=datetime(2026, 3, 10, 6, tzinfo=UTC))),
     ):
-        cost = measured(process, lambda client, asked=asked: request.erase(client, asked))  # type: ignore[misc]
+        said: list[float] = []
+        began = time.perf_counter()
+        cost = measured(
+            process,
+            lambda client, asked=asked, said=said: request.erase(  # type: ignore[misc]
+                client, asked, say=lambda _: said.append(time.perf_counter())
+            ),
+        )
+        unreadable_s = said[0] - began
         told = f"{cost.summary.pageviews:,} pageviews, {cost.cpu_s:.1f} CPU s, {cost.rows_read:,} rows read"
         table.note(f"erasing {what} in the large day", told)
-        if "quarter" in what:
-            table.note(f"erasing {what} in the large day, seconds", f"{cost.seconds:.1f}")
-        else:
-            table.ratio(f"erasing {what} in the large day, seconds", cost.seconds, 10, at_most=True, form="{:.1f}")
+        table.note(f"erasing {what} in the large day, until rollups are correct, seconds", f"{cost.seconds:.1f}")
+        if "quarter" not in what:
+            table.ratio(
+                f"erasing {what} in the large day, until it is in no answer, seconds", unreadable_s, 10,
+                at_most=True, form="{:.1f}",
+            )  # fmt: skip
         _memory(table, f"erasing {what} in the large day", cost)
     rewriting = measured(process, rewritten)
     _memory(table, "rewriting what was erased", rewriting)
