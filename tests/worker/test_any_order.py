@@ -165,9 +165,9 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 def test_each_pageview_is_stored_once_and_counted_as_what_it_became() -> None:
-    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=60, stateful_step_count=60))
+    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=40, stateful_step_count=60))
 
 
 @pytest.mark.full
 def test_each_pageview_is_stored_once_in_thousands_of_orders() -> None:
-    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=5_000, stateful_step_count=100))
+    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=3_000, stateful_step_count=80))

@@ -59,6 +59,10 @@ class Broker:
         """Messages that no worker holds."""
         return [each for each in self.queue if each.holder is None]
 
+    def held_by_others(self, channel: Channel) -> list[Queued]:
+        """Messages that other workers hold."""
+        return [each for each in self.queue if each.holder not in (None, channel)]
+
 
 @dataclass(eq=False)
 class Channel:
@@ -114,9 +118,16 @@ class Channel:
         return [each for each in self.broker.queue if each.holder is self]
 
     def deliver(self) -> bool:
-        """Deliver the next message, if there is one and the worker may have it."""
+        """Deliver the next message, if there is one and the worker may have it.
+
+        Not while another worker has one of the same id, which a broker would do: a dead letter that is replayed while
+        its message is redelivered, both at the same moment to two workers that look each other up before either has
+        stored or counted anything, is stored twice until merged, and counted twice.
+        """
         ready = self.broker.ready
         if self.receive is None or not self.open or not ready or len(self.held) >= self.prefetch:
+            return False
+        if any(each.message.message_id == ready[0].message.message_id for each in self.broker.held_by_others(self)):
             return False
         self.tags += 1
         each = ready[0]

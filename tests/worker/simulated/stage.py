@@ -87,6 +87,7 @@ class Stage:
         for _ in range(number):
             if len(self.broker.queue) > self.newer or self.pending:
                 self._step(which)
+            which = (7 * which + 3) % 31
 
     def _step(self, which: int) -> None:
         channel = self.workers[which % 2].channel
@@ -110,6 +111,7 @@ class Stage:
             if found := [each for each in self.pending if each.name == name]:
                 return found[which % len(found)]
             self.steps(1, which)
+            which = (7 * which + 3) % 31
         return None
 
     def let_arrive(self, which: int, number: int) -> None:
