@@ -44,16 +44,23 @@ MODULES: Final = {
     "ids": Module(("gateway/ids.py",), ("tests/gateway/test_ids.py", "tests/gateway/test_intake.py")),
     "limits": Module(
         ("gateway/rate_limit.py", "gateway/rate_counters.py", "gateway/window_storage.py"),
-        ("tests/gateway/test_rate_limit.py",),
+        (
+            "tests/gateway/test_rate_limit.py",
+            "tests/gateway/test_rate_limit_model.py",
+            "tests/gateway/test_rate_counters.py",
+        ),
     ),
     "encodings": Module(("gateway/encoding.py",), ("tests/gateway/test_encoding.py",)),
-    "publishing": Module(("gateway/publish.py",), ("tests/gateway/test_publish.py",)),
+    "publishing": Module(
+        ("gateway/publish.py",), ("tests/gateway/test_publish.py", "tests/gateway/test_publish_order.py")
+    ),
     "answers": Module(
         ("gateway/replies.py", "gateway/results.py", "gateway/batch.py", "gateway/authorize.py"),
         (
             "tests/gateway/test_replies.py",
             "tests/gateway/test_results.py",
             "tests/gateway/test_pageviews.py",
+            "tests/gateway/test_batch.py",
             "tests/gateway/test_authorize.py",
         ),
     ),
@@ -68,14 +75,20 @@ MODULES: Final = {
         ("tests/shared/test_hostnames.py", "tests/shared/registry/test_owners.py"),
     ),
     "judging": Module(
-        ("worker/consume/process.py", "worker/pipeline.py", "worker/delivery.py"),
-        ("tests/worker/consume/test_process.py", "tests/worker/test_pipeline.py"),
+        ("worker/consume/process.py", "worker/delivery.py"),
+        (
+            "tests/worker/consume/test_process.py",
+            "tests/worker/consume/test_process_values.py",
+            "tests/worker/test_delivery.py",
+        ),
     ),
+    "pipeline": Module(("worker/pipeline.py",), ("tests/worker/test_pipeline.py",)),
     "batches": Module(
         ("worker/store/batch.py", "worker/store/lanes.py", "worker/store/write.py"),
         (
             "tests/worker/store/test_batch.py",
             "tests/worker/store/test_tokens.py",
+            "tests/worker/store/test_write.py",
             "tests/worker/store/test_old_rows.py",
             "tests/worker/store/test_settling_ledger.py",
         ),
@@ -87,7 +100,11 @@ MODULES: Final = {
     "look-ups": Module(("worker/store/lookup.py", "worker/store/sought.py"), ("tests/worker/store/test_lookup.py",)),
     "dead-letters": Module(
         ("worker/dead_letters/limiter.py", "worker/dead_letters/publisher.py"),
-        ("tests/worker/dead_letters/test_limiter.py", "tests/worker/dead_letters/test_publisher.py"),
+        (
+            "tests/worker/dead_letters/test_limiter.py",
+            "tests/worker/dead_letters/test_publisher.py",
+            "tests/worker/dead_letters/test_confirms.py",
+        ),
     ),
     "settling": Module(
         ("worker/store/settle.py", "worker/store/revise.py", "worker/store/outcomes.py"),
@@ -98,6 +115,13 @@ MODULES: Final = {
             "tests/worker/store/test_settling_ledger.py",
         ),
     ),
+    # Of these, what is decided without an engine; their statements are tested on one.
+    "reconcile": Module(("deploy/cli/reconcile.py",), ("tests/deploy/cli/test_reconcile_figures.py",)),
+    "erasure": Module(
+        ("deploy/erasure/conditions.py", "deploy/erasure/clocks.py", "deploy/erasure/months.py"),
+        ("tests/deploy/erasure/test_conditions.py", "tests/deploy/erasure/test_decisions.py"),
+    ),
+    "retention": Module(("worker/steps/drop_too_old.py",), ("tests/worker/steps/test_drop_too_old.py",)),
 }
 
 

@@ -20,8 +20,8 @@ CLIENT = Client(b"c" * 16, "client")
 def registry_with(granted: set[bytes]) -> Any:
     return SimpleNamespace(
         find_site=lambda hostname: SITE if hostname == "example.com" else None,
-        may=lambda client, permission, site: permission == MANAGE_DATA and site.site_id in granted,
-        has_grants=lambda client: bool(granted),
+        may=lambda client, permission, site: client is CLIENT and permission == MANAGE_DATA and site.site_id in granted,
+        has_grants=lambda client: client is CLIENT and bool(granted),
     )
 
 

@@ -66,5 +66,10 @@ def test_the_same_as_bytes_ends_the_connection() -> None:
     head, _, body = as_bytes(Rejected(Reason.MALFORMED_HTTP, "why")).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "HTTP/1.1 400 Bad Request"
-    assert {"Connection: close", f"Content-Length: {len(body)}", "Content-Type: application/json"} <= set(lines)
+    assert {
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        "Content-Type: application/json",
+        "Server: hitline",
+    } <= set(lines)
     assert orjson.loads(body) == {"message": "why"}

@@ -83,3 +83,46 @@ def test_every_error_is_listed_on_request() -> None:
 
     assert [each["index"] for each in body["errors"]] == list(range(500, 600))
     assert "omitted" not in body
+
+
+def test_the_answer_to_a_batch_is_json_with_the_headers_of_the_limit() -> None:
+    response = results_of(1).response(HEADERS, every_error=False)
+    assert dict(response.headers) == {"Content-Type": "application/json", **HEADERS}
+
+
+@pytest.mark.parametrize(
+    ("results", "reason", "message"),
+    [
+        (results_of(0, (2, NO_SITE), (1, NO_SITE)), 404, f"nothing accepted; first error: {NO_SITE.text}"),
+        (results_of(0, (1, NO_IP), (1, NO_SITE)), 400, f"nothing accepted; first error: {NO_IP.text}"),
+        (results_of(0, (1, NO_SITE), (1, NO_IP)), 400, f"nothing accepted; first error: {NO_SITE.text}"),
+        (results_of(0, (1, NO_SITE)), 404, f"nothing accepted; first error: {NO_SITE.text}"),
+    ],
+)
+def test_a_batch_of_which_nothing_was_accepted_says_why(results: Results, reason: int, message: str) -> None:
+    status, body, _ = answer(results)
+    assert (status, body["message"]) == (reason, message)
+
+
+@pytest.mark.parametrize(("length", "cut"), [(499, False), (500, False), (501, True)])
+def test_a_long_message_is_cut_at_500_characters(length: int, cut: bool) -> None:
+    _, body, _ = answer(results_of(1, (1, Rejected(Reason.INVALID, "x" * length))))
+    assert body["errors"][0]["message"] == ("x" * 499 + "\N{HORIZONTAL ELLIPSIS}" if cut else "x" * length)
+
+
+def test_what_is_left_out_is_counted_by_message_and_where_there_is_no_room_by_status() -> None:
+    many = [(number + 1, Rejected(Reason.INVALID, f"{number:02} {'x' * 90}")) for number in range(40)]
+    _, body, _ = answer(results_of(1, *many, (3, NO_SITE)))
+    listed, omitted = body["errors"], body["omitted"]
+    used = sum(len(json.dumps(each, separators=(",", ":"))) + 1 for each in listed)
+    entry = len(json.dumps({"index": 100, "status": 400, "message": many[0][1].text}, separators=(",", ":"))) + 1
+    assert 2200 - entry < used <= 2200, "as many as fit"
+    *named, invalid, no_site = omitted
+    assert invalid == {"status": 400, "message": "other errors", "count": invalid["count"]}
+    assert no_site == {"status": 404, "message": "other errors", "count": 3}
+    assert named == [
+        {"status": 400, "message": rejected.text, "count": number} for number, rejected in many[: -len(named) - 1 : -1]
+    ], "the most frequent first"
+    room = 3496 - 300 - (len(json.dumps({**body, "omitted": []}, separators=(",", ":"))) - len(',"omitted":[]'))
+    used = sum(len(json.dumps(each, separators=(",", ":"))) + 1 for each in named)
+    assert room - 140 < used <= room
