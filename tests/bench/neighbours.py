@@ -99,20 +99,29 @@ class Bench:
     tokens: dict[str, str]
     peak_mib: float = 0.0
 
-    def measure(self, name: str, seconds: float = SECONDS, rounds: int = ROUNDS) -> Seen:
+    def measure(self, name: str, seconds: float = SECONDS) -> Seen:
         """Run one attack for so many seconds, in turns with nothing and with its control."""
-        seen, turn = Seen(), seconds / rounds
+        seen, turn = Seen(), seconds / ROUNDS
         beside = min(turn / 2, max(turn / 4, _ENOUGH_S))
-        token = self.tokens["small" if name in _OF_A_SMALL_CLIENT else "large"]
         self.peak_mib = 0.0
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             self._post(seen, "settling", min(_SETTLE_S, turn / 4))
             self._post(seen, "nothing", beside)
-            with attacking(name, self.sink_port, token, beside):
-                self._post(seen, "control", beside)
-            with attacking(name, self.gateway.port, token, turn):
-                self._post(seen, "attack", turn)
+            self._attack(seen, name, "control", self.sink_port, beside)
+            self._attack(seen, name, "attack", self.gateway.port, turn)
         return seen
+
+    def attack(self, name: str, seconds: float) -> Seen:
+        """Run one attack for so many seconds, compared with nothing."""
+        seen = Seen()
+        self.peak_mib = 0.0
+        self._attack(seen, name, "attack", self.gateway.port, seconds)
+        return seen
+
+    def _attack(self, seen: Seen, name: str, beside: str, port: int, seconds: float) -> None:
+        token = self.tokens["small" if name in _OF_A_SMALL_CLIENT else "large"]
+        with attacking(name, port, token, seconds):
+            self._post(seen, beside, seconds)
 
     def _post(self, seen: Seen, beside: str, seconds: float) -> None:
         kept = KeptConnection(self.gateway.port, self.good_token)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,11 +13,11 @@ from aio_pika import Message
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 
-from deploy.local.broker import ensure_rabbitmq
 from deploy.local.rabbitmq.node import RabbitMQNode
 from gateway import broker as broker_module
 from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason
+from tests import parts
 
 
 class _Broken(BrokerConnection):
@@ -29,15 +28,8 @@ class _Broken(BrokerConnection):
         raise ConnectionResetError
 
 
-@pytest.mark.processes
-def test_a_connection_that_ends_in_an_error_is_unavailable_immediately(tmp_path: Path) -> None:
-    ensure_rabbitmq()
-    broker = RabbitMQNode(tmp_path / "rabbitmq")
-    broker.start()
-    try:
-        changes = asyncio.run(_changes(broker.amqp_url))
-    finally:
-        broker.stop()
+def test_a_connection_that_ends_in_an_error_is_unavailable_immediately(broker: RabbitMQNode) -> None:
+    changes = parts.run_apart(lambda: _changes(broker.amqp_url))
     assert [reason for reason, _ in changes[:2]] == [None, Reason.BROKER_DOWN]
     # Until then pageviews would be published on the dead connection and answered "unknown".
     assert changes[1][1] - changes[0][1] < 0.05

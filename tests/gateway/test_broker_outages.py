@@ -117,7 +117,14 @@ def test_a_full_queue_is_503_and_nothing_of_it_is_taken(fragile: System) -> None
     until_taken(fragile)
 
 
-@pytest.mark.parametrize("stop", [RabbitMQNode.stop, RabbitMQNode.kill], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        # Also in the short form of delivery/test_broker_ledger.py.
+        pytest.param(RabbitMQNode.stop, id="stopped", marks=pytest.mark.full),
+        pytest.param(RabbitMQNode.kill, id="killed"),
+    ],
+)
 def test_a_broker_that_is_gone_is_503_and_its_return_is_noticed(
     fragile: System, stop: Callable[[RabbitMQNode], None]
 ) -> None:

@@ -156,7 +156,7 @@ def test_batches_that_never_end_are_bounded_and_keep_no_finished_one_out(system:
         )
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("encoding", [pytest.param("identity", marks=pytest.mark.full), "gzip"])
 async def test_64_batches_of_16_mib_at_once_leave_memory_and_time_for_others(
     system: System, tmp_path: Path, encoding: str
 ) -> None:

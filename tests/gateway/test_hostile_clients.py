@@ -14,7 +14,7 @@ import pytest
 
 from tests import http, services
 from tests.bench.attacks import ATTACKS, head, opened
-from tests.bench.neighbours import KEPT_MIB, MEMORY_MIB, ROUNDS, Bench, bench, lowest_mib, stored_s
+from tests.bench.neighbours import KEPT_MIB, MEMORY_MIB, Bench, Seen, bench, lowest_mib, stored_s
 from tests.services import System
 
 MIB = 2**20
@@ -119,30 +119,28 @@ def neighbours(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_another_client_is_served_while_it_goes_on(neighbours: Bench, attack: str) -> None:
-    assert_served(neighbours, attack, 2, rounds=1)
+    before = stored_s(neighbours.system)[0]
+    assert_served(neighbours, neighbours.attack(attack, 2), before)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_another_client_is_served_for_minutes_and_memory_comes_back(neighbours: Bench, attack: str) -> None:
-    before = neighbours.gateway.resident_mib()
-    assert_served(neighbours, attack, SECONDS)
+    before, before_mib = stored_s(neighbours.system)[0], neighbours.gateway.resident_mib()
+    seen = neighbours.measure(attack, SECONDS)
+    print(f"{attack}: p99 {seen.p99_ms('nothing'):.0f} ms alone, {seen.p99_ms('attack'):.0f} ms beside it")
+    assert_served(neighbours, seen, before)
     # Freed memory that the allocator keeps for the next request is not what an attack has left behind.
-    assert lowest_mib(neighbours.gateway, before + KEPT_MIB) <= before + KEPT_MIB
+    assert lowest_mib(neighbours.gateway, before_mib + KEPT_MIB) <= before_mib + KEPT_MIB
 
 
-def assert_served(running: Bench, attack: str, seconds: float, rounds: int = ROUNDS) -> None:
-    """Attack beside a good client, all of whose posts must be taken and stored; memory stays within its bound.
+def assert_served(running: Bench, seen: Seen, stored_before: int) -> None:
+    """All posts of the good client must have been taken and stored; memory stays within its bound.
 
-    How long the posts take says little on a machine that runs other tests: `make bench ONLY=neighbours` compares that.
+    How long they took says little on a machine that runs other tests: `make bench ONLY=neighbours` compares that.
     """
-    stored_before = stored_s(running.system)[0]
-    seen = running.measure(attack, seconds, rounds)
-
     posts = sum(map(len, seen.seconds.values()))
-    print(
-        f"{attack}: {posts} posts; p99 {seen.p99_ms('nothing'):.0f} ms alone, {seen.p99_ms('attack'):.0f} ms beside it"
-    )
+    assert seen.seconds["attack"]
     assert seen.failed == []
     assert running.peak_mib < MEMORY_MIB
     assert running.gateway.running

@@ -101,10 +101,10 @@ class Life:
 
 
 def test_killed_at_each_step(tables: ClickHouseProcess) -> None:
-    """Before a statement is sent, by turns with while it is executed: each step of every third run."""
+    """Before a statement is sent, by turns with while it is executed: of each run another step, seven further on."""
     visits.register(tables)
     life = Life(tables, seed=1)
-    for step in range(1, MOST_STEPS, 3):
+    for step in range(1, MOST_STEPS, 7):
         life.go_on()
         if not run(tables, step, None if step % 2 else 0.005):
             break
