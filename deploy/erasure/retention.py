@@ -17,6 +17,7 @@ from typing import Any, Final
 from deploy.erasure import cutoffs, record
 from deploy.erasure.clocks import check_clocks
 from deploy.erasure.deletes import SETTINGS, delete_in, drop_partition, shares_of
+from deploy.rollups import site_days
 from deploy.rollups.lease import Lease
 from deploy.rollups.settle import finish_begun
 from shared.clickhouse import ClickHouse
@@ -105,10 +106,11 @@ async def _cutoffs(clickhouse: ClickHouse, instance_days: int) -> AsyncIterator[
 
 
 async def _erase_from_rollups(clickhouse: ClickHouse, instance_days: int, run: int) -> None:
-    async with Lease(clickhouse):
+    async with Lease(clickhouse) as lease:
         await finish_begun(clickhouse)
         # What arrived late may be in the rollups, from which all of these days are taken.
         await _erase_pageviews(clickhouse, instance_days, run)
+        await clickhouse.command(site_days.OF_EXPIRED, {"run": lease.next_number(), "cutoffs": run}, SETTINGS)
         for table in _ROLLUPS:
             for partition in await _partitions(clickhouse, table, run):
                 if await _others(clickhouse, table, partition, run):

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from deploy.rollups import sums, touched
+from deploy.rollups import site_days, sums, touched
 from deploy.rollups.lease import Lease
 from deploy.rollups.settle import SETTINGS, Settled, rows_by_zone, settle
 from shared.clickhouse import ClickHouse
@@ -101,4 +101,6 @@ async def _mend_sums(clickhouse: ClickHouse, lease: Lease, first: date, last: da
             given,
         )
         mended += count.result_rows[0][0]
+        if table == "daily_counts_raw":
+            await clickhouse.command(site_days.OF_MENDED, given, SETTINGS)
     return mended

@@ -35,13 +35,14 @@ _PROGRESS: Final = (
     "SELECT argMaxIf(moment, number, moment <= {now:DateTime64(3, 'UTC')}),"
     " argMaxIf(ahead, number, kind = 'complete'), argMaxIf(registry, number, kind = 'complete'),"
     " argMaxIf(zones, number, kind = 'complete'), argMax(moment, number) > {now:DateTime64(3, 'UTC')},"
+    " argMaxIf(site_days, number, kind = 'complete'),"
     " (SELECT countIf(kind = 'complete') > 0 FROM hitline.rollup_progress)"
     " FROM hitline.rollup_moments"
 )
 _RECORD: Final = (
-    "INSERT INTO hitline.rollup_moments (kind, number, moment, ahead, registry, zones)"
+    "INSERT INTO hitline.rollup_moments (kind, number, moment, ahead, registry, zones, site_days)"
     " SELECT {kind:String}, {number:UInt64}, {moment:DateTime64(3, 'UTC')}, {ahead:UInt64}, {registry:UInt64},"
-    " {zones:String}"
+    " {zones:String}, {kind:String} = 'complete'"
 )
 _PUBLISH: Final = "INSERT INTO hitline.rollup_progress (kind, moment) SELECT 'complete', {moment:DateTime64(3, 'UTC')}"
 _AT_ONCE: Final = {"async_insert": 0}
@@ -59,7 +60,8 @@ class Progress:
     """What is counted: everything stored before `moment`, and `ahead` pageviews stored in the future.
 
     `registry` and `zones` are the versions of the registry and of the time zone database that it was counted with.
-    `clock_was_ahead`: a run has recorded a moment that is still to come; `published`: readers see the rollups.
+    `clock_was_ahead`: a run has recorded a moment that is still to come; `site_days`: the last run has kept
+    these, which one of an older version has not; `published`: readers see the rollups.
     """
 
     moment: datetime
@@ -67,6 +69,7 @@ class Progress:
     registry: int
     zones: str
     clock_was_ahead: bool
+    site_days: bool
     published: bool
 
 

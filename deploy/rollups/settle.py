@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from deploy.rollups import changes, differences, visitors
+from deploy.rollups import changes, differences, shares, site_days, visitors
 from deploy.rollups.lease import Lease
+from deploy.rollups.shares import Share
 from deploy.rollups.touched import Scope
 from shared.clickhouse import ClickHouse
 
-#: Pageviews whose sessions are computed by one statement.
-SHARE_ROWS: Final = 250_000
 #: Statements that aggregate much go on on disk, and fail before they cost the ingest its memory.
 SETTINGS: Final = {
     "async_insert": 0,
@@ -68,13 +67,19 @@ async def settle(
     if zones is None:
         zones = await rows_by_zone(clickhouse, scope)
     for zone, rows in zones.items():
-        shares = max(1, -(-rows // SHARE_ROWS))
-        for share in range(shares):
+        for share in await _shares(clickhouse, scope, zone, rows):
             run = lease.next_number()
-            given = {**scope.parameters, "run": run, "zone": zone, "share": share, "shares": shares}
+            given = {**scope.parameters, **share.parameters(), "run": run, "zone": zone}
             await clickhouse.command(scope.touch(zone), given, SETTINGS)
             total += await _settle_touched(clickhouse, lease, run, zone, counted_to)
     return total
+
+
+async def _shares(clickhouse: ClickHouse, scope: Scope, zone: str, rows: int) -> list[Share]:
+    if rows <= shares.ROWS:
+        return [shares.EVERYTHING]
+    planned = await clickhouse.query(scope.shares(zone), {**scope.parameters, "zone": zone}, SETTINGS)
+    return list(shares.shares((last, number) for last, number in planned.result_rows))
 
 
 async def finish_begun(clickhouse: ClickHouse) -> None:
@@ -136,7 +141,7 @@ async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Map
 
 
 async def _apply(clickhouse: ClickHouse, run: int) -> None:
-    for statement in (differences.TO_DAILY, differences.TO_HOURLY, differences.TO_SESSIONS):
+    for statement in (differences.TO_DAILY, differences.TO_HOURLY, site_days.OF_CHANGES, differences.TO_SESSIONS):
         await clickhouse.command(statement, {"run": run}, SETTINGS)
 
 

@@ -1,7 +1,7 @@
 """Which sessions are due on which days: the statements that fill `hitline_control.rollup_touched`.
 
-ClickHouse takes a time zone only as a constant, so it is done zone by zone; and in shares by a hash of the session, so
-that no statement computes more than memory holds.  No statement names a site or a session: sets stay on the server.
+ClickHouse takes a time zone only as a constant, so it is done zone by zone; and in shares, so that no statement
+computes more than memory holds.  No statement names a site or a session: sets stay on the server.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from deploy.rollups import visitors
+from deploy.rollups import shares, visitors
 
 _INTO: Final = "INSERT INTO hitline_control.rollup_touched (run, zone, site_id, day, session_id)"
 _LOCAL_DAY: Final = "toDate(timestamp, {zone:String})"
 _ZONES: Final = "(SELECT site_id, timezone FROM hitline_control.rollup_zones FINAL WHERE timezone != 'UTC')"
-_SHARE: Final = "cityHash64({by}) % {{shares:UInt32}} = {{share:UInt32}}"
-_SHARE_OF_PAGEVIEWS: Final = _SHARE.format(by=visitors.SHARED_BY_PAGEVIEWS)
-_SHARE_OF_SESSIONS: Final = _SHARE.format(by=visitors.SHARED_BY_SESSIONS)
+_SHARE_OF_PAGEVIEWS: Final = shares.condition(_LOCAL_DAY, visitors.SHARED_BY_PAGEVIEWS)
+_SHARE_OF_SESSIONS: Final = shares.condition("day", visitors.SHARED_BY_SESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,8 @@ class Scope:
     """Sessions that are due: SQL conditions on `pageviews_raw` and on `session_days_raw`, with their parameters.
 
     "" as a condition: that table holds nothing that is due.  `local` is a further condition on the day of a pageview in
-    its site's time zone, `local_day`.  `estimate`: the query for sites with a number of rows, if the conditions are not
-    to be asked for it.
+    its site's time zone, `local_day`.  `estimate`: the query for the site, day and session of about as many rows, if
+    the conditions are not to be asked for it.
     """
 
     on_pageviews: str
@@ -39,7 +38,9 @@ class Scope:
 
     def zones(self) -> str:
         """Return the query for the time zones that these sites are in, each with about the number of rows to read."""
-        selects = [self.estimate] if self.estimate else []
+        selects = []
+        if self.estimate:
+            selects.append(f"SELECT site_id, count() AS number FROM ({self.estimate}) GROUP BY site_id")  # noqa: S608
         if self.on_pageviews and not self.estimate:
             near = self.local.replace("local_day", "toDate(timestamp)")
             selects.append(
@@ -56,27 +57,45 @@ class Scope:
             " GROUP BY zone ORDER BY zone"
         )
 
+    def shares(self, zone: str) -> str:
+        """Return the query for the `shares.shares` of one time zone."""
+        if self.estimate:
+            rows = f"SELECT day, {visitors.SHARED_BY_SESSIONS} AS id FROM ({self.estimate}) WHERE {in_zone(zone)}"  # noqa: S608
+            return shares.plan([rows])
+        return shares.plan(
+            self._selects(zone, f"{visitors.SHARED_BY_PAGEVIEWS} AS id", f"{visitors.SHARED_BY_SESSIONS} AS id")
+        )
+
     def touch(self, zone: str) -> str:
         """Return the statement for one share of one time zone.
 
-        Parameters, besides the scope's: `run`, `zone`, and the `share` of so many `shares`.
+        Parameters, besides the scope's and the share's: `run` and `zone`.
         """
-        selects = []
-        if self.on_pageviews:
-            local = self.local.replace("local_day", _LOCAL_DAY)
-            selects.append(
-                f"SELECT {_LOCAL_DAY} AS day, site_id, session_id FROM hitline.pageviews_raw"  # noqa: S608
-                f" WHERE {self.on_pageviews} AND {local} AND {_SHARE_OF_PAGEVIEWS} AND {in_zone(zone)}"
-            )
-        if self.on_days:
-            selects.append(
-                "SELECT day, site_id, session_id FROM hitline.session_days_raw"  # noqa: S608
-                f" WHERE {self.on_days} AND {_SHARE_OF_SESSIONS} AND {in_zone(zone)}"
-            )
+        selects = self._selects(
+            zone, "site_id, session_id", "site_id, session_id", _SHARE_OF_PAGEVIEWS, _SHARE_OF_SESSIONS
+        )
         return (
             f"{_INTO} SELECT DISTINCT {{run:UInt64}}, {{zone:String}}, site_id, day, session_id"  # noqa: S608
             f" FROM ({' UNION ALL '.join(selects)})"
         )
+
+    def _selects(
+        self, zone: str, of_pageviews: str, of_sessions: str, where_pageviews: str = "1", where_sessions: str = "1"
+    ) -> list[str]:
+        """Return the queries for what is due in both tables: the day, and some columns."""
+        selects = []
+        if self.on_pageviews:
+            local = self.local.replace("local_day", _LOCAL_DAY)
+            selects.append(
+                f"SELECT {_LOCAL_DAY} AS day, {of_pageviews} FROM hitline.pageviews_raw"  # noqa: S608
+                f" WHERE {self.on_pageviews} AND {local} AND {where_pageviews} AND {in_zone(zone)}"
+            )
+        if self.on_days:
+            selects.append(
+                f"SELECT day, {of_sessions} FROM hitline.session_days_raw"  # noqa: S608
+                f" WHERE {self.on_days} AND {where_sessions} AND {in_zone(zone)}"
+            )
+        return selects
 
 
 def in_zone(zone: str) -> str:
@@ -111,13 +130,14 @@ def days(first: date, last: date) -> Scope:
 
 def erased(erasure_id: UUID) -> Scope:
     """Return the sessions that an erasure takes pageviews from, as far as they are counted."""
-    listed = "hitline_control.erased_sessions"
-    chosen = "WHERE erasure_id = {erasure:UUID}"
+    # Three of a session, since a day here is one of three there.
+    listed = (
+        "SELECT site_id, day + shift AS day, session_id FROM hitline_control.erased_sessions"
+        " ARRAY JOIN [-1, 0, 1] AS shift WHERE erasure_id = {erasure:UUID}"
+    )
     return Scope(
         "",
-        f"(site_id, day, session_id) IN (SELECT site_id, day + shift, session_id FROM {listed}"  # noqa: S608
-        f" ARRAY JOIN [-1, 0, 1] AS shift {chosen} AND {_SHARE_OF_SESSIONS})",
+        f"(site_id, day, session_id) IN (SELECT * FROM ({listed}) WHERE {_SHARE_OF_SESSIONS})",  # noqa: S608
         {"erasure": str(erasure_id)},
-        # Three rows of a session, since a day here is one of three there.
-        estimate=f"SELECT site_id, 3 * count() AS number FROM {listed} {chosen} GROUP BY site_id",  # noqa: S608
+        estimate=listed,
     )

@@ -1,0 +1,93 @@
+"""What is due is computed in shares that hold all of it, and that lie together in `session_days_raw`."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deploy.erasure.conditions import Erasure
+from deploy.erasure.request import erase
+from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups import shares
+from deploy.rollups.shares import EVERYTHING, Share
+from tests import parts
+from tests.bench import scale
+from tests.deploy.cli.conftest import Hitline
+from tests.deploy.rollups import visits
+from tests.deploy.rollups.test_exactness import check
+
+
+def test_each_place_is_in_one_share() -> None:
+    last = EVERYTHING.last
+    assert list(shares.shares([])) == [EVERYTHING]
+    assert list(shares.shares([(70, 5)])) == [EVERYTHING]
+    assert list(shares.shares([(70, 5), (90, shares.ROWS), (400, 2 * shares.ROWS + 1)])) == [
+        Share(0, 70, 0, 1),
+        Share(71, 90, 0, 1),
+        *(Share(91, last, part, 3) for part in range(3)),
+    ]
+
+
+def test_days_are_within_what_a_date_holds() -> None:
+    days = [EVERYTHING.parameters()[name].isoformat() for name in ("day_of_first", "day_of_last")]
+    assert days == ["1970-01-01", "2149-06-06"]
+
+
+@pytest.mark.parametrize("ids", ["random", "counted"])
+def test_shares_give_what_one_statement_gives(
+    tables: ClickHouseProcess, hitline: Hitline, monkeypatch: pytest.MonkeyPatch, ids: str
+) -> None:
+    """Counted, moved to other zones, checked and erased; also where all ids begin with the same bits."""
+    monkeypatch.setattr(shares, "ROWS", 40)
+    visits.register(tables, visits.FEW)
+    rows = visits.make(400, seed=3, sites=visits.FEW)
+    if ids == "counted":
+        number = {session: n for n, session in enumerate(sorted({row["session_id"] for row in rows}), 1)}
+        rows = [{**row, "session_id": str(uuid.UUID(int=number[row["session_id"]]))} for row in rows]
+    visits.insert(tables, rows)
+    stored: visits.Stored = {}
+    visits.store(stored, rows)
+    hitline("rollup")
+    check(tables, stored, visits.FEW)
+    zones = dict(zip(visits.FEW, reversed(visits.FEW.values()), strict=True))
+    visits.register(tables, zones, version=2)
+    hitline("rollup", "--all")
+    check(tables, stored, zones)
+    paths = sorted({row["path"] for row in rows})[::2]
+    for path in paths[:3]:
+        hitline("erase", "--path", path, "--yes")
+        stored = {key: row for key, row in stored.items() if row["path"] != path}
+    check(tables, stored, zones)
+
+
+async def test_what_sessions_were_counted_with_is_read_once(
+    tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of shares: of nearly all of a day that is erased."""
+    pageviews = 150_000
+    scale.insert(tables, f"toUUID('{scale.LARGE}')", 0, pageviews)
+    client = scale.Counting(tables.url, "hitline tests")
+    read = []
+    try:
+        await scale.roll_up(client)
+        parts.execute(tables, "OPTIMIZE TABLE hitline.session_days_raw FINAL")
+        command = client.command
+
+        async def watched(sql: str, *arguments: Any, **named: Any) -> Any:
+            result = await command(sql, *arguments, **named)
+            if "-1, site_id" in sql and "session_days_raw FINAL" in sql:
+                read.append(int(result.summary["read_rows"]))
+            return result
+
+        monkeypatch.setattr(client, "command", watched)
+        monkeypatch.setattr(shares, "ROWS", 6_000)
+        asked = Erasure(time_to=datetime(2026, 3, 10, 22, tzinfo=UTC))
+        assert (await erase(client, asked)).pageviews > pageviews * 0.9
+    finally:
+        await client.close()
+    assert len(read) > 8, "shares of the day"
+    # Each reads the granules of 8,192 rows that its sessions are in.
+    assert sum(read) < 4 * pageviews / 3
