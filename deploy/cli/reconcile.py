@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from deploy.cli.support import CommandError, as_text, connected, load_settings, print_json, run, warn
-from deploy.outcomes import ledger
+from deploy.outcomes import ledger, verified
 from deploy.outcomes.ledger import FIRST, Period
+from deploy.outcomes.verified import Verified
 from shared import queue
 
 if TYPE_CHECKING:
@@ -45,19 +46,21 @@ class Gateways(NamedTuple):
     metavar="URL",
     help="Add the counts from this /metrics; repeatable.",
 )
+@click.option("--recount", is_flag=True, help="Count everything again, also what was verified before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def reconcile(
     first: datetime | None, last: datetime, site: str, client: str, accepted: int | None, gateways: tuple[str, ...],
-    as_json: bool,
+    recount: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check that every accepted pageview has exactly one outcome; exits 1 if not.
 
     Without --from it takes up where the last run ended that found everything in order; with --accepted, --gateway,
-    --site or --client, which are about a period of their own, it looks at everything.
+    --site or --client, which are about a period of their own, it looks at everything.  Of what was verified before it
+    takes the sums that were noted then, unless --recount, --site or --client is given.
     """
-    goes_on = first is None and accepted is None and not (gateways or site or client)
+    goes_on = first is None and accepted is None and not (gateways or site or client or recount)
     period = Period(first.replace(tzinfo=UTC) if first else FIRST, last.replace(tzinfo=UTC), site, client)
-    figures = run(_figures(period, goes_on=goes_on))
+    figures = run(_figures(period, goes_on=goes_on, recount=recount))
     unknown = 0
     if gateways:  # asked last, so that every outcome counted is of a pageview that they had accepted
         counted = [_scrape(url) for url in gateways]
@@ -73,7 +76,7 @@ def reconcile(
     _require_balance(figures)
 
 
-async def _figures(period: Period, *, goes_on: bool) -> dict[str, Any]:
+async def _figures(period: Period, *, goes_on: bool, recount: bool) -> dict[str, Any]:
     from deploy.queue.depths import depths
 
     settings = load_settings()
@@ -82,9 +85,9 @@ async def _figures(period: Period, *, goes_on: bool) -> dict[str, Any]:
     async with connected(settings.clickhouse_url) as clickhouse:
         if goes_on:
             period = replace(period, first=min(await ledger.verified_to(clickhouse), period.last))
-        counted = await ledger.count(clickhouse, period)
+        counted, sums = await verified.count(clickhouse, period, began, again=recount)
         if counted.stored >= counted.pageviews and not waiting[queue.QUEUE]:
-            await _note(clickhouse, period, counted, began)
+            await _note(clickhouse, period, counted, began, sums)
     return {
         "from": period.first,
         "to": period.last,
@@ -96,9 +99,13 @@ async def _figures(period: Period, *, goes_on: bool) -> dict[str, Any]:
     }
 
 
-async def _note(clickhouse: ClickHouse, period: Period, counted: ledger.Counted, began: datetime) -> None:
+async def _note(
+    clickhouse: ClickHouse, period: Period, counted: ledger.Counted, began: datetime, sums: Verified | None
+) -> None:
     try:
         await ledger.note(clickhouse, period, counted, began)
+        if sums:
+            await verified.note(clickhouse, sums)
     except Exception as error:  # noqa: BLE001 - the figures are right, and the next run begins where this one did
         warn(f"it is not noted how far this has been verified: {type(error).__name__}; see deploy/schema/access")
 

@@ -20,7 +20,7 @@ LAST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _COUNTED_S: Final = 15.0
 _POLL_S: Final = 0.5
 #: The broker delivers what a worker holds for longer to another one.
-_HELD: Final = timedelta(minutes=35)
+HELD: Final = timedelta(minutes=35)
 
 #: A message's day is when it was published, within a day of the minutes in which its pageviews were received; or, where
 #: it does not say, 1970.
@@ -88,6 +88,23 @@ class Counted:
     dead_lettered: int
     dropped: dict[str, int]
 
+    def __add__(self, other: Counted) -> Counted:
+        """Add up two periods."""
+        dropped = {
+            reason: number
+            for reason in sorted({*self.dropped, *other.dropped})
+            if (number := self.dropped.get(reason, 0) + other.dropped.get(reason, 0))
+        }
+        return Counted(
+            self.pageviews + other.pageviews,
+            self.stored + other.stored,
+            self.dead_lettered + other.dead_lettered,
+            dropped,
+        )
+
+
+NOTHING: Final = Counted(0, 0, 0, {})
+
 
 async def count(clickhouse: ClickHouse, period: Period) -> Counted:
     """Return rows and outcomes of a period, once workers have counted what they stored.
@@ -95,8 +112,7 @@ async def count(clickhouse: ClickHouse, period: Period) -> Counted:
     Rows are stored before they are counted: they are read first, and a batch between the two is waited for.
     """
     given = period.parameters()
-    everything = period.first == FIRST and period.last >= LAST
-    rows = await clickhouse.query(_ROWS + ("" if everything else _ON_DAYS) + _WHOSE + _BY_PARTITION, given)
+    rows = await clickhouse.query(_ROWS + ("" if period.first == FIRST else _ON_DAYS) + _WHOSE + _BY_PARTITION, given)
     ((pageviews,),) = rows.result_rows
     deadline = time.monotonic() + _COUNTED_S
     while True:
@@ -104,6 +120,11 @@ async def count(clickhouse: ClickHouse, period: Period) -> Counted:
         if stored >= pageviews or time.monotonic() > deadline:
             return Counted(pageviews, stored, dead_lettered, dropped)
         await asyncio.sleep(_POLL_S)
+
+
+def held_from(now: datetime) -> datetime:
+    """Return the minute from which on a worker may still hold pageviews, though none is in the queue."""
+    return (now - HELD).replace(second=0, microsecond=0)
 
 
 async def verified_to(clickhouse: ClickHouse) -> datetime:
@@ -117,7 +138,7 @@ async def note(clickhouse: ClickHouse, period: Period, counted: Counted, now: da
 
     What a worker may still hold is left to the next run.  None: it follows on nothing that was verified before.
     """
-    end = min(period.last, (now - _HELD).replace(second=0, microsecond=0))
+    end = min(period.last, held_from(now))
     before = await verified_to(clickhouse)
     if period.site or period.client or period.first > before or end <= before:
         return None

@@ -20,30 +20,36 @@ from tests.deploy.outcomes import messages
 DAYS = 1_000
 A_DAY = 300
 SITE = "00000000-0000-0000-0000-000000000001"
-#: The n-th pageview of all: of four sites, `A_DAY` a day, each received a moment after it was viewed.
-WHEN = f"toDateTime64('2024-01-01 00:00:00', 3, 'UTC') + toIntervalMillisecond(intDiv(number * 86400000, {A_DAY}))"
 
 
 @pytest.fixture
 def history(tables: ClickHouseProcess) -> Iterator[ClickHouseProcess]:
-    """A thousand days, with sessions of three pageviews and a message for each pageview; a tenth is repeated."""
+    insert_history(tables, A_DAY)
+    yield tables
+    parts.empty_tables(tables)
+
+
+def insert_history(tables: ClickHouseProcess, a_day: int) -> None:
+    """Insert a thousand days, with sessions of three pageviews and a message for each pageview; a tenth is repeated.
+
+    The pageviews are spread over each day, and each was received a moment after it was viewed.
+    """
+    when = f"toDateTime64('2024-01-01 00:00:00', 3, 'UTC') + toIntervalMillisecond(intDiv(number * 86400000, {a_day}))"
     stored = (
         "INSERT INTO hitline.pageviews_raw (site_id, timestamp, received_at, session_id, page_id, batch_id) SELECT"
-        f" toUUID('{SITE}'), {WHEN} AS t, t + toIntervalMillisecond(40),"
+        f" toUUID('{SITE}'), {when} AS t, t + toIntervalMillisecond(40),"
         " reinterpretAsUUID(sipHash128(intDiv(number, 3))), reinterpretAsUUID(sipHash128(number, 1)), generateUUIDv4()"
-        f" FROM numbers({DAYS * A_DAY}) WHERE number % {{}} = 0 SETTINGS max_partitions_per_insert_block = 0"
+        f" FROM numbers({DAYS * a_day}) WHERE number % {{}} = 0 SETTINGS max_partitions_per_insert_block = 0"
     )
     for every in (1, 10):
         parts.execute(tables, stored.format(every))
     parts.execute(
         tables,
         "INSERT INTO hitline.outcomes_raw (batch_id, day, minutes, sites, clients, outcomes, counts, version) SELECT"
-        f" generateUUIDv4(), toDate({WHEN} AS t), [toStartOfMinute(t)], [toUUID('{SITE}')], [generateUUIDv4()],"
+        f" generateUUIDv4(), toDate({when} AS t), [toStartOfMinute(t)], [toUUID('{SITE}')], [generateUUIDv4()],"
         " [if(number % 7 = 0, 'dnt', 'stored')], [1 + number % 7], toUnixTimestamp64Micro(t) AS version"
-        f" FROM numbers({DAYS * A_DAY}) SETTINGS max_partitions_per_insert_block = 0",
+        f" FROM numbers({DAYS * a_day}) SETTINGS max_partitions_per_insert_block = 0",
     )
-    yield tables
-    parts.empty_tables(tables)
 
 
 async def count(clickhouse: ClickHouseProcess, period: Period) -> tuple[Counted, int]:
