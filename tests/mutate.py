@@ -121,6 +121,9 @@ MODULES: Final = {
         ("deploy/erasure/conditions.py", "deploy/erasure/clocks.py", "deploy/erasure/months.py"),
         ("tests/deploy/erasure/test_conditions.py", "tests/deploy/erasure/test_decisions.py"),
     ),
+    "rollups": Module(
+        ("deploy/rollups/zones.py", "deploy/rollups/zone_rules.py"), ("tests/deploy/rollups/test_zone_decisions.py",)
+    ),
     "retention": Module(("worker/steps/drop_too_old.py",), ("tests/worker/steps/test_drop_too_old.py",)),
 }
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.erasure.clocks import MAX_DIFFERENCE_S, MAX_SILENCE_S, ClocksDifferError, check_clocks
-from deploy.erasure.months import BUDGET, Month, plan
+from deploy.erasure.months import BUDGET, Month, merge, plan
 
 NOW_S = 1_780_000_000.0
 DAY_S = 86_400
@@ -140,3 +140,24 @@ async def test_months_are_merged_in_order_as_far_as_five_times_what_was_stored(s
         assert {"since": datetime(2026, 5, 1, tzinfo=UTC)} in some.asked
     else:
         assert some.asked == [None], "without candidates nothing more is asked"
+
+
+async def test_a_month_of_exactly_the_budget_is_merged() -> None:
+    some: Any = Merging([45, 1], 6, 1.5)
+    assert (await plan(some)).months == [Month("202600", 2, 45)]
+
+
+async def test_a_month_becomes_one_part_or_the_command_fails() -> None:
+    told: list[Any] = []
+
+    async def command(sql: str, settings: Any) -> None:
+        told.append((sql, settings))
+
+    some: Any = SimpleNamespace(command=command)
+    await merge(some, Month("202605", 3, 9))
+    assert told == [
+        (
+            "OPTIMIZE TABLE hitline.pageviews_raw PARTITION ID '202605' FINAL",
+            {"optimize_throw_if_noop": 1, "alter_sync": 2},
+        )
+    ]

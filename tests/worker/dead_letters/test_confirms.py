@@ -17,6 +17,7 @@ from aio_pika.exceptions import AMQPConnectionError, AMQPError, DeliveryError
 from pamqp import commands
 
 from shared import dead_letters, metrics, queue
+from shared.logs import BATCH_ID
 from shared.message import Headers, open_body, read_headers
 from shared.outcomes import Outcome
 from shared.pageview import unpack
@@ -96,7 +97,7 @@ def publisher(broker: Any, limiter: Any = None) -> DeadLetterPublisher:
 
 
 def poisoned(*positions: int, admitted: bool = False, schema: int = 2) -> ProcessedMessage:
-    poison = tuple(Poison(each, (each, "item"), f"reason {each}: why", admitted) for each in positions)
+    poison = tuple(Poison(each, (each, "item"), f"reason {each}: why: so", admitted) for each in positions)
     delivery = FakeDelivery(timestamp=ACCEPTED_AT)
     headers = Headers(BATCH, 9, 42, schema=schema)
     return ProcessedMessage(delivery, headers, {}, dict.fromkeys(positions, DEAD), poison, 1)
@@ -116,7 +117,7 @@ async def test_a_pageview_s_letter_can_be_replayed_and_says_why_it_died() -> Non
     assert headers == Headers(BATCH, 1, 42, first_position=3, repeated=True, schema=1)
     assert unpack(open_body(read, headers, Opener([KEY]))) == ((3, "item"),)
     assert letter.timestamp == ACCEPTED_AT, "its outcome is counted under the day of its message"
-    assert letter.headers[dead_letters.REASON] == "reason 3: why"
+    assert letter.headers[dead_letters.REASON] == "reason 3: why: so"
     assert letter.headers[dead_letters.WORKER] == socket.gethostname()
     assert uuid.UUID(str(letter.headers[dead_letters.LETTER_ID])).version == 4
     died_at = str(letter.headers[dead_letters.DIED_AT])
@@ -217,6 +218,13 @@ async def test_nothing_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.0)
     await publisher(broker).publish([poisoned(1)])
     assert limits == [30.0, 2, 30.0]
+
+
+async def test_a_reason_is_logged_with_the_message_that_it_is_of(caplog: pytest.LogCaptureFixture) -> None:
+    await publisher(FakeBroker()).publish([poisoned(1)])
+    [record] = caplog.records
+    assert record.getMessage() == "dead letters: reason 1: why: so; see `hitline dead list`"
+    assert getattr(record, BATCH_ID) == BATCH
 
 
 async def test_without_poison_nothing_is_sent() -> None:

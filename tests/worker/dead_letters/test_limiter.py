@@ -83,3 +83,44 @@ async def test_an_operator_lets_a_paused_worker_go_on() -> None:
     assert await admitted(limiter, 2_000) == 2_000, "any number, for a minute"
     clock.now += 61
     assert await admitted(limiter, 2_000) <= PER_MINUTE
+
+
+async def test_a_paused_worker_says_so_once_and_until_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def paused() -> float:
+        return float(metrics.PAUSED.labels("poison")._value.get())
+
+    clock = Clock()
+    limiter = DeadLetterLimiter(clock)
+    await limiter.admit(round(BURST))
+    assert (paused(), caplog.text) == (0, "")
+    waiting = asyncio.create_task(limiter.admit())
+    await asyncio.sleep(0.01)
+    assert paused() == 1
+    clock.now += 60
+    async with asyncio.timeout(30):
+        await waiting
+    assert paused() == 0
+    assert caplog.text.count("paused: more than 1000 pageviews dead-lettered at once") == 1
+    await limiter.admit(round(PER_MINUTE) - 1)
+    assert await admitted(limiter, 1) == 0
+    assert caplog.text.count("paused: ") == 2, "again, for another pause"
+
+
+async def test_an_operator_is_asked_every_two_seconds_and_may_allow_less_than_a_second() -> None:
+    clock = Clock()
+    asked = 0
+
+    async def ask() -> Allowance:
+        nonlocal asked
+        asked += 1
+        return Allowance(0, 0.5) if asked == 2 else NONE
+
+    limiter = DeadLetterLimiter(clock, ask)
+    await limiter.admit(round(BURST))
+    assert await admitted(limiter, 1) == 0
+    assert await admitted(limiter, 1) == 0
+    assert asked == 1, "not at each attempt"
+    limiter._ask_at = 0
+    assert await admitted(limiter, 5) == 5
+    clock.now += 0.5
+    assert await admitted(limiter, 5) == 0, "and no longer than that"
