@@ -37,10 +37,11 @@ _FIND_SITE: Final = (
     " WHERE hostname = ? ORDER BY listings.created_us, site_id LIMIT 1"
 )
 _LISTS: Final = "SELECT 1 FROM hostnames WHERE hostname = ? AND site_id = ? LIMIT 1"
+_IS_LISTED: Final = "SELECT 1 FROM hostnames WHERE hostname = ? LIMIT 1"
 _FIND_CLIENT: Final = "SELECT client_id, name, rate, token_sha256, burst FROM clients WHERE token_sha256 = ?"
 _FIND_GRANT: Final = """
 SELECT 1 FROM holders JOIN grants USING (holder)
-WHERE client_id = ? AND permission = ? AND site_id IN (?, ?) AND grants.version > 0
+WHERE client_id = ? AND permission = ? AND site_id = ? AND grants.version > 0
 """
 _ANY_GRANT: Final = (
     "SELECT 1 FROM holders JOIN grants USING (holder) WHERE client_id = ? AND grants.version > 0 LIMIT 1"
@@ -85,6 +86,7 @@ class Replica:
         #: One object a site for all of its names, as long as one of them is remembered.
         self._sites: WeakValueDictionary[bytes, Site] = WeakValueDictionary()
         self.find_site = Cache(_NAMES, self._find_site)
+        self._is_listed = Cache(_NAMES, self._find_any_listing)
         self.find_client = Cache(_CLIENTS, self._find_client)
         self._granted = Cache(_GRANTS, self._find_grant)
         self._grants_at_all = Cache(_CLIENTS, self._find_any_grant)
@@ -118,6 +120,7 @@ class Replica:
         self._rule_log.add(touched)
         if touched.all:
             self.find_site.clear()
+            self._is_listed.clear()
             self.find_client.clear()
             self._granted.clear()
             self._grants_at_all.clear()
@@ -131,6 +134,7 @@ class Replica:
     def _forget_sites(self, touched: Touched) -> None:
         if not touched.sites:
             return
+        self._is_listed.drop(touched.hostnames)
         wildcards = touched.wildcards
         if len(wildcards) > _MOST_WILDCARDS:
             self.find_site.clear()
@@ -189,18 +193,27 @@ class Replica:
     def lists(self, site: Site, host: str) -> bool:
         """Return whether a normalised host is one of the site's or below one; `*.domain` counts as `domain`."""
         names = [name for parent in (host, *parents(host)) for name in (parent, f"*.{parent}")]
-        return any(self._reader.execute(_LISTS, (name, site.site_id)).fetchone() for name in names)
+        # Most hosts that visitors come from are no site's: known without asking anew for each of many sites.
+        return any(
+            self._is_listed(name) and self._reader.execute(_LISTS, (name, site.site_id)).fetchone() for name in names
+        )
+
+    def _find_any_listing(self, name: str) -> bool:
+        """Return whether any site lists a name; one that none lists any more may be told as listed."""
+        return self._reader.execute(_IS_LISTED, (name,)).fetchone() is not None
 
     def may(self, client: Client, permission: str, site: Site) -> bool:
         """Return whether the client holds `permission` on `site`."""
-        return self._granted((client.client_id, permission, site.site_id))
+        # A client that may for every site is known by one answer, however many sites it posts for.
+        every = self._granted((client.client_id, permission, EVERY_SITE_ID))
+        return every or self._granted((client.client_id, permission, site.site_id))
 
     def has_grants(self, client: Client) -> bool:
         """Return whether the client holds any permission on any site."""
         return self._grants_at_all(client.client_id)
 
     def _find_grant(self, key: tuple[bytes, str, bytes]) -> bool:
-        return self._reader.execute(_FIND_GRANT, (*key, EVERY_SITE_ID)).fetchone() is not None
+        return self._reader.execute(_FIND_GRANT, key).fetchone() is not None
 
     def _find_any_grant(self, client_id: bytes) -> bool:
         return self._reader.execute(_ANY_GRANT, (client_id,)).fetchone() is not None

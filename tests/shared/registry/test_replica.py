@@ -182,6 +182,22 @@ def test_a_site_lists_its_hostnames_and_what_is_below_them(replica: Replica) -> 
     assert [replica.lists(one, host) for host in ("com", "example.org", "other.example", "xexample.com")] == [False] * 4
 
 
+@pytest.mark.parametrize("more", [[], [site(5, *(f"*.{number}.example" for number in range(30)))]])
+def test_a_host_that_a_site_begins_to_list_is_its_own(replica: Replica, more: list[Change]) -> None:
+    put(replica, site(1, "example.com"))
+    before = replica.find_site("example.com")
+    assert before is not None
+    assert not replica.lists(before, "shop.example.org")
+
+    put(replica, site(1, "example.com", "*.example.org", version=2), *more)
+
+    now = replica.find_site("example.com")
+    assert now is not None
+    assert replica.lists(now, "shop.example.org")
+    put(replica, site(1, "example.com", version=3), site(2, "*.example.org", version=3))
+    assert not replica.lists(now, "shop.example.org")
+
+
 def test_changed_rules_are_told_until_they_are_too_many(replica: Replica) -> None:
     put(replica, site(1, "example.com"))
     since = replica.generation
