@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -82,8 +83,11 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
 
 def _wanted(raw_name: str) -> str:
     """Return the name in `WANTED` that is meant, empty for all others."""
-    if len(raw_name) > _LONGEST_NAME:
-        return ""
+    return _wanted_of(raw_name) if len(raw_name) <= _LONGEST_NAME else ""
+
+
+@lru_cache(maxsize=2_048)
+def _wanted_of(raw_name: str) -> str:
     name = decoded(raw_name).strip(" +")
     if name.endswith("]"):
         name = _SUFFIX.sub("", name)
