@@ -58,6 +58,8 @@ async def collect(
 
 async def _from_rollups(asked: _Asked, period: Period, top: int) -> tuple[list[Row], list[Row]] | None:
     """Return the rows of the period and of the one before; None where rollups can't be used."""
+    if await asked.derives_sessions(period):
+        return None
     for attempt in range(_ATTEMPTS):
         if attempt:
             await asyncio.sleep(_WAIT_S)
@@ -83,6 +85,10 @@ class _Asked:
 
     async def look(self, period: Period) -> Standing | None:
         return await standing.look(self._clickhouse, self._site_id, period)
+
+    async def derives_sessions(self, period: Period) -> bool:
+        both = {**self._parameters(period), "start": period.before().start}
+        return await standing.derives_sessions(self._clickhouse, both)
 
     async def from_rows(self, period: Period, kinds: Collection[str], top: int) -> list[Row]:
         """Count exact rows: sessions at once, each dimension by itself, so that none needs much memory."""

@@ -29,6 +29,16 @@ _LOOK: Final = """
            (SELECT max(run) FROM hitline.daily_counts_raw WHERE site_id = {site:UUID}
             AND day BETWEEN {first:Date} AND {last:Date})"""
 
+#: Whether any session is derived.  Its pageviews have ids of their own, by which rollups have none of it: neither those
+#: that have changed nor those on several days are found.  The column takes next to nothing where there is none.
+_DERIVED: Final = """
+    SELECT count() FROM
+    (
+        SELECT 1 FROM hitline.pageviews_raw
+        PREWHERE site_id = {site:UUID} AND timestamp >= {start:DateTime64(3, 'UTC')}
+             AND timestamp < {end:DateTime64(3, 'UTC')} AND visitor_id != toUUID('00000000-0000-0000-0000-000000000000')
+        LIMIT 1
+    )"""
 #: Sessions on several days; of those that were replaced in the rollups there may be more rows a day.
 _SEVERAL: Final = """
     SELECT groupArray(session_id) FROM
@@ -74,6 +84,11 @@ async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standin
     if not complete or ahead or zone != period.zone or writing or expiring:
         return None
     return Standing(counted_to - _MARGIN, erasing, last_run)
+
+
+async def derives_sessions(clickhouse: ClickHouse, parameters: Mapping[str, Any]) -> bool:
+    """Return whether pageviews between `start` and `end` are in derived sessions, for which rollups can't be used."""
+    return bool((await clickhouse.query(_DERIVED, parameters)).result_rows[0][0])
 
 
 async def uncommon(clickhouse: ClickHouse, stands: Standing, parameters: Mapping[str, Any]) -> tuple[bytes, bytes]:
