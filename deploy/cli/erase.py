@@ -112,7 +112,7 @@ async def _erase(
                 removed = sum(each.removed for each in named)
                 click.echo(f"--site {host} covers {len(named)} sites of that name, {removed} of them removed", err=True)
         wanted = await derived.resolved(clickhouse, wanted)
-        count, days, sites, _ = await request.look(clickhouse, wanted)
+        count, days, sites, *_ = await request.look(clickhouse, wanted)
         if dry_run:
             click.echo(f"{count} pageviews on {days} days of {sites} sites would be erased")
             return

@@ -35,13 +35,15 @@ class NotErased(Exception):
 class Extent(NamedTuple):
     """How much there is to erase: pageviews, days of sites (in UTC) and sites.
 
-    `altered`: pageviews of which an older state does not match, so that it would become visible.
+    `altered`: pageviews of which an older state does not match, so that it would become visible; `rows`: those that
+    match.
     """
 
     pageviews: int
     site_days: int
     sites: int
     altered: int
+    rows: int
 
 
 async def look(clickhouse: ClickHouse, erasure: Erasure) -> Extent:
@@ -64,7 +66,7 @@ async def look(clickhouse: ClickHouse, erasure: Erasure) -> Extent:
     )
     count = f"SELECT count(), countIf(NOT all_match) FROM ({states})"  # noqa: S608
     counts = [await ask(count, share=share, shares=shares) for share in range(shares)]
-    return Extent(sum(number for number, _ in counts), days, sites, sum(altered for _, altered in counts))
+    return Extent(sum(number for number, _ in counts), days, sites, sum(altered for _, altered in counts), rows)
 
 
 def _states(where: str, more: str = "1") -> str:
@@ -92,11 +94,13 @@ async def erase(
     where, given = erasure.condition()
     # Deletes that an interrupted run has sent may still be under way: those partitions are done again.
     begun = await _begun(clickhouse, given)
+    altered = extent.altered > 0
     for _ in range(_ROUNDS):
         found = await partitions(clickhouse, "pageviews_raw", where, given)
+        altered = altered or sum(found.values()) != extent.rows
         for partition in sorted({*found, *begun}):
-            await _erase_in(clickhouse, erasure, partition, found.get(partition, 0), altered=bool(extent.altered))
-        begun, extent = set(), extent._replace(altered=1)  # nobody has looked at what has arrived since
+            await _erase_in(clickhouse, erasure, partition, found.get(partition, 0), altered=altered)
+        begun, altered = set(), True  # nobody has looked at what has arrived since
         if not found:
             break
         say(f"{extent.pageviews} pageviews are in no answer any more; correcting rollups")
