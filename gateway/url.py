@@ -5,6 +5,7 @@ Only the authority is taken apart; path, query and fragment are the worker's.
 
 from __future__ import annotations
 
+import codecs
 import re
 import socket
 from functools import lru_cache
@@ -22,8 +23,8 @@ _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _PORT: Final = re.compile(r"[0-9]*")
 #: An IPv6 literal (RFC 3986, section 3.2.2), followed by nothing but a port.
 _BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]*))?")
-#: What `bytes.translate` removes: control characters, which are single bytes in UTF-8 and part of no other character.
-_CONTROLS: Final = bytes((*range(0x20), 0x7F))
+#: Control characters, which are single bytes in UTF-8 and part of no other character, become spaces.
+_WITHOUT_CONTROLS: Final = bytes(0x20 if each < 0x20 or each == 0x7F else each for each in range(256))
 
 
 class Url(NamedTuple):
@@ -48,8 +49,8 @@ def _parse_url(text: str) -> Url:
     authority = text[start : end.start() if end else start + _LONGEST_AUTHORITY + 1]
     if len(authority) > _LONGEST_AUTHORITY:
         raise ValueError("must have a valid hostname")
-    encoded = text.encode(errors="surrogatepass")
-    if len(encoded.translate(None, _CONTROLS)) != len(encoded):
+    encoded = codecs.readbuffer_encode(text)[0]  # unlike `encode`, it keeps the bytes for when the pageview is packed
+    if encoded.translate(_WITHOUT_CONTROLS) != encoded:
         raise ValueError("must not contain control characters")
     return Url(text, _hostname(authority))
 

@@ -40,4 +40,5 @@ def cut_encoded(text: str, limit: int, column: str) -> str:
     """Like `cut` for percent-encoded text: an escape such as `%C3` is kept whole or left out."""
     if len(text) <= limit:
         return text
-    return _BROKEN_ESCAPE.sub("", cut(text, limit, column))
+    broken = _BROKEN_ESCAPE.search(cut(text, limit, column), limit - 2)
+    return text[: broken.start() if broken else limit]

@@ -72,7 +72,10 @@ def _unwrapped(text: str) -> str:
     for _ in range(_DECODED):
         if "%" not in text[:_BEGINNING] or _PLAIN.match(text):
             break
-        text = decoded(text).translate(_REMOVED).strip(_AROUND)
+        once = decoded(text)
+        if once == text:  # percent signs that begin no escape
+            break
+        text = once.translate(_REMOVED).strip(_AROUND)
     return text
 
 

@@ -1,0 +1,72 @@
+"""How many values a text has, found without parsing it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import json_text
+
+#: What a string may hold that looks like structure, or like the end of the string.
+_TEXT = st.text(st.sampled_from('",[{}]:\\\n aé🙂'), max_size=12)
+_VALUES = st.recursive(
+    st.integers() | _TEXT,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(_TEXT, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+def beginnings(value: Any) -> int:
+    """Return how many `,`, `[` and `{` JSON has for a value."""
+    if not isinstance(value, list | dict):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(0, len(value) - 1) + sum(map(beginnings, inner))
+
+
+@given(values=st.lists(_VALUES, min_size=1, max_size=8), ascii_only=st.booleans(), strings=st.sampled_from([0, 3, 64]))
+def test_values_are_counted_outside_of_strings_only(values: list[Any], ascii_only: bool, strings: int) -> None:
+    text = json.dumps(values, ensure_ascii=ascii_only).encode()
+    number = beginnings(values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "_FEW_STRINGS", strings)
+        for most in (number - 1, number):
+            patch.setattr(json_text, "MAX_VALUES", max(most, text.count(b'"')))
+            padded = b"[" + b"1," * (json_text.MAX_VALUES - most) + text[1:]  # so that quotes are not too many
+            assert json_text._has_many_values(padded) is (number > most)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"x":"%s"}' % (b'\\",' * 20_000),
+        b'{"x":"%s"}' % (b"\\\\," * 20_000),
+        b'{"x":"%s","y":"\\\\"}' % (b"," * 60_000),
+        b'{"x":"%s' % (b"," * 60_000),
+    ],
+)
+def test_a_string_is_one_value_whatever_it_holds(text: bytes) -> None:
+    assert not json_text._has_many_values(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"x":[%s]}' % b",".join([b"[]"] * 1_000),
+        b'{"x":"\\"","y":[%s]}' % b",".join([b"[]"] * 1_000),
+        b'{"x":"\\"","y":[%s,"\\' % b",".join([b"[]"] * 1_000),
+        b'{"x":"\\\\","y":[%s],"z":"\\""}' % b",".join([b"1"] * 1_002),
+        b"{%s}" % b",".join([b'"a":"\\""'] * 1_100),
+    ],
+)
+def test_many_values_are_found_behind_any_string(text: bytes) -> None:
+    assert json_text._has_many_values(text)
+
+
+@pytest.mark.parametrize("text", [b'{"x":"%s"}' % (b"\\\\" * 4_000), b'{"x":"a","y":"%s"}' % (b'\\"' * 4_000)])
+def test_escapes_are_no_part_of_the_count_below_the_limit(text: bytes) -> None:
+    assert json_text.parse(text).value == json.loads(text)
