@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from typing import Any, Final
 
 import click
@@ -14,6 +15,7 @@ import click
 from deploy.cli.dead_allow import allow
 from deploy.cli.dead_outcomes import OutcomesOfReplay
 from deploy.cli.listing import Progress, StreamedJson, StreamedTable
+from deploy.cli.output import Output
 from deploy.cli.support import CommandError, connected, load_settings, print_json, run, warn
 from deploy.queue.dead_letters import DeadLetter, Unmatched, selector
 from deploy.queue.turns import DeadLetterQueue, Turn, open_dead_letters
@@ -59,20 +61,25 @@ dead.add_command(allow)
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_(reason: str | None, as_json: bool) -> None:
     """List dead letters, the oldest first; no key is needed."""
-    table, array_ = StreamedTable(_COLUMNS), StreamedJson()
-    add = array_.add if as_json else table.add
-    run(_list(selector((), reason), lambda letter: add(letter.summary())))
-    if as_json:
-        array_.end()
-    elif not table.any:
-        click.echo("no dead letters", err=True)
+    with Output() as output:
+        table, array_ = StreamedTable(output, _COLUMNS), StreamedJson(output)
+        add = array_.add if as_json else table.add
+        run(_list(selector((), reason), lambda letter: add(letter.summary()), output))
+        if as_json:
+            array_.end()
+        elif not table.any:
+            click.echo("no dead letters", err=True)
 
 
-async def _list(selected: Callable[[DeadLetter], bool], show: Callable[[DeadLetter], None]) -> None:
+async def _list(
+    selected: Callable[[DeadLetter], bool], show: Callable[[DeadLetter], None], output: Output | None = None
+) -> None:
     async with _queue() as source:
         async for letter in source.letters():
             if selected(letter):
                 show(letter)
+            if output is not None:
+                await output.room()
 
 
 @dead.command
@@ -125,9 +132,10 @@ def _mask(address: str) -> str:
 def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, as_json: bool) -> None:
     """Process dead letters again (exactly once) and report each one's outcome."""
     _require_selection(ids, reason, all_)
-    report = OutcomesOfReplay(as_json)
-    unknown = run(_replay(ids, reason, wait_s, report))
-    report.end()
+    with Output() as output:
+        report = OutcomesOfReplay(output, as_json)
+        unknown = run(_replay(ids, reason, wait_s, report, output))
+        report.end()
     _refuse_unknown(unknown)
 
 
@@ -135,7 +143,9 @@ def replay(ids: tuple[str, ...], reason: str | None, all_: bool, wait_s: float, 
 _REMEMBERED: Final = 50_000
 
 
-async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float, report: OutcomesOfReplay) -> Unmatched:
+async def _replay(
+    ids: tuple[str, ...], reason: str | None, wait_s: float, report: OutcomesOfReplay, output: Output
+) -> Unmatched:
     """Replay what is selected and report each letter's outcome; returns the ids that no letter has."""
     from deploy.queue.replays import ReplayOutcomes, server_version
 
@@ -155,10 +165,11 @@ async def _replay(ids: tuple[str, ...], reason: str | None, wait_s: float, repor
                 published[letter.duplicate_key] = None
                 new.append(letter)
             await turn.replay(new)
-            for key in list(published)[: len(published) - _REMEMBERED]:
+            for key in list(islice(published, max(0, len(published) - _REMEMBERED))):
                 del published[key]
             progress.add(len(letters))
             await outcomes.add([(letter.key, letter.letter_id) for letter in new])
+            await output.room()
 
         await source.each(selector(ids, reason), act)
         await outcomes.finish()

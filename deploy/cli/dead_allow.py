@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from deploy.cli.listing import StreamedTable
+from deploy.cli.output import Output
 from deploy.cli.support import connected, load_settings, print_json, run
 from shared.clickhouse import ClickHouse
 
@@ -78,8 +79,9 @@ async def _list(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = StreamedTable(_COLUMNS)
-    for row in rows:
-        table.add(row)
+    with Output() as output:
+        table = StreamedTable(output, _COLUMNS)
+        for row in rows:
+            table.add(row)
     if not rows:
         click.echo("nothing was allowed", err=True)

@@ -7,14 +7,16 @@ from collections import Counter
 import click
 
 from deploy.cli.listing import StreamedJson
-from deploy.cli.support import echo_foreign
+from deploy.cli.output import Output
+from shared.terminal import visible
 
 
 class OutcomesOfReplay:
     """Prints each letter's outcome as it becomes known, and the totals."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._json = StreamedJson() if as_json else None
+    def __init__(self, output: Output, as_json: bool) -> None:
+        self._output = output
+        self._json = StreamedJson(output) if as_json else None
         self._totals = Counter[str]()
 
     def add(self, letter_id: str, outcome: str) -> None:
@@ -23,7 +25,7 @@ class OutcomesOfReplay:
         if self._json is not None:
             self._json.add({"id": letter_id, "end": outcome})
         else:
-            echo_foreign(f"{letter_id}  {outcome}")
+            self._output.add(visible(f"{letter_id}  {outcome}") + "\n")
 
     def end(self) -> None:
         """Print the totals, or close the JSON."""

@@ -8,13 +8,16 @@ from typing import Any
 
 import click
 
-from deploy.cli.support import as_text, echo_foreign
+from deploy.cli.output import Output
+from deploy.cli.support import as_text
+from shared.terminal import visible
 
 
 class StreamedTable:
     """Prints rows in columns of fixed widths; the last one is as wide as its text."""
 
-    def __init__(self, widths: Mapping[str, int]) -> None:
+    def __init__(self, output: Output, widths: Mapping[str, int]) -> None:
+        self._output = output
         self._widths = widths
         self.any = False
 
@@ -26,23 +29,25 @@ class StreamedTable:
         self._print(row)
 
     def _print(self, row: Mapping[str, Any]) -> None:
-        echo_foreign("  ".join(str(row[name]).ljust(width) for name, width in self._widths.items()).rstrip())
+        line = "  ".join(str(row[name]).ljust(width) for name, width in self._widths.items()).rstrip()
+        self._output.add(visible(line) + "\n")
 
 
 class StreamedJson:
     """Prints a JSON array, one element a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Output) -> None:
+        self._output = output
         self.any = False
 
     def add(self, element: Mapping[str, Any]) -> None:
         """Print an element."""
-        click.echo(("," if self.any else "[") + "\n  " + json.dumps(element, default=as_text), nl=False)
+        self._output.add(("," if self.any else "[") + "\n  " + json.dumps(element, default=as_text))
         self.any = True
 
     def end(self) -> None:
         """Close the array."""
-        click.echo("\n]" if self.any else "[]")
+        self._output.add("\n]\n" if self.any else "[]\n")
 
 
 class Progress:
