@@ -22,7 +22,7 @@ from tests import parts, services
 from tests.file_server import DROP, DROP6, HOSTS, SOURCES, FileServer
 from tests.fork_server import PRELOADED, ForkServer
 
-pytest_plugins = ["tests.quick", "tests.session"]
+pytest_plugins = ["tests.quick", "tests.session", "tests.in_memory"]
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("hitline", deadline=None)

@@ -36,10 +36,10 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many test processes `-n auto` starts; each has its own broker and ClickHouse."""
-    return max(1, min(len(os.sched_getaffinity(0)) + 1, _MOST, _available_mib() // _MIB_EACH))
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, _MOST, available_mib() // _MIB_EACH))
 
 
-def _available_mib() -> int:
+def available_mib() -> int:
     """Return the memory that is left here: of the machine, or of the container where that is less."""
     left = [int(re.findall(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())[0]) >> 10]
     with contextlib.suppress(OSError, ValueError):  # no such limit
