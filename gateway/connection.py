@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_server import Server
 
+from gateway.accepted import Accepted
 from gateway.connections import ConnectionLimits
 from gateway.replies import Reason, Rejected, error_response
 from gateway.settings import KEEPALIVE_SECONDS
@@ -55,8 +56,8 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_address", "_arriving", "_ended", "_finished", "_head", "_limits", "_refused", "_sent_all", "_silence",
-        "_taken", "_unhandled", "_unread_finished", "_unread_since",
+        "_address", "_arriving", "_ended", "_finished", "_head", "_limits", "_may_have_more", "_refused", "_sent_all",
+        "_silence", "_taken", "_unhandled", "_unread_finished", "_unread_since",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,7 @@ class Connection(web.RequestHandler):
         self._head = 0  # bytes of an incomplete head
         self._unhandled = 0  # bytes of requests that are not handled yet
         self._taken = 0  # of those, taken from the budget of all connections
+        self._may_have_more = False  # received bytes that the parser has kept for later
         self._refused = False  # nothing more is read
         self._sent_all = False
         self._finished = 0
@@ -119,9 +121,14 @@ class Connection(web.RequestHandler):
             return
         in_body = not self._arriving.is_eof()
         waiting = len(self._messages)
+        began_here = not (in_body or waiting or self._head or self._may_have_more)
+        self._may_have_more = True
         super().data_received(data)
         if len(self._messages) > waiting:
             self._note_request(len(data))
+            if began_here:  # as nearly all do
+                end = data.find(b"\r\n\r\n") + 4 + self._arriving.total_bytes
+                self._may_have_more = end != len(data) or not self._arriving.is_eof()
         elif waiting or not in_body:
             self._unhandled += len(data)
             self._head += 0 if in_body else len(data)
@@ -209,8 +216,15 @@ class Connection(web.RequestHandler):
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response, and parse what waits behind its request; close a half-closed connection after the last."""
+        if self._may_have_more:
+            self.data_received(b"")
+            self._may_have_more = bool(self._messages) or not self._arriving.is_eof()
+        if type(resp) is Accepted and self._is_usual(request, resp):
+            self.transport.write(resp.as_bytes())  # type: ignore[union-attr]  # as `_is_usual` says
+            self._finished += 1
+            self._give_back_handled()
+            return resp, False
         resp.headers["Server"] = "hitline"  # aiohttp would name its version and Python's
-        self.data_received(b"")
         if not self._arriving.is_eof() and not self._messages:  # the rest of its body is not the next request
             self._refused = True
             resp.force_close()
@@ -222,6 +236,24 @@ class Connection(web.RequestHandler):
         if self._refused and not self._messages:
             await self._linger()
         return finished
+
+    def _is_usual(self, request: BaseRequest, resp: web.StreamResponse) -> bool:
+        """Return whether an answer can be sent as it is, and the connection stays open."""
+        return (
+            self.transport is not None
+            and not self.transport.is_closing()
+            and request.version == HttpVersion11
+            and request.keep_alive
+            and resp.keep_alive is None
+            and not self._refused
+            and not self._sent_all
+            and self._arriving.is_eof()
+        )
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, where reading was paused or something waits to be parsed; aiohttp asks for it with each body."""
+        if self._reading_paused or self._buffer_paused or (resume_parser and self._may_have_more):
+            super().resume_reading(resume_parser)
 
     async def _linger(self) -> None:
         """Read, and drop, until the client has seen the answer: an early close would reset the connection."""

@@ -15,6 +15,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from gateway.accepted import Accepted
 from gateway.batch import Batch
 from gateway.encoding import decode, decode_large
 from gateway.http import check_declared_length, read_body
@@ -78,7 +79,7 @@ class Pageviews:
             self._note(rejected, client, budget)
             raise
         metrics.ACCEPTED.inc()
-        return web.Response(status=202, headers=budget.headers())
+        return Accepted(budget)
 
     async def post_many(self, request: BaseRequest) -> web.Response:
         """Accept a batch: 202 when at least one item is accepted, with an error for each that is not."""

@@ -1,0 +1,138 @@
+"""The short way of the usual answer, compared with aiohttp's own: the same bytes, whatever arrives in which pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.accepted import Accepted
+from gateway.connection import Connection
+from gateway.connections import ConnectionLimits
+from gateway.http import Handler, JsonServer, read_body
+from gateway.rate_limit import Budget
+
+BUDGET = Budget(1000, 998, 7)
+REQUESTS = (
+    b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n",
+    b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"POST /d HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /e HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+    b"POST /f HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi",
+    b"POST /g HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
+    b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlate",
+    b"NOT HTTP\r\n\r\n",
+)
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.1", 1) if name == "peername" else default
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def write_eof(self) -> None:
+        pass
+
+
+class Careful(Connection):
+    """Always looks whether the parser has kept something."""
+
+    __slots__ = ()
+
+    @property
+    def _may_have_more(self) -> bool:  # type: ignore[override]
+        return True
+
+    @_may_have_more.setter
+    def _may_have_more(self, value: bool) -> None:
+        pass
+
+
+async def answers(
+    handler: Handler, pieces: Sequence[bytes], kind: type[Connection] = Connection
+) -> tuple[list[str], bool]:
+    """Return the answers to what arrives in these pieces, the bodies of the requests, and whether it was closed."""
+    bodies: list[bytes] = []
+
+    async def handle(request: BaseRequest) -> web.StreamResponse:
+        if request.path != "/unread":
+            bodies.append(bytes(await read_body(request, 100)))
+        return await handler(request)
+
+    wire = Wire()
+    limits = ConnectionLimits()
+    connection = kind(JsonServer(handle, limits), asyncio.get_running_loop(), limits, "192.0.2.1")
+    connection.connection_made(wire)
+    for piece in pieces:
+        if not wire.closed:
+            connection.data_received(piece)
+        for _ in range(8):
+            await asyncio.sleep(0)
+    for _ in range(40):
+        await asyncio.sleep(0)
+    closed = wire.closed
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+    written = re.sub("Date: [^\r]+", "Date", wire.written.decode())
+    return [*written.split("\r\n\r\n"), *map(repr, bodies)], closed
+
+
+async def short(_: BaseRequest) -> web.StreamResponse:
+    return Accepted(BUDGET)
+
+
+async def usual(_: BaseRequest) -> web.StreamResponse:
+    return web.Response(status=202, headers=BUDGET.headers())
+
+
+@given(
+    requests=st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=5),
+    cuts=st.lists(st.integers(0, 400), max_size=4),
+)
+def test_it_sends_what_aiohttp_would(requests: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(requests)
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    pieces = [data[start:end] for start, end in pairwise(bounds) if start < end]
+    found = asyncio.run(answers(short, pieces))
+    assert found == asyncio.run(answers(usual, pieces, Careful))
+    assert len(found[0]) > 1
+
+
+async def test_each_of_many_requests_on_a_connection_is_answered() -> None:
+    found, closed = await answers(short, [REQUESTS[0], REQUESTS[3], REQUESTS[0] + REQUESTS[1], REQUESTS[2]])
+    assert [found[:5].count(found[0]), closed] == [5, False]
+
+
+def test_its_headers_are_there_for_whoever_asks() -> None:
+    answer = Accepted(BUDGET)
+    assert cast("Any", answer.headers)["RateLimit-Remaining"] == "998"
+    assert answer.status == 202
