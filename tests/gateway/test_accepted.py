@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
+import pytest
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from hypothesis import given
@@ -69,7 +70,7 @@ class Careful(Connection):
     __slots__ = ()
 
     @property
-    def _may_have_more(self) -> bool:  # type: ignore[override]
+    def _may_have_more(self) -> bool:
         return True
 
     @_may_have_more.setter
@@ -78,7 +79,7 @@ class Careful(Connection):
 
 
 async def answers(
-    handler: Handler, pieces: Sequence[bytes], kind: type[Connection] = Connection
+    handler: Handler, pieces: Sequence[bytes], kind: type[Connection] = Connection, half_closed: bool = False
 ) -> tuple[list[str], bool]:
     """Return the answers to what arrives in these pieces, the bodies of the requests, and whether it was closed."""
     bodies: list[bytes] = []
@@ -95,6 +96,8 @@ async def answers(
     for piece in pieces:
         if not wire.closed:
             connection.data_received(piece)
+            if half_closed and piece is pieces[-1]:
+                connection.eof_received()
         for _ in range(8):
             await asyncio.sleep(0)
     for _ in range(40):
@@ -125,6 +128,13 @@ def test_it_sends_what_aiohttp_would(requests: list[bytes], cuts: list[int]) -> 
     found = asyncio.run(answers(short, pieces))
     assert found == asyncio.run(answers(usual, pieces, Careful))
     assert len(found[0]) > 1
+
+
+@pytest.mark.parametrize(("data", "half_closed"), [(REQUESTS[0], True), (REQUESTS[7][:-2], False)])
+async def test_a_connection_that_has_no_next_request_is_closed(data: bytes, half_closed: bool) -> None:
+    found = await answers(short, [data], half_closed=half_closed)
+    assert found == await answers(usual, [data], Careful, half_closed)
+    assert (found[0][0].startswith("HTTP/1.1 202 "), found[1] or "Connection: close" in found[0][0]) == (True, True)
 
 
 async def test_each_of_many_requests_on_a_connection_is_answered() -> None:
