@@ -150,6 +150,8 @@ def load(config_file: Path, into: Path, memory_bytes: int | None = None) -> tupl
     ET.SubElement(main, "users_config").text = str(into / "users.xml")
     # In this database of chDB's, the name of any file is a table's: it must not be `default`, which clients use.
     ET.SubElement(main, "default_database").text = "_files"
+    # chDB has 2, with which a mutation, and what stops merges (TRUNCATE, DROP PARTITION), waits for up to a second.
+    ET.SubElement(main, "background_pool_size").text = "4"
     if memory_bytes:
         ET.SubElement(main, "max_server_memory_usage").text = str(memory_bytes)
     else:
