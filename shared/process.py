@@ -17,7 +17,7 @@ _OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _FILES: Final = 4096
 #: How often freed memory is looked for, and how much of it may stay for what comes next.
 _TRIM_S: Final = 10.0
-_KEPT_BYTES: Final = 16 * 1024 * 1024
+_KEPT_BYTES: Final = 8 * 1024 * 1024
 
 
 def harden(files: int = _FILES) -> None:

@@ -21,6 +21,7 @@ from shared.backoff import Backoff
 from shared.broker_watch import BrokerWatch
 from shared.clickhouse import ClickHouse
 from shared.clocks import Clocks
+from shared.process import return_freed_memory
 from shared.queue_difference import QueueDifference
 from shared.registry import Replica
 from shared.registry.poll import IDLE_SECONDS, Poller
@@ -88,8 +89,15 @@ class Worker:
         """Work until `stop` is set, then drain: stop consuming, insert, acknowledge, leave."""
         for name, problem in self._lookups.problems.items():
             log.warning("%s: %s", name, problem)
-        looking = self._clocks.run(self._control), self._watch.run()
-        async with background(self._admin, stop, self._poller.run(), self._gate.run(), self._salts.run(), *looking):
+        work = (
+            self._poller.run(),
+            self._gate.run(),
+            self._salts.run(),
+            self._clocks.run(self._control),
+            self._watch.run(),
+            return_freed_memory(),
+        )
+        async with background(self._admin, stop, *work):
             log.info("admin port %d", self._admin.port)
             await self._consume(stop)
         await self._clickhouse.close()
