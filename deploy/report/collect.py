@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from deploy.report import session_ids, standing
+from deploy.report import session_keys, standing, uncommon
+from deploy.report.corrections import FOUND, REPEATS
 from deploy.report.figures import Counted, Period, Report, Top, Totals, points
 from deploy.report.rankings import RANKINGS
 from deploy.report.standing import Standing
-from deploy.report.statement import BOTS, CHANGED, HOURS, OF_SESSIONS, SERIES, TOTALS, UNCOMMON, Statements
+from deploy.report.statement import BOTS, OF_SESSIONS, SERIES, TOTALS, Statements
 from shared.clickhouse import ClickHouse
 from shared.clickhouse_errors import failure_of
 
@@ -58,16 +59,15 @@ async def collect(
 
 async def _from_rollups(asked: _Asked, period: Period, top: int) -> tuple[list[Row], list[Row]] | None:
     """Return the rows of the period and of the one before; None where rollups can't be used."""
-    if await asked.derives_sessions(period):
-        return None
     for attempt in range(_ATTEMPTS):
         if attempt:
             await asyncio.sleep(_WAIT_S)
         stands = await asked.look(period)
         if stands is None:
             continue
-        now = await asked.from_rollups(period, _ALL, top, stands)
-        before = await asked.from_rollups(period.before(), _TOTALS, top, stands)
+        now, before = await asyncio.gather(
+            asked.from_rollups(period, _ALL, top, stands), asked.from_rollups(period.before(), _TOTALS, top, stands)
+        )
         if now is None or before is None:
             return None
         if await asked.look(period) == stands:
@@ -86,10 +86,6 @@ class _Asked:
     async def look(self, period: Period) -> Standing | None:
         return await standing.look(self._clickhouse, self._site_id, period)
 
-    async def derives_sessions(self, period: Period) -> bool:
-        both = {**self._parameters(period), "start": period.before().start}
-        return await standing.derives_sessions(self._clickhouse, both)
-
     async def from_rows(self, period: Period, kinds: Collection[str], top: int) -> list[Row]:
         """Count exact rows: sessions at once, each dimension by itself, so that none needs much memory."""
         statements = Statements(period, with_bots=self._with_bots)
@@ -103,18 +99,26 @@ class _Asked:
         self, period: Period, kinds: Collection[str], top: int, stands: Standing
     ) -> list[Row] | None:
         """Count with rollups; None where so many sessions are out of the ordinary that exact rows are quicker."""
-        changed, several = await standing.uncommon(self._clickhouse, stands, self._parameters(period))
-        if session_ids.count(changed + several) > _MOST_UNCOMMON:
+        given = self._parameters(period)
+        found = await uncommon.find(self._clickhouse, period, given, stands.counted_to, _MOST_UNCOMMON)
+        if found is None:
             return None
-        tables = {CHANGED: changed, UNCOMMON: changed + several}
-        hours = (await self._query(HOURS, period, {UNCOMMON: tables[UNCOMMON]}))[0][0] if changed or several else []
-        statement = Statements(period, with_bots=self._with_bots).from_rollups(
-            kinds, top, hours=hours, changed=bool(changed)
-        )
-        return await self._query(statement, period, tables)
+        rows = await self._with_rollups(period, kinds, top, found, once=False)
+        if _number(rows, REPEATS):
+            rows = await self._with_rollups(period, kinds, top, found, once=True)
+        if _number(rows, FOUND) != found.pageviews:  # some lie outside of the usual hours
+            found = await uncommon.looked_for(self._clickhouse, found, period, given)
+            rows = await self._with_rollups(period, kinds, top, found, once=True)
+        return rows
 
-    async def _query(self, sql: str, period: Period, tables: dict[str, bytes] | None = None) -> list[Row]:
-        return await session_ids.query(self._clickhouse, sql, self._parameters(period), tables or {})
+    async def _with_rollups(
+        self, period: Period, kinds: Collection[str], top: int, found: uncommon.Uncommon, *, once: bool
+    ) -> list[Row]:
+        statement = Statements(period, with_bots=self._with_bots).from_rollups(kinds, top, found, once=once)
+        return await self._query(statement, period, found.tables)
+
+    async def _query(self, sql: str, period: Period, tables: dict[str, Iterable[int]] | None = None) -> list[Row]:
+        return await session_keys.query(self._clickhouse, sql, self._parameters(period), tables)
 
     def _parameters(self, period: Period) -> dict[str, Any]:
         return {
@@ -124,6 +128,11 @@ class _Asked:
             "first": period.first,
             "last": period.last,
         }
+
+
+def _number(rows: Iterable[Row], kind: str) -> int:
+    """Return the pageviews of the only row of a kind, if there is one."""
+    return sum(row[2] for row in rows if row[0] == kind)
 
 
 def _counted(period: Period, rows: Iterable[Row]) -> Counted:

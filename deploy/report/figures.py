@@ -32,12 +32,12 @@ class Period:
     @property
     def start(self) -> datetime:
         """When its first day begins."""
-        return _midnight(self.first, self.zone)
+        return midnight(self.first, self.zone)
 
     @property
     def end(self) -> datetime:
         """When its last day has ended."""
-        return _midnight(self.last + timedelta(1), self.zone)
+        return midnight(self.last + timedelta(1), self.zone)
 
     def before(self) -> Period:
         """Return the period of as many days that ends where this one begins."""
@@ -110,6 +110,6 @@ def points(period: Period, found: Mapping[str, tuple[int, int]]) -> tuple[Point,
     return tuple(Point(start, *found.get(start.strftime(form), (0, 0))) for start in starts)
 
 
-def _midnight(day: date, zone: str) -> datetime:
+def midnight(day: date, zone: str) -> datetime:
     """Return the first moment of a day, also where summer time begins at midnight."""
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)

@@ -1,15 +1,13 @@
-"""How far a site's rollups can be relied on, and which sessions need a look at their rows."""
+"""How far a site's rollups can be relied on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from deploy.report.figures import Period
-from deploy.report.session_ids import read_ids
 from shared.clickhouse import ClickHouse
 
 #: How far the server's clock may be set back, or a replica be behind.
@@ -28,36 +26,6 @@ _LOOK: Final = """
            (SELECT count() FROM hitline_control.erased_sessions WHERE site_id = {site:UUID}),
            (SELECT max(run) FROM hitline.daily_counts_raw WHERE site_id = {site:UUID}
             AND day BETWEEN {first:Date} AND {last:Date})"""
-
-#: Whether any session is derived.  Its pageviews have ids of their own, by which rollups have none of it: neither those
-#: that have changed nor those on several days are found.  The column takes next to nothing where there is none.
-_DERIVED: Final = """
-    SELECT count() FROM
-    (
-        SELECT 1 FROM hitline.pageviews_raw
-        PREWHERE site_id = {site:UUID} AND timestamp >= {start:DateTime64(3, 'UTC')}
-             AND timestamp < {end:DateTime64(3, 'UTC')} AND visitor_id != toUUID('00000000-0000-0000-0000-000000000000')
-        LIMIT 1
-    )"""
-#: Sessions on several days; of those that were replaced in the rollups there may be more rows a day.
-_SEVERAL: Final = """
-    SELECT groupArray(session_id) FROM
-    (
-        SELECT session_id FROM hitline.session_days_raw
-        WHERE site_id = {site:UUID} AND day BETWEEN {first:Date} AND {last:Date}
-        GROUP BY session_id HAVING min(day) != max(day)
-    )"""
-#: Sessions with rows that the rollups need not have, or that are being erased; days of these are in UTC.
-_CHANGED: Final = """
-    SELECT groupUniqArray(session_id) FROM
-    (
-        SELECT session_id FROM hitline.pageviews_raw
-        WHERE site_id = {site:UUID} AND timestamp >= {start:DateTime64(3, 'UTC')}
-          AND timestamp < {end:DateTime64(3, 'UTC')} AND stored_at >= {counted_to:DateTime64(3, 'UTC')}
-        UNION ALL
-        SELECT session_id FROM hitline_control.erased_sessions
-        WHERE site_id = {site:UUID} AND day BETWEEN {first:Date} - 1 AND {last:Date} + 1
-    )"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +52,3 @@ async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standin
     if not complete or ahead or zone != period.zone or writing or expiring:
         return None
     return Standing(counted_to - _MARGIN, erasing, last_run)
-
-
-async def derives_sessions(clickhouse: ClickHouse, parameters: Mapping[str, Any]) -> bool:
-    """Return whether pageviews between `start` and `end` are in derived sessions, for which rollups can't be used."""
-    return bool((await clickhouse.query(_DERIVED, parameters)).result_rows[0][0])
-
-
-async def uncommon(clickhouse: ClickHouse, stands: Standing, parameters: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """Return the ids of changed sessions, and of those on several days, for a period's `parameters`."""
-    changed = await read_ids(clickhouse, _CHANGED, {**parameters, "counted_to": stands.counted_to})
-    return changed, await read_ids(clickhouse, _SEVERAL, parameters)

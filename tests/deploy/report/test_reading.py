@@ -130,6 +130,7 @@ def test_sessions_that_are_derived(world: World) -> None:
     world.check()  # also on days of which one of UTC lies on two
     world.put(rows[1::2])
     world.check()
+    assert not world.from_rows
 
 
 def test_without_rollups(world: World) -> None:

@@ -1,0 +1,108 @@
+"""What the exact rows of uncommon sessions add to, or take from, the sums of rollups.
+
+Of a changed session that is all it has, since what the rollups hold of it is subtracted elsewhere.  Of the others it is
+by how much the sums count them too often: as a session on each of their days, and once more for each day but one that
+they have a value on.
+
+Both queries answer rows of (kind, value, is_bot, p, s, b, t) and take the SQL of uncommon sessions' pageviews in the
+period, each with the session's `key`, and the time zone, quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from deploy.report.uncommon import CHANGED, CROSSING
+from deploy.rollups.dimensions import quoted
+
+#: Not shown: how many pageviews of crossing sessions there are, and how many rows are repeats of others.  A session
+#: of a bot and a person counts as one, since a pageview's repeat may have become the other.
+FOUND: Final = "found"
+REPEATS: Final = "repeats"
+#: Kinds of whole sessions that have a page: the page of a session's part on a day, and which part has the session's.
+PAGES: Final = {"entry_page": ("part.5", "1"), "exit_page": ("part.6", "length(parts)")}
+#: A pageview's place in its session, as one number: the time, then `page_id` as it is written.
+_PLACE: Final = "bitShiftLeft(toUInt256(toUnixTimestamp64Milli(timestamp)), 128) + toUInt256(toUInt128(page_id))"
+_MS: Final = "toInt64(bitShiftRight({}, 128))"
+#: Entries: (number of the kind, value, pageviews, sessions, bounces, milliseconds).
+_WHOLE: Final = (
+    """[(1, '', n * (1 - known), 1 - known * toInt64(length(parts)),
+         toInt64(n = 1) - known * toInt64(countEqual(parts.2, 1)),
+         ms - known * arraySum(arrayMap(part -> part.4 - part.3, parts)))]""",
+    "[(2, '', if(is_crossing, n, 0), 0, 0, 0)]",
+    "[(3, '', repeats, 0, 0, 0)]",
+)
+
+
+def of_sessions(rows: str, zone: str, pages: Sequence[str]) -> str:
+    """Return the query about sessions as a whole: of the kind '', and of these `PAGES`."""
+    kinds = ["", FOUND, REPEATS, *pages]
+    entries = ", ".join((*_WHOLE, *(_of_page(kinds.index(kind) + 1, *PAGES[kind]) for kind in pages)))
+    return f"""
+        SELECT [{", ".join(map(quoted, kinds))}][entry.1] AS kind, entry.2 AS value, is_bot, sum(entry.3) AS p,
+               sum(entry.4) AS s, sum(entry.5) AS b, sum(entry.6) AS t
+        FROM
+        (
+            SELECT is_bot, is_crossing, repeats, toInt64(NOT is_changed) AS known,
+                   arraySort(if(mixed, arrayFilter(part -> part.7 = is_bot, all_parts), all_parts)) AS parts,
+                   arraySum(parts.2) AS n, parts.4[-1] - parts.3[1] AS ms, arrayConcat({entries}) AS entries
+            FROM
+            (
+                SELECT is_changed, is_crossing, min(bot) != max(bot) AS mixed,
+                       if(mixed, [false, true], [min(bot)]) AS bots,
+                       sum(of_day - different) + toInt64(mixed) AS repeats,
+                       groupArray((day, of_day, began, ended, entry, exit, bot)) AS all_parts
+                FROM
+                (
+                    SELECT session_id, is_bot AS bot, toDate(timestamp, {zone}) AS day, toInt64(count()) AS of_day,
+                           toInt64(uniqExact(place)) AS different,
+                           any(key) AS session_key, session_key IN (SELECT key FROM {CHANGED}) AS is_changed,
+                           session_key IN (SELECT key FROM {CROSSING}) AS is_crossing,
+                           {_MS.format("min(place)")} AS began, {_MS.format("max(place)")} AS ended,
+                           argMin(path, place) AS entry, argMax(path, place) AS exit
+                    FROM (SELECT *, {_PLACE} AS place FROM {rows})
+                    GROUP BY session_id, bot, day
+                )
+                GROUP BY session_id, is_changed, is_crossing
+            )
+            ARRAY JOIN bots AS is_bot
+        )
+        ARRAY JOIN entries AS entry
+        GROUP BY kind, value, is_bot"""  # noqa: S608 - constants, and a time zone that is quoted
+
+
+def _of_page(number: int, page: str, place: str) -> str:
+    return f"""arrayMap((part, whole) -> ({number}, {page}, whole * n - known * part.2, whole - known,
+                                          whole * (n = 1) - known * (part.2 = 1),
+                                          whole * ms - known * (part.4 - part.3)),
+                        parts, arrayMap(place -> toInt64(place = {place}), arrayEnumerate(parts)))"""
+
+
+def of_values(rows: str, zone: str, values: Mapping[str, str], with_empty: str) -> str:
+    """Return the query about these kinds, each the SQL of its value; '' counts only for `with_empty`.
+
+    A hash stands for the value, since numbers are compared quickest.
+    """
+    kinds = list(values)
+    pairs = ", ".join(f"({number}, toString({value}))" for number, value in enumerate(values.values(), 1))
+    empty = kinds.index(with_empty) + 1 if with_empty in kinds else 0
+    return f"""
+        SELECT [{", ".join(map(quoted, kinds))}][number] AS kind, value, is_bot, sum(n) AS p, sum(times) AS s,
+               toInt64(0) AS b, toInt64(0) AS t
+        FROM
+        (
+            SELECT pair.1 AS number, any(pair.2) AS value, is_bot, if(is_changed, toInt64(count()), 0) AS n,
+                   if(is_changed, 1, 1 - toInt64(uniqExact(day))) AS times
+            FROM
+            (
+                SELECT session_id, is_bot, toDate(timestamp, {zone}) AS day,
+                       key IN (SELECT key FROM {CHANGED}) AS is_changed,
+                       arrayFilter(pair -> pair.2 != '' OR pair.1 = {empty}, [{pairs}]) AS pairs
+                FROM {rows}
+            )
+            ARRAY JOIN pairs AS pair
+            GROUP BY session_id, is_bot, is_changed, number, cityHash64(pair.2)
+            HAVING n != 0 OR times != 0
+        )
+        GROUP BY number, value, is_bot"""  # noqa: S608 - constants, and a time zone that is quoted
