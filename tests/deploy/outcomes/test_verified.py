@@ -100,6 +100,21 @@ async def test_a_dead_letter_that_is_replayed_later(history: ClickHouseProcess, 
     assert await verified.note(client, longer_ago)
 
 
+async def test_replays_are_added_to_the_sums_that_are_noted_next(history: ClickHouseProcess, client: Counting) -> None:
+    """Of what was verified before, by a run that goes on from there: also what a replay dropped."""
+    before = await noted(client, now=NOW - timedelta(days=9))
+    batch_id, part, day, entries, *rest, _ = list(messages.with_dead_letter(LETTER))[1]
+    (minute, site, by, _, _), dead = entries
+    replay = [(minute, site, by, "stored", 3), (minute, site, by, "dnt", 2), (*dead[:4], -5)]
+    version = int((datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1_000_000)
+    messages.insert(history, [(batch_id, part, day, replay, rest[0], rest[1], version)])
+    found, sums = await verified.count(client, Period(first=before.to), NOW)
+    assert sums
+    assert sums.counted == by_views(history, Period(last=sums.to))
+    assert sums.counted.dropped["dnt"] > before.counted.dropped["dnt"]
+    assert found == by_views(history, Period(first=before.to))
+
+
 async def test_what_was_erased_since_stays_in_the_sums(history: ClickHouseProcess, client: Counting) -> None:
     sums = await noted(client)
     parts.execute(history, f"DELETE FROM hitline.pageviews_raw WHERE received_at < '{messages.FIRST} 00:00:00'")

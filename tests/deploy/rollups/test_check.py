@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups.check import _checked
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
 from tests.deploy.rollups.test_exactness import check
 
 pytestmark = pytest.mark.processes
+
+
+def test_a_day_that_was_noted_before_it_was_over_counts_as_not_checked() -> None:
+    over = date(2026, 3, 10)
+    assert _checked(None, over) == date(2026, 3, 9), "the first time, the last day that is over"
+    assert _checked(date(2026, 3, 4), over) == date(2026, 3, 4)
+    assert _checked(over, over) == over
+    assert _checked(date(2026, 4, 19), over) == date(2026, 3, 3), "by a clock that was ahead"
 
 
 @pytest.fixture

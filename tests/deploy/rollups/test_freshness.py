@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.report import standing
@@ -120,6 +120,45 @@ def test_a_days_end_is_looked_for_only_where_it_is_gone(tables: ClickHouseProces
     assert spans() == set()
     put(5)
     assert spans() == {("2026-03-05", "2026-03-05")}
+
+
+def test_a_site_begins_where_retention_ended_and_where_sums_were_mended(
+    tables: ClickHouseProcess, hitline: Hitline
+) -> None:
+    site = str(next(iter(visits.FEW)))
+    row = {**visits.make(1, seed=1, sites=visits.FEW)[0], "site_id": site}
+    noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    days = [noon - timedelta(ago) for ago in (90, 20, 10)]
+    for number, at in enumerate(days):
+        visits.insert(tables, [{**row, "timestamp": visits.stamp(at), "session_id": str(uuid.UUID(int=number + 1))}])
+    hitline("rollup")
+    expired, first, last = (str(at.date()) for at in days)
+    assert freshness(tables)[0] == {(site, expired, last)}
+    visits.insert(
+        tables,
+        [
+            {
+                "site_id": site,
+                "name": "a.example",
+                "retention_days": 40,
+                "version": 1,
+                "created_at": "2026-01-01 00:00:00",
+            }
+        ],
+        "hitline_control.sites",
+    )
+    hitline("retain", "--idle")
+    assert freshness(tables)[0] == {(site, first, last)}
+    # The first day's sums are lost, and that it was one with them.
+    harm = "SELECT * REPLACE (run + 1 AS run, 0 AS pageviews, 0 AS sessions)"
+    parts.execute(
+        tables, f"INSERT INTO hitline.daily_counts_raw {harm} FROM hitline.daily_counts_raw WHERE day = '{first}'"
+    )
+    parts.execute(tables, f"INSERT INTO hitline.site_days_raw SELECT '{site}', '{last}', '{last}', max(run) + 1"
+                  " FROM hitline.site_days_raw")  # fmt: skip
+    assert freshness(tables)[0] == {(site, last, last)}
+    hitline("rollup", "--all")
+    assert freshness(tables)[0] == {(site, first, last)}
 
 
 def test_what_appears_up_to_a_minute_late_is_counted(tables: ClickHouseProcess, hitline: Hitline) -> None:
