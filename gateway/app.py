@@ -49,11 +49,9 @@ class App:
         """Return the response to one request; never raises anything but cancellation."""
         began = time.perf_counter()
         self.in_flight += 1
-        path = request.rel_url.raw_path
-        if path.endswith("/") and path[:-1] in self._routes:
-            path = path[:-1]
+        path = self._path_of(request)
         try:
-            response = await self._answer(request, path)
+            response = await self._handler_of(request, path)(request)
         except Rejected as rejected:
             metrics.REJECTED.labels(rejected.reason.label).inc()
             response = error_response(rejected)
@@ -70,7 +68,14 @@ class App:
         self._seconds[route].observe(time.perf_counter() - began)
         return response
 
-    async def _answer(self, request: BaseRequest, path: str) -> web.StreamResponse:
+    def _path_of(self, request: BaseRequest) -> str:
+        path = request.raw_path
+        if path in self._routes:  # as nearly all are, without a query
+            return path
+        path = request.rel_url.raw_path
+        return path[:-1] if path.endswith("/") and path[:-1] in self._routes else path
+
+    def _handler_of(self, request: BaseRequest, path: str) -> Handler:
         check_http(request)
         methods = self._routes.get(path)
         if methods is None:
@@ -78,4 +83,4 @@ class App:
         handler = methods.get(request.method)
         if handler is None:
             raise Rejected(Reason.WRONG_METHOD, headers={"Allow": ", ".join(methods)})
-        return await handler(request)
+        return handler

@@ -7,13 +7,17 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from aiohttp import hdrs
 from aiohttp.web_request import BaseRequest
+from multidict import istr
 
 from gateway.registry_age import RegistryAge
 from gateway.replies import Reason, Rejected
 from gateway.settings import Network
 from shared.registry import Client, Replica, token_hash
 
+#: Names of headers are looked up quickest as `istr`, whose lower case is known; `aiohttp.hdrs` has the usual ones.
+API_KEY: Final = istr("X-API-Key")
 #: Far longer than any token that Hitline creates; a longer one is wrong without hashing it.
 _MAX_TOKEN: Final = 512
 #: A longer chain of proxies is not plausible, and is not read.
@@ -41,12 +45,12 @@ def authenticate(request: BaseRequest, registry: Replica, age: RegistryAge) -> C
 
 
 def _token(request: BaseRequest) -> str | None:
-    authorization = request.headers.get("Authorization")
+    authorization = request.headers.get(hdrs.AUTHORIZATION)
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer" and token.strip():
             return token.strip()
-    key = request.headers.get("X-API-Key", "").strip()
+    key = request.headers.get(API_KEY, "").strip()
     return key or None
 
 

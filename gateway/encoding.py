@@ -73,6 +73,8 @@ def _decompressor(body: bytes | bytearray, encodings: Sequence[str]) -> Callable
 
     `encodings`: the values of all `Content-Encoding` headers, which are one list.
     """
+    if not encodings:
+        return None
     names = [name.strip().lower() for name in ",".join(encodings).split(",")]
     names = [name for name in names if name not in ("", "identity")]
     if not names:

@@ -11,10 +11,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp import HttpVersion10, StreamReader, web
+from aiohttp import HttpVersion10, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
+from gateway.authenticate import API_KEY
 from gateway.connection import Connection
 from gateway.connections import ConnectionLimits
 from gateway.replies import Reason, Rejected
@@ -75,14 +76,15 @@ def check_http(request: BaseRequest) -> None:
     Transfer codings other than chunked (501; RFC 9112, section 6.1), any of them in HTTP/1.0, which proxies may frame
     differently, and repeated `Authorization` headers (400).
     """
-    coding = request.headers.get("Transfer-Encoding")
+    headers = request.headers
+    coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None:
         if request.version == HttpVersion10:
             raise Rejected(Reason.MALFORMED_HTTP, "Transfer-Encoding: is not part of HTTP/1.0")
         if coding.strip().lower() != "chunked":
             raise Rejected(Reason.TRANSFER_ENCODING)
-    for name in ("Authorization", "X-API-Key"):
-        if len(request.headers.getall(name, ())) > 1:
+    for name in (hdrs.AUTHORIZATION, API_KEY):
+        if name in headers and len(headers.getall(name)) > 1:
             raise Rejected(Reason.MALFORMED_HTTP, f"{name}: is there more than once")
 
 
@@ -109,7 +111,7 @@ async def read_body(
     large, too slow, malformed (a broken chunk), or whatever `reserve` raises.
     """
     check_declared_length(request, limit)
-    expectation = request.headers.get("Expect")
+    expectation = request.headers.get(hdrs.EXPECT)
     if expectation is not None:
         await _answer_expectation(request, expectation)
     if not request.body_exists:

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Final
 
 from aiohttp.web_request import BaseRequest
+from multidict import istr
 
 from gateway.authenticate import ClientAddress, authenticate
 from gateway.authorize import authorize
@@ -25,6 +26,7 @@ from shared.registry import Client, Replica
 #: An `Idempotency-Key`: 1 to 255 printable ASCII characters, no space at either end.
 KEY_PATTERN: Final = "[!-~](?:[ -~]{0,253}[!-~])?"
 _KEY: Final = re.compile(KEY_PATTERN)
+_KEY_HEADER: Final = istr("Idempotency-Key")
 _NIL: Final = bytes(16)
 
 
@@ -63,7 +65,8 @@ class Intake:
 
     async def client_of(self, request: BaseRequest) -> Client:
         """Return the API client; a request with a wrong token counts against its address's failure limit."""
-        await self._registry_age.refreshed_after_rest()
+        if self._registry_age.rested():
+            await self._registry_age.refresh()
         try:
             return authenticate(request, self._registry, self._registry_age)
         except Rejected as rejected:
@@ -74,7 +77,7 @@ class Intake:
     @staticmethod
     def idempotency_key(request: BaseRequest) -> IdempotencyKey | None:
         """Return the request's `Idempotency-Key`, if any; raises `Rejected` (400) for a malformed one."""
-        key = request.headers.get("Idempotency-Key")
+        key = request.headers.get(_KEY_HEADER)
         if key is None:
             return None
         if _KEY.fullmatch(key) is None:

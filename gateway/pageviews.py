@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_request import BaseRequest
 
 from gateway.accepted import Accepted
@@ -121,7 +121,7 @@ class Pageviews:
             return await read_body(request, MAX_BATCH_BYTES, reserve, partial(self._pace.wait_s, client.client_id))
 
     def _pack_one(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> bytes:
-        parsed = parse_json(decode(body, request.headers.getall("Content-Encoding", ()), MAX_BODY_BYTES))
+        parsed = parse_json(decode(body, request.headers.getall(hdrs.CONTENT_ENCODING, ()), MAX_BODY_BYTES))
         key = self._intake.idempotency_key(request)
         return self._intake.pack(parsed, client, time.time_ns() // 1_000_000, key)
 
@@ -138,7 +138,7 @@ class Pageviews:
         """Return a batch's items and its cost in bytes; one that has to be refused whole is charged by that."""
         size = len(body)
         try:
-            decoded = await decode_large(body, request.headers.getall("Content-Encoding", ()), MAX_BATCH_BYTES)
+            decoded = await decode_large(body, request.headers.getall(hdrs.CONTENT_ENCODING, ()), MAX_BATCH_BYTES)
             size = len(decoded)
             items = await split(decoded)
             return items, size + items.effort

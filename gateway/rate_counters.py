@@ -55,11 +55,18 @@ class LocalCounter:
 
     async def window(self, item: limits.RateLimitItem, key: str) -> Window:
         """See `Counter`."""
-        return self._storage.get_sliding_window(item.key_for(key), item.get_expiry())
+        return self.charge_at_once(item, key, 0)[1]
 
     async def charge(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
         """See `Counter`."""
-        return self._storage.charge(item.key_for(key), item.amount, item.get_expiry(), cost)
+        return self.charge_at_once(item, key, cost)
+
+    def charge_at_once(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
+        """Do the same; nothing has to be waited for here, and every single post asks."""
+        amount, expiry_s = item.amount, item.get_expiry()
+        return self._storage.charge(
+            f"{key}/{amount}/{expiry_s}", amount, expiry_s, cost
+        )  # `key_for` takes six times as long
 
 
 class SharedCounter:

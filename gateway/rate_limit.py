@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import limits
 
@@ -46,8 +45,7 @@ def with_burst(rate: str, burst: int = 0) -> limits.RateLimitItem:
     return type(item)(item.amount * times, item.multiples * times)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """A client's rate limit: pageviews per window, remaining now, seconds until the window is empty again."""
 
     limit: int
@@ -165,6 +163,8 @@ class RateLimiter:
     async def _charge(self, item: limits.RateLimitItem, key: str, cost: int) -> tuple[bool, Window]:
         if not cost:
             return True, await self._counter.window(item, key)
+        if type(self._counter) is LocalCounter:
+            return self._counter.charge_at_once(item, key, cost)
         return await self._counter.charge(item, key, cost)
 
     @staticmethod

@@ -61,12 +61,15 @@ class RegistryAge:
         self._max_age_s = max_age_s
         self._state = _State.FRESH
 
-    async def refreshed_after_rest(self) -> None:
-        """Wait for a poll, a moment at most, when no request has come for long: idle gateways poll less often."""
-        if self._polled.used():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_REST_ENDS_S):
-                    await self._polled.refresh()
+    def rested(self) -> bool:
+        """Note that a request is decided; returns whether none has come for long: idle gateways poll less often."""
+        return self._polled.used()
+
+    async def refresh(self) -> None:
+        """Wait for a poll, a moment at most, before the first request after a rest is decided."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST_ENDS_S):
+                await self._polled.refresh()
 
     @property
     def too_old(self) -> bool:

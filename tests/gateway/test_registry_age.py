@@ -76,5 +76,7 @@ async def test_the_first_request_after_a_rest_waits_for_a_poll_but_not_for_long(
     busy, idle, stuck = FakePoller(15), FakePoller(15, idle=True), FakePoller(15, idle=True, polls_s=60)
     for poller in (busy, idle, stuck):
         async with asyncio.timeout(10):
-            await RegistryAge(poller, 3600).refreshed_after_rest()
+            age = RegistryAge(poller, 3600)
+            if age.rested():
+                await age.refresh()
     assert [poller.age_s for poller in (busy, idle, stuck)] == [15, 0, 15]
