@@ -87,6 +87,10 @@ def _cost(rows: dict[str, Row]) -> Any:
     return figure
 
 
+#: How many times better than demanded the plot goes.
+_FARTHEST: Final = 64
+
+
 def _demands(rows: dict[str, Row]) -> Any:
     """Each demand, as what was measured of what should be reached; right of the line it is met."""
     demands = [row for row in rows.values() if row.reach is not None]
@@ -96,7 +100,9 @@ def _demands(rows: dict[str, Row]) -> Any:
     axes.set_xscale("log", base=2)
     for at, row in enumerate(reversed(demands)):
         reach = row.reach or 1.0
-        spare = [reach / value if row.at_most else value / reach for value in row.values if value]
+        # Nothing at all, of a demand that is a most, is infinitely better: it is drawn at the edge.
+        values = [max(value, reach / _FARTHEST) if row.at_most else value for value in row.values]
+        spare = [reach / value if row.at_most else value / reach for value in values if value] or [1 / _FARTHEST]
         colour = _MET if row.met else _MISSED
         axes.plot([min(spare), max(spare)], [at, at], color=colour, linewidth=2, alpha=0.5)
         axes.plot(sorted(spare)[len(spare) // 2], at, "o", color=colour)
