@@ -16,13 +16,13 @@ from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
 
-SITE = next(iter(visits.FEW))
+SITE = next(iter(visits.PAIR))
 
 
 @pytest.fixture
 def rows(tables: ClickHouseProcess) -> list[visits.Row]:
-    visits.register(tables)
-    rows = visits.make(60, seed=1, days=2, sites=visits.FEW)
+    visits.register(tables, visits.PAIR)
+    rows = visits.make(60, seed=1, days=2, sites=visits.PAIR)
     visits.insert(tables, rows)
     return rows
 
@@ -66,7 +66,7 @@ def test_neither_a_dry_run_nor_answering_no_changes_anything(
 def test_a_removed_site_and_a_site_by_its_id(
     hitline: Hitline, tables: ClickHouseProcess, rows: list[visits.Row]
 ) -> None:
-    first, second = list(visits.FEW)[:2]
+    first, second = list(visits.PAIR)[:2]
     of_first = sum(row["site_id"] == str(first) for row in rows)
     hitline("site", "remove", f"{first.hex[-4:]}.example")
     assert f"{of_first} pageviews erased" in hitline("erase", "--site", f"{first.hex[-4:]}.example", "--yes").stdout

@@ -22,8 +22,8 @@ ROOT = Path(services.__file__).parent.parent
 def test_it_recovers_after_an_outage(tmp_path: Path) -> None:
     with ClickHouseProcess(tmp_path / "data") as clickhouse:
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
-        visits.register(clickhouse)
-        visits.insert(clickhouse, visits.make(20, seed=1, sites=visits.FEW))
+        visits.register(clickhouse, visits.PAIR)
+        visits.insert(clickhouse, visits.make(20, seed=1, sites=visits.PAIR))
         log = tmp_path / "log"
         command = [sys.executable, "-c", "from deploy.cli import main; main()", "rollup", "--every", "1"]
         env = {**parts.make_env(tmp_path / "state", clickhouse), "PYTHONUNBUFFERED": "1"}
@@ -33,7 +33,7 @@ def test_it_recovers_after_an_outage(tmp_path: Path) -> None:
                 clickhouse.stop()
                 services.wait_for(lambda: "rollups are not up to date" in log.read_text())
                 clickhouse.start()
-                visits.insert(clickhouse, visits.make(20, seed=2, sites=visits.FEW))
+                visits.insert(clickhouse, visits.make(20, seed=2, sites=visits.PAIR))
                 stored = services.count(clickhouse)
                 rolled_up = "SELECT sum(pageviews) FROM hitline.daily WHERE dimension = ''"
                 services.wait_for(lambda: int(parts.execute(clickhouse, rolled_up)) == stored)
@@ -47,9 +47,9 @@ def test_it_recovers_after_an_outage(tmp_path: Path) -> None:
 @pytest.mark.parametrize("silent", [False, True])
 def test_once_a_day_it_erases_what_has_expired(tables: ClickHouseProcess, tmp_path: Path, silent: bool) -> None:
     """Where no pageview has come for days it erases nothing, warns, and the metric that alerts is set."""
-    visits.register(tables)
-    old = visits.make(20, seed=3, first=datetime(2025, 5, 1, tzinfo=UTC), days=5, sites=visits.FEW)
-    recent = visits.make(5, seed=4, first=datetime.now(UTC) - timedelta(1.9), days=1, sites=visits.FEW)
+    visits.register(tables, visits.PAIR)
+    old = visits.make(20, seed=3, first=datetime(2025, 5, 1, tzinfo=UTC), days=5, sites=visits.PAIR)
+    recent = visits.make(5, seed=4, first=datetime.now(UTC) - timedelta(1.9), days=1, sites=visits.PAIR)
     for rows in (old,) if silent else (old, recent):
         visits.insert(tables, rows)
     env = parts.make_env(tmp_path / "state", tables, RETENTION_DAYS="60")

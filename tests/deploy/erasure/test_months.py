@@ -69,7 +69,7 @@ async def test_merging_takes_what_was_erased_off_the_disk(tables: ClickHouseProc
     try:
         for seed in (61, 62):
             first = datetime(2026, 3, 10, tzinfo=UTC)
-            visits.insert(tables, visits.make(60, seed=seed, first=first, days=1, sites=visits.FEW))
+            visits.insert(tables, visits.make(60, seed=seed, first=first, days=1, sites=visits.PAIR))
     finally:
         parts.execute(tables, "SYSTEM START MERGES hitline.pageviews_raw")
     hitline("rollup")

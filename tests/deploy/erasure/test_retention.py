@@ -103,7 +103,7 @@ def mutations(clickhouse: ClickHouseProcess) -> list[str]:
 
 
 def test_months_in_which_nothing_else_is_or_arrives_are_dropped(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    sites = {site: (zone, 30) for site, zone in visits.FEW.items()}
+    sites = {site: (zone, 30) for site, zone in visits.PAIR.items()}
     zones = {site: zone for site, (zone, _) in sites.items()}
     register(tables, sites)
     old = visits.make(30, seed=33, first=datetime(2025, 2, 3, tzinfo=UTC), days=20, sites=zones)
@@ -121,8 +121,8 @@ def test_months_in_which_nothing_else_is_or_arrives_are_dropped(tables: ClickHou
 
 
 def test_a_site_that_keeps_more_keeps_it_in_the_same_month(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    short, long, *_ = visits.FEW
-    zones = {site: visits.FEW[site] for site in (short, long)}
+    short, long, *_ = visits.PAIR
+    zones = {site: visits.PAIR[site] for site in (short, long)}
     register(tables, {short: (zones[short], 30), long: (zones[long], 0)})
     old = visits.make(40, seed=35, first=datetime(2025, 2, 3, tzinfo=UTC), days=20, sites=zones)
     recent = visits.make(5, seed=36, first=NOW - timedelta(1.9), days=1, sites=zones)
@@ -137,8 +137,8 @@ def test_a_site_that_keeps_more_keeps_it_in_the_same_month(tables: ClickHousePro
 
 
 async def test_nothing_is_erased_while_the_clocks_differ(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    register(tables, {site: (zone, 30) for site, zone in visits.FEW.items()})
-    visits.insert(tables, visits.make(40, seed=37, first=datetime(2026, 1, 3, tzinfo=UTC), days=20, sites=visits.FEW))
+    register(tables, {site: (zone, 30) for site, zone in visits.PAIR.items()})
+    visits.insert(tables, visits.make(40, seed=37, first=datetime(2026, 1, 3, tzinfo=UTC), days=20, sites=visits.PAIR))
     parts.execute(tables, "ALTER TABLE hitline.pageviews_raw UPDATE received_at = now64(3) WHERE 1"
                           " SETTINGS mutations_sync = 2")  # fmt: skip
     rows = services.count(tables)

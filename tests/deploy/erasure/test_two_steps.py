@@ -30,9 +30,9 @@ TABLES = ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_count
 
 def stored_with_repeats(tables: ClickHouseProcess, seed: int) -> visits.Stored:
     """Store pageviews, some of them twice, with another path the second time, before any of it is merged."""
-    visits.register(tables)
+    visits.register(tables, visits.PAIR)
     stored: visits.Stored = {}
-    rows = visits.make(60, seed=seed, days=1, sites=visits.FEW)
+    rows = visits.make(60, seed=seed, days=1, sites=visits.PAIR)
     for some in (rows, [{**row, "path": "/corrected"} for row in rows[:30]], [{**row} for row in rows[30:40]]):
         visits.insert(tables, some)
         visits.store(stored, some)
@@ -52,7 +52,7 @@ def test_unreadable_first_then_off_the_disk(tables: ClickHouseProcess, hitline: 
     listed = hitline("erase", "--list").stdout.splitlines()
     assert "case 12" in listed[1]
     assert listed[1].split()[-1] == "-"
-    hitline("erase", "--site", str(next(iter(visits.FEW))), "--yes")
+    hitline("erase", "--site", str(next(iter(visits.PAIR))), "--yes")
     before = len(services.rows(tables, "SELECT * FROM system.mutations"))
     assert hitline("erase", "--now").stdout.count("is off the disk") == 2, "both by one rewrite"
     done = services.rows(tables, "SELECT table, command FROM system.mutations ORDER BY create_time")[before:]
@@ -156,7 +156,7 @@ def test_several_at_once(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """Two erasures, a run of the rollups, a retention and a rewrite, beside pageviews that arrive."""
     stored = stored_with_repeats(tables, 56)
     session = next(row["session_id"] for row in stored.values() if row["path"] != "/corrected")
-    fresh = visits.make(20, seed=57, days=1, sites=visits.FEW)
+    fresh = visits.make(20, seed=57, days=1, sites=visits.PAIR)
     hitline("rollup")
     commands = [
         ("erase", "--path", "/corrected", "--yes"), ("erase", "--session", session, "--yes"),

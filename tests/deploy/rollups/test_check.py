@@ -28,9 +28,9 @@ def test_a_day_that_was_noted_before_it_was_over_counts_as_not_checked() -> None
 @pytest.fixture
 def yesterday(tables: ClickHouseProcess, hitline: Hitline) -> visits.Stored:
     """Pageviews of the days that are over by now, counted, and stored long enough ago to be counted for sure."""
-    visits.register(tables)
+    visits.register(tables, visits.PAIR)
     first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(2)
-    rows = visits.make(200, seed=21, first=first, days=3, sites=visits.FEW)
+    rows = visits.make(200, seed=21, first=first, days=3, sites=visits.PAIR)
     visits.insert(tables, [{**row, "stored_at": "2026-01-01 00:00:00"} for row in rows])
     stored: visits.Stored = {}
     visits.store(stored, rows)
@@ -58,7 +58,7 @@ HARMS = {
 def test_what_has_drifted_is_mended_and_told(
     tables: ClickHouseProcess, hitline: Hitline, yesterday: visits.Stored
 ) -> None:
-    site, zone = next(iter(visits.FEW.items()))
+    site, zone = next(iter(visits.PAIR.items()))
     over = (datetime.now(UTC) - timedelta(hours=1)).astimezone(ZoneInfo(zone)).date() - timedelta(1)
     for what, harm in HARMS.items():
         parts.execute(tables, "TRUNCATE TABLE hitline_control.rollup_checked")

@@ -26,12 +26,12 @@ class Life:
         self.clickhouse = clickhouse
         self.stored: visits.Stored = {}
         self._seed = 0
-        visits.register(clickhouse)
+        visits.register(clickhouse, visits.PAIR)
 
     def store(self, **ago: float) -> None:
         """Store some pageviews this long ago."""
         self._seed += 1
-        rows = visits.make(40, seed=self._seed, sites=visits.FEW)
+        rows = visits.make(40, seed=self._seed, sites=visits.PAIR)
         at = visits.stamp(datetime.now(UTC) - timedelta(**ago))
         visits.insert(self.clickhouse, [{**row, "stored_at": at} for row in rows])
         visits.store(self.stored, rows)
@@ -117,7 +117,7 @@ async def test_of_two_clocks_the_earlier_one_is_believed(life: Life) -> None:
 async def test_a_reader_does_not_rely_on_a_moment_that_is_still_to_come(life: Life) -> None:
     life.store(days=100)
     await life.roll_up()
-    site, zone = next(iter(visits.FEW.items()))
+    site, zone = next(iter(visits.PAIR.items()))
     period = Period(date(2026, 4, 1), date(2026, 4, 2), zone)
     client = ClickHouse(life.clickhouse.url, "hitline tests")
     try:
@@ -147,7 +147,7 @@ async def test_days_that_were_checked_ahead_are_checked_when_they_are_over(life:
 
 async def test_a_rule_that_has_changed_moves_the_sites_of_its_zone(life: Life) -> None:
     """As if India's clocks had been those of Nepal by the database that rollups were computed with."""
-    site, zone = next(item for item in visits.FEW.items() if item[1] == "Asia/Kolkata")
+    site, zone = next(item for item in visits.PAIR.items() if item[1] == "Asia/Kolkata")
     visits.register(life.clickhouse, {site: "Asia/Kathmandu"}, version=2)
     life.store(days=100)
     await life.roll_up()

@@ -17,8 +17,8 @@ from tests.bench import scale
 pytestmark = pytest.mark.processes
 
 #: Their ids are nearly twice as long as a statement may be.
-SITES = 3_000
-MOST_BYTES = 64 << 10
+SITES = 1_500
+MOST_BYTES = 32 << 10
 
 
 class Watched(scale.Counting):

@@ -16,8 +16,8 @@ from tests.deploy.rollups import visits
 
 
 def test_everything_stored_before_complete_to_is_in_the_rollups(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    visits.register(tables)
-    visits.insert(tables, visits.make(50, seed=1, sites=visits.FEW))
+    visits.register(tables, visits.PAIR)
+    visits.insert(tables, visits.make(50, seed=1, sites=visits.PAIR))
     output = hitline("rollup").stdout
     [count] = services.rows(
         tables,
@@ -32,21 +32,21 @@ def test_everything_stored_before_complete_to_is_in_the_rollups(tables: ClickHou
 
 def test_a_second_run_computes_only_what_is_new(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """It looks a minute back, for clocks that are set back, and finds only days of that minute."""
-    visits.register(tables)
+    visits.register(tables, visits.PAIR)
     visits.insert(
-        tables, [{**row, "stored_at": "2026-01-01 00:00:00"} for row in visits.make(50, seed=1, sites=visits.FEW)]
+        tables, [{**row, "stored_at": "2026-01-01 00:00:00"} for row in visits.make(50, seed=1, sites=visits.PAIR)]
     )
     assert "on 0 days of sites" not in hitline("rollup").stdout
     assert "0 sessions on 0 days of sites have changed" in hitline("rollup").stdout
-    row = visits.make(50, seed=1, sites=visits.FEW)[0]
+    row = visits.make(50, seed=1, sites=visits.PAIR)[0]
     visits.insert(tables, [{**row, "page_id": "00000000-0000-4000-8000-000000000001"}])
     assert "1 sessions on 1 days of sites have changed" in hitline("rollup").stdout
 
 
 def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """Its rows say that they were stored before the run, and the run can't see them."""
-    visits.register(tables)
-    site = next(iter(visits.FEW))
+    visits.register(tables, visits.PAIR)
+    site = next(iter(visits.PAIR))
     slow = (
         "INSERT INTO hitline.pageviews_raw (site_id, timestamp, session_id, page_id, stored_at) SELECT"
         f" '{site}', now64(3), generateUUIDv4(), generateUUIDv4(), now64(3) FROM numbers(3) WHERE sleepEachRow(1) = 0"
@@ -97,9 +97,9 @@ def freshness(tables: ClickHouseProcess) -> tuple[set[tuple[str, str, str]], int
 
 def test_a_days_end_is_looked_for_only_where_it_is_gone(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """A site's row widens with new days; its first and last day move where these are erased, and go at last."""
-    visits.register(tables)
-    site = next(iter(visits.FEW))
-    template = visits.make(1, seed=1, sites=visits.FEW)[0]
+    visits.register(tables, visits.PAIR)
+    site = next(iter(visits.PAIR))
+    template = visits.make(1, seed=1, sites=visits.PAIR)[0]
     stamps = {day: f"2026-03-{day:02d} 12:00:00.000" for day in (2, 5, 9)}
 
     def put(day: int) -> None:
@@ -163,8 +163,8 @@ def test_a_site_begins_where_retention_ended_and_where_sums_were_mended(
 
 def test_what_appears_up_to_a_minute_late_is_counted(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """A clock was set back, or a replica was behind: `stored_at` is from before the moment up to which was counted."""
-    visits.register(tables)
-    first, late, later = visits.make(3, seed=1, sites=visits.FEW)[:3]
+    visits.register(tables, visits.PAIR)
+    first, late, later = visits.make(3, seed=1, sites=visits.PAIR)[:3]
     visits.insert(tables, [first])
     hitline("rollup")
     [counted] = services.rows(

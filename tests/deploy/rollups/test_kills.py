@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,8 +80,8 @@ def run(clickhouse: ClickHouseProcess, kill_at: int = 0, after_s: float | None =
 class Life:
     """Pageviews that go on arriving: new ones, late ones, repeated and corrected ones."""
 
-    def __init__(self, clickhouse: ClickHouseProcess, seed: int) -> None:
-        self._clickhouse = clickhouse
+    def __init__(self, clickhouse: ClickHouseProcess, seed: int, sites: Collection[uuid.UUID] = visits.FEW) -> None:
+        self._clickhouse, self._sites = clickhouse, sites
         self._chance = random.Random(seed)
         self._made = self._make()
         self.stored: visits.Stored = {}
@@ -89,7 +89,7 @@ class Life:
     def _make(self) -> Iterator[visits.Row]:
         for seed in range(1000):
             first = datetime(2026, 3, 27, tzinfo=UTC)
-            yield from visits.make(60, seed=1000 + seed, first=first, days=3, sites=visits.FEW)
+            yield from visits.make(60, seed=1000 + seed, first=first, days=3, sites=self._sites)
 
     def go_on(self) -> None:
         rows = [next(self._made) for _ in range(self._chance.randrange(1, 12))]
@@ -102,8 +102,8 @@ class Life:
 
 def test_killed_at_each_step(tables: ClickHouseProcess) -> None:
     """Before a statement is sent, by turns with while it is executed: of each run another step, seven further on."""
-    visits.register(tables)
-    life = Life(tables, seed=1)
+    visits.register(tables, visits.PAIR)
+    life = Life(tables, seed=1, sites=visits.PAIR)
     for step in range(1, MOST_STEPS, 7):
         life.go_on()
         if not run(tables, step, None if step % 2 else 0.005):
@@ -140,8 +140,8 @@ def test_killed_at_every_step_and_forty_times_at_random(tables: ClickHouseProces
 
 def test_several_runs_at_once(tables: ClickHouseProcess) -> None:
     """One of them is killed while it has the lease: the next goes on at once, as its process is gone."""
-    visits.register(tables)
-    life = Life(tables, seed=4)
+    visits.register(tables, visits.PAIR)
+    life = Life(tables, seed=4, sites=visits.PAIR)
     for kill_at in (12, 18):
         for _ in range(3):
             life.go_on()

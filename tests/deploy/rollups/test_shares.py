@@ -49,8 +49,9 @@ def test_shares_give_what_one_statement_gives(
 ) -> None:
     """Counted, moved to other zones, checked and erased; also where all ids begin with the same bits."""
     monkeypatch.setattr(shares, "ROWS", 40)
-    visits.register(tables, visits.FEW)
-    rows = visits.make(400 if whole else 150, seed=3, sites=visits.FEW)
+    sites = visits.FEW if whole else visits.PAIR
+    visits.register(tables, sites)
+    rows = visits.make(400 if whole else 150, seed=3, sites=sites)
     if ids == "counted":
         number = {session: n for n, session in enumerate(sorted({row["session_id"] for row in rows}), 1)}
         rows = [{**row, "session_id": str(uuid.UUID(int=number[row["session_id"]]))} for row in rows]
@@ -58,8 +59,8 @@ def test_shares_give_what_one_statement_gives(
     stored: visits.Stored = {}
     visits.store(stored, rows)
     hitline("rollup")
-    check(tables, stored, visits.FEW)
-    zones = dict(visits.FEW)
+    check(tables, stored, sites)
+    zones = dict(sites)
     if whole:
         zones = dict(zip(visits.FEW, reversed(visits.FEW.values()), strict=True))
         visits.register(tables, zones, version=2)
@@ -76,7 +77,7 @@ async def test_what_sessions_were_counted_with_is_read_once(
     tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the number of shares: of nearly all of a day that is erased."""
-    pageviews = 150_000
+    pageviews = 100_000
     scale.insert(tables, f"toUUID('{scale.LARGE}')", 0, pageviews)
     client = scale.Counting(tables.url, "hitline tests")
     read = []
@@ -92,11 +93,11 @@ async def test_what_sessions_were_counted_with_is_read_once(
             return result
 
         monkeypatch.setattr(client, "command", watched)
-        monkeypatch.setattr(shares, "ROWS", 6_000)
+        monkeypatch.setattr(shares, "ROWS", 8_000)
         asked = Erasure(time_to=datetime(2026, 3, 10, 22, tzinfo=UTC))
         assert (await erase(client, asked)).pageviews > pageviews * 0.9
     finally:
         await client.close()
-    assert len(read) > 8, "shares of the day"
+    assert len(read) > 5, "shares of the day"
     # Each reads the granules of 8,192 rows that its sessions are in.
     assert sum(read) < 4 * pageviews / 3

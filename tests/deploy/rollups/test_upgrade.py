@@ -12,7 +12,7 @@ from tests.deploy.rollups.test_exactness import check
 
 pytestmark = pytest.mark.processes
 
-SITE = next(iter(visits.FEW))
+SITE = next(iter(visits.PAIR))
 BEFORE = f"""
 INSERT INTO hitline.daily_raw
     (site_id, dimension, day, version, `values`, pageviews, sessions, bounces, seconds, session_ids)
@@ -24,8 +24,8 @@ VIEWS = ("daily", "hourly", "daily_sessions", "freshness")
 
 
 def test_old_numbers_until_the_new_ones_are_there(tables: ClickHouseProcess, hitline: Hitline) -> None:
-    visits.register(tables)
-    rows = visits.make(80, seed=31, sites=visits.FEW)
+    visits.register(tables, visits.PAIR)
+    rows = visits.make(80, seed=31, sites=visits.PAIR)
     visits.insert(tables, rows)
     parts.execute(tables, BEFORE)
     parts.execute(tables, BEFORE_BY_HOUR)
