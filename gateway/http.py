@@ -97,6 +97,16 @@ def _unpaced(_: int) -> float:
     return 0.0
 
 
+def has_arrived(request: BaseRequest) -> bool:
+    """Return whether a request's body has come with its head, as small ones do, and nothing has to be done for it."""
+    return request.content.is_eof() and hdrs.EXPECT not in request.headers
+
+
+def arrived_body(request: BaseRequest, limit: int) -> bytes:
+    """Return a body that has arrived; raises `Rejected` for one over `limit` bytes."""
+    return _within(limit, request.content.read_nowait())
+
+
 async def read_body(
     request: BaseRequest,
     limit: int,
@@ -110,14 +120,11 @@ async def read_body(
     `100 Continue` is sent here only, after everything that can be rejected without a body.  Raises `Rejected`: too
     large, too slow, malformed (a broken chunk), or whatever `reserve` raises.
     """
-    check_declared_length(request, limit)
     expectation = request.headers.get(hdrs.EXPECT)
     if expectation is not None:
         await _answer_expectation(request, expectation)
-    if not request.body_exists:
-        return b""
-    if request.content.is_eof():  # it has arrived already, as small bodies have
-        whole = _within(limit, request.content.read_nowait())
+    if request.content.is_eof():  # there is none, or it has arrived by now
+        whole = arrived_body(request, limit)
         reserve(len(whole))
         return whole
     body = bytearray()  # grows in place, where joining parts would need twice the memory

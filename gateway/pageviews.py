@@ -18,7 +18,7 @@ from aiohttp.web_request import BaseRequest
 from gateway.accepted import Accepted
 from gateway.batch import Batch
 from gateway.encoding import decode, decode_large
-from gateway.http import check_declared_length, read_body
+from gateway.http import arrived_body, check_declared_length, has_arrived, read_body
 from gateway.intake import Intake
 from gateway.items import MAX_BATCH_BYTES, Items, split
 from gateway.memory_budget import MemoryBudget
@@ -73,7 +73,11 @@ class Pageviews:
         budget = None
         try:
             budget = await self._limiter.charge(client)  # before the body: slow ones and wrong ones cost the same
-            packed = self._pack_one(request, await self._read_one(request, client), client)
+            if has_arrived(request):  # it is counted with its head
+                body: bytes | bytearray = arrived_body(request, MAX_BODY_BYTES)
+            else:
+                body = await self._read_one(request, client)
+            packed = self._pack_one(request, body, client)
             await self._publisher.submit([packed])  # may wait for seconds, together with thousands of others
         except Rejected as rejected:
             self._note(rejected, client, budget)
@@ -107,8 +111,6 @@ class Pageviews:
         self._refusals.count(client, rejected.reason, rejected.text, rejected.pageviews)
 
     async def _read_one(self, request: BaseRequest, client: Client) -> bytes | bytearray:
-        if request.content.is_eof():  # it came with its head, and is counted with it
-            return await read_body(request, MAX_BODY_BYTES)
         with self._bodies.reservation(client.client_id) as reserve:
             return await read_body(request, MAX_BODY_BYTES, reserve, partial(self._pace.wait_s, client.client_id))
 
