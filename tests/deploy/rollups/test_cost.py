@@ -90,11 +90,11 @@ async def test_what_a_session_was_counted_with_is_read_only_where_it_has_changed
 
 async def test_thousands_of_sites(tables: ClickHouseProcess) -> None:
     """No set of sites or sessions is in a statement or in a parameter: counted, moved to other zones, and erased."""
-    parts.execute(tables, scale.registration(SITES, "1 + number % 5"))
+    parts.execute(tables, scale.registration(SITES, "3 + number % 2"))
     scale.insert(tables, scale.SITE, 0, SITES, seed=3)
     summary, _ = await run(tables)
     assert (summary.sessions, summary.site_days) == (SITES, SITES)
-    parts.execute(tables, scale.registration(SITES // 10, "1 + (number + 1) % 5"))
+    parts.execute(tables, scale.registration(SITES // 10, "3 + (number + 1) % 2"))
     await run(tables)
     differing = (
         "SELECT count() FROM (SELECT site_id, toDate(min(timestamp), 'Asia/Kolkata') AS day FROM hitline.pageviews"
