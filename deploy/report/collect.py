@@ -106,7 +106,7 @@ class _Asked:
         rows = await self._with_rollups(period, kinds, top, found, once=False)
         if _number(rows, REPEATS):
             rows = await self._with_rollups(period, kinds, top, found, once=True)
-        if _number(rows, FOUND) != found.pageviews:  # some lie outside of the usual hours
+        if _number(rows, FOUND) != found.pageviews:  # some lie outside of the usual times
             found = await uncommon.looked_for(self._clickhouse, found, period, given)
             rows = await self._with_rollups(period, kinds, top, found, once=True)
         return rows

@@ -1,9 +1,9 @@
-"""Which sessions of a period are not simply in the sums of rollups, and in which hours their pageviews are.
+"""Which sessions of a period are not simply in the sums of rollups, and when their pageviews are.
 
 - *Changed* ones have rows that are newer than the rollups, or are being erased.
 - *Crossing* ones go past one midnight of their site's: known by one row a day.  Their pageviews are looked for around
   those midnights, and counted: these must be as many as the rollups say.
-- *Wide* ones are on days that are further apart, or have several rows a day; all hours of these days are looked at.
+- *Wide* ones are on days that are further apart, or have several rows a day; all of these days is looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from deploy.report.figures import Period, midnight
-from deploy.report.hours import within
+from deploy.report.quarters import MS, between, within
 from deploy.report.session_keys import DERIVED, PLAIN, Keys, query
 from deploy.rollups.visitors import NIL
 from shared.clickhouse import ClickHouse
@@ -33,23 +33,22 @@ _ANY_DERIVED: Final = (
     f"SELECT count() FROM (SELECT 1 FROM hitline.pageviews_raw WHERE {IN_PERIOD} AND visitor_id != {NIL} LIMIT 1)"  # noqa: S608
 )
 _NEW: Final = f"{IN_PERIOD} AND stored_at >= {{counted_to:DateTime64(3, 'UTC')}}"
-#: Longest time between two pageviews of a session that is looked for at once, beside the length of its days.
-_NEAR: Final = timedelta(hours=1)
-_HOUR_MS: Final = 3_600_000
+#: Longest time between two pageviews at midnight that is looked for at once, beside the length of the session's days.
+_NEAR: Final = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Uncommon:
-    """Keys of sessions, and the hours (of Unix time) of their pageviews; `recorded`: days of `changed` in rollups.
+    """Keys of sessions, and the quarters of an hour (of Unix time) in which their pageviews are.
 
-    `pageviews`: how many those of `crossing` have.
+    `recorded`: days of `changed` in rollups; `pageviews`: how many those of `crossing` have.
     """
 
     keys: Keys
     changed: Sequence[int]
     crossing: Sequence[int]
     wide: Sequence[int]
-    hours: Sequence[int]
+    quarters: Sequence[int]
     recorded: Sequence[date]
     pageviews: int
 
@@ -78,26 +77,26 @@ async def find(
     crossing, wide, pageviews, (midnights, lengths), wide_days, recorded = found
     if len(changed) + len(crossing) + len(wide) > most:
         return None
-    hours = {
-        *(hour for day in {*new_days, *recorded} for hour in _hours(*_day(day, period.zone))),
+    quarters = {
+        *(each for day in {*new_days, *recorded} for each in between(*_day(day, period.zone))),
         *(
-            hour
+            each
             for day, length in zip(midnights, lengths, strict=True)
-            for hour in _near(midnight(day, period.zone), timedelta(milliseconds=length))
+            for each in _near(midnight(day, period.zone), timedelta(milliseconds=length))
         ),
-        *(await _hours_of(clickhouse, keys, wide, wide_days, period, parameters)),
+        *(await _quarters_of(clickhouse, keys, wide, wide_days, period, parameters)),
     }
-    return Uncommon(keys, changed, crossing, wide, sorted(hours), sorted(recorded), pageviews)
+    return Uncommon(keys, changed, crossing, wide, sorted(quarters), sorted(recorded), pageviews)
 
 
 async def looked_for(
     clickhouse: ClickHouse, uncommon: Uncommon, period: Period, parameters: Mapping[str, Any]
 ) -> Uncommon:
-    """Return the same with all hours in which there are pageviews of crossing sessions, which then count as wide."""
+    """Return the same with all times at which there are pageviews of crossing sessions, which then count as wide."""
     days = [period.first + timedelta(number) for number in range(period.days)]
-    hours = await _hours_of(clickhouse, uncommon.keys, uncommon.crossing, days, period, parameters)
+    quarters = await _quarters_of(clickhouse, uncommon.keys, uncommon.crossing, days, period, parameters)
     wide = [*uncommon.wide, *uncommon.crossing]
-    return replace(uncommon, crossing=(), wide=wide, hours=sorted({*uncommon.hours, *hours}), pageviews=0)
+    return replace(uncommon, crossing=(), wide=wide, quarters=sorted({*uncommon.quarters, *quarters}), pageviews=0)
 
 
 def _changed(keys: Keys) -> str:
@@ -139,7 +138,7 @@ def _others(keys: Keys, *, changed: bool) -> str:
         )"""  # noqa: S608 - constants
 
 
-async def _hours_of(
+async def _quarters_of(
     clickhouse: ClickHouse,
     keys: Keys,
     some: Sequence[int],
@@ -147,13 +146,13 @@ async def _hours_of(
     period: Period,
     parameters: Mapping[str, Any],
 ) -> Sequence[int]:
-    """Return the hours in which there are pageviews of these keys, on these days."""
+    """Return when there are pageviews of these keys, on these days."""
     if not some:
         return ()
-    hours = sorted({hour for day in days for hour in _hours(*_day(day, period.zone))})
+    quarters = sorted({each for day in days for each in between(*_day(day, period.zone))})
     sql = (
-        "SELECT groupUniqArray(intDiv(toUnixTimestamp64Milli(timestamp), 3600000)) FROM hitline.pageviews_raw"  # noqa: S608
-        f" PREWHERE {IN_PERIOD} AND ({within(hours)}) AND {keys.of_pageview} IN (SELECT key FROM {UNCOMMON})"
+        f"SELECT groupUniqArray(intDiv(toUnixTimestamp64Milli(timestamp), {MS})) FROM hitline.pageviews_raw"  # noqa: S608
+        f" PREWHERE {IN_PERIOD} AND ({within(quarters)}) AND {keys.of_pageview} IN (SELECT key FROM {UNCOMMON})"
     )
     [[found]] = await query(clickhouse, sql, parameters, {UNCOMMON: some})
     return list(found)
@@ -164,9 +163,4 @@ def _day(day: date, zone: str) -> tuple[datetime, datetime]:
 
 
 def _near(moment: datetime, length: timedelta) -> Iterator[int]:
-    return _hours(moment - length - _NEAR, moment + length + _NEAR)
-
-
-def _hours(start: datetime, end: datetime) -> Iterator[int]:
-    first, last = (round(1000 * moment.timestamp()) for moment in (start, end))
-    yield from range(first // _HOUR_MS, (last - 1) // _HOUR_MS + 1)
+    return between(moment - length - _NEAR, moment + length + _NEAR)
