@@ -28,6 +28,8 @@ MAX_VALUES: Final = 1_000
 _SHORT: Final = 4_096
 #: Strings that are looked for one by one.  Nearly always it is all, and their length costs nothing.
 _FEW_STRINGS: Final = 64
+#: Backslashes in a row that are counted; `rstrip` takes longer than anything else for thousands.
+_LONG_RUN: Final = 64
 _BACKSLASH: Final = ord("\\")
 _MARKS: Final = bytes(
     ord("a" if each == '"' else "n" if each in ",[{" else each if each == "\\" else "b")
@@ -80,16 +82,17 @@ def _has_many_values(text: bytes) -> bool:
         if start < 0 or end < 0:  # the rest is in no string, or in one that has no end
             outside.append(text[at:start] if start >= 0 else text[at:])
             return _beginnings(b"".join(outside)) > MAX_VALUES
-        if text[end - 1] == _BACKSLASH and _is_escaped(text[start:end]):
+        if text[end - 1] == _BACKSLASH and _may_be_escaped(text[max(start, end - _LONG_RUN) : end]):
             break
         outside.append(text[at:start])
         at = end + 1
     return _has_more_values(text[at:], MAX_VALUES - _beginnings(b"".join(outside)))
 
 
-def _is_escaped(before: bytes) -> bool:
-    """Return whether the character behind these is escaped."""
-    return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
+def _may_be_escaped(before: bytes) -> bool:
+    """Return whether the character behind these is escaped, True where they are too few to tell."""
+    backslashes = len(before) - len(before.rstrip(b"\\"))
+    return backslashes % 2 == 1 or backslashes == _LONG_RUN
 
 
 def _beginnings(text: bytes) -> int:
