@@ -78,9 +78,10 @@ class Batch:
         self._indexes, self._packed, self._size = [], [], 0
 
     async def _wait_for_oldest(self) -> None:
-        indexes, confirmed = self._submitted.popleft()
+        indexes = self._submitted[0].indexes
         try:
-            await confirmed
+            # In no variable: future, exception, traceback and this frame would hold each other, and all items.
+            await self._submitted.popleft().confirmed
         except Rejected as rejected:
             self._results.reject(indexes, rejected)
         else:

@@ -92,6 +92,7 @@ class BrokerConnection:
                 # Mandatory: otherwise a broker confirms messages that it could not route to any queue.
                 await exchange.publish(message, queue.PAGEVIEWS, mandatory=True)
         except DeliveryError as error:
+            error.__traceback__ = None  # aiormq's frames in it hold the future that holds the error, and the message
             returned = error.message is not None
             self._refused = self._refused or not returned
             if not returned:

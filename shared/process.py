@@ -8,15 +8,18 @@ import ctypes
 import gc
 import os
 import resource
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 _GROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _FILES: Final = 4096
-#: How often freed memory is looked for, and how much of it may stay for what comes next.
+#: How often unused memory is looked for, and how much of it may stay for what comes next.
 _TRIM_S: Final = 10.0
+#: Looking takes no more than this part of the time: with ten thousand connections, there is a lot to look at.
+_PART_OF_TIME: Final = 1 / 500
 _KEPT_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -74,17 +77,24 @@ def settle_garbage_collector() -> None:
 
 
 async def return_freed_memory() -> None:
-    """Give freed memory back to the system now and then, until cancelled.
+    """Give memory back to the system that is not used any more, now and then, until cancelled.
 
-    glibc keeps what large bodies have left between smaller objects.  A few milliseconds where there is much of it.
+    With the thresholds of `settle_garbage_collector`, cycles that libraries leave (clickhouse-connect one an insert,
+    with its block) would pile up.  glibc keeps what large bodies have left between smaller objects.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
     least = _resident()
     while True:
-        await asyncio.sleep(_TRIM_S)
+        await asyncio.sleep(max(_TRIM_S, _seconds_of(gc.collect) / _PART_OF_TIME))
         if trim and _resident() > least + _KEPT_BYTES:
             trim(0)
         least = min(least, _resident())
+
+
+def _seconds_of(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
 
 
 def _resident() -> int:

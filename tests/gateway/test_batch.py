@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,11 @@ from gateway.replies import Reason, Rejected
 from gateway.results import Results
 from shared import message
 from shared.registry import Client
+from tests.garbage import collecting_nothing
 
 CLIENT = Client(b"c" * 16, "edge")
 KEY: Any = object()
+NOTHING: Any = None
 MOST, MOST_BYTES = 4, 100
 
 
@@ -183,3 +186,15 @@ async def test_others_get_their_turn_after_so_many_items_or_bytes(
     monkeypatch.setattr("gateway.batch.asyncio.sleep", sleep)
     await publish([Item(0)] * items, FakePublisher([None]), length)
     assert slept == [0] * turns
+
+
+@pytest.mark.parametrize("fate", [None, Reason.BUFFER_FULL, Reason.BROKER_REFUSED, Reason.UNKNOWN_FATE])
+async def test_nothing_of_a_batch_is_left_to_the_garbage_collector(fate: Reason | None) -> None:
+    """While the queue is full, all that clients send again and again would stay until the next collection."""
+    with collecting_nothing():
+        items: Any = FakeItems([Item(10)] * 30)
+        batch = Batch(cast("Any", FakeIntake()), cast("Any", FakePublisher([fate])), CLIENT, KEY)
+        assert bool((await batch.publish(items)).errors) is (fate is not None)
+        left, batch = weakref.ref(batch), NOTHING
+        await asyncio.sleep(0)
+        assert left() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -18,6 +19,9 @@ from gateway import broker as broker_module
 from gateway.broker import BrokerConnection, NotPublished, PublishUncertain
 from gateway.replies import Reason
 from tests import parts
+from tests.garbage import collecting_nothing
+
+FULL = '{"max-length": 1}'
 
 
 class _Broken(BrokerConnection):
@@ -157,3 +161,37 @@ async def test_a_broker_that_does_not_confirm_in_time_is_given_up() -> None:
             await broker.publish(Message(b""))
         assert broker._lost.is_set()
         assert time.monotonic() - began >= 0.2
+
+
+async def test_nothing_of_a_refused_publish_is_left_to_the_garbage_collector(queues: RabbitMQNode) -> None:
+    """A full queue refuses one after the other for as long as workers are behind."""
+    await asyncio.to_thread(queues.ctl, "set_policy", "tiny", "^hitline.pageviews$", FULL, "--apply-to", "queues")
+    broker = BrokerConnection([queues.amqp_url], confirm_seconds=5)
+    running = asyncio.create_task(broker.run())
+    try:
+        async with asyncio.timeout(30):
+            while broker.unavailable_reason is not None or not await _is_refused(broker, Message(b"")):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        broker._renew_at = float("inf")
+        with collecting_nothing():
+            before = _messages()
+            assert await _is_refused(broker, Message(b"large"))
+            await asyncio.sleep(0.1)
+            assert _messages() == before
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await asyncio.to_thread(queues.ctl, "clear_policy", "tiny")
+
+
+def _messages() -> int:
+    return sum(isinstance(each, Message) for each in gc.get_objects())
+
+
+async def _is_refused(broker: BrokerConnection, message: Message) -> bool:
+    try:
+        await broker.publish(message)
+    except NotPublished as error:
+        return error.reason is Reason.BROKER_REFUSED
+    return False

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
+from shared import process
 from shared.process import memory_limit
+from tests.garbage import collecting_nothing
 from tests.services import ROOT
 
 MIB = 2**20
@@ -55,7 +59,7 @@ import asyncio
 from shared import process
 MIB = 1 << 20
 async def main():
-    process._TRIM_S = 0.05
+    process._TRIM_S, process._PART_OF_TIME = 0.05, 1
     returning = asyncio.create_task(process.return_freed_memory())
     await asyncio.sleep(0.01)
     before = process._resident()
@@ -77,3 +81,21 @@ asyncio.run(main())
 def test_what_many_large_objects_leave_between_small_ones_is_given_back() -> None:
     run = subprocess.run([sys.executable, "-c", _LARGE_BETWEEN_SMALL], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
+
+
+async def test_cycles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries leave some with every insert, and the thresholds of collections are high."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    monkeypatch.setattr(process, "_TRIM_S", 0.01)
+    with collecting_nothing():
+        left = weakref.ref(Cycle())
+        assert left() is not None
+        returning = asyncio.create_task(process.return_freed_memory())
+        async with asyncio.timeout(10):
+            while left() is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        returning.cancel()
