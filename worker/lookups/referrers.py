@@ -66,7 +66,7 @@ def host_of(referrer: str) -> str:
 
 def _unwrapped(text: str) -> str:
     """Remove what surrounds the address, and decode one that is encoded as a whole."""
-    text = text.translate(_REMOVED).strip(_AROUND)
+    text = _rid(text)
     while prefix := _IGNORED_PREFIX.match(text):
         text = text[prefix.end() :].lstrip(_AROUND)
     for _ in range(_DECODED):
@@ -75,8 +75,15 @@ def _unwrapped(text: str) -> str:
         once = decoded(text)
         if once == text:  # percent signs that begin no escape
             break
-        text = once.translate(_REMOVED).strip(_AROUND)
+        text = _rid(once)
     return text
+
+
+def _rid(text: str) -> str:
+    """Remove what browsers remove, and what is around the address."""
+    if "\t" in text or "\r" in text or "\n" in text:  # `translate` takes long for what is not ASCII
+        text = text.translate(_REMOVED)
+    return text.strip(_AROUND)
 
 
 def _bare(text: str) -> str:

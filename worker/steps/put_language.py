@@ -11,8 +11,8 @@ from shared.pageview import QueuedPageview
 from worker.lengths import CACHED_LENGTH, LANGUAGE
 
 #: RFC 5646 section 2.1, loosely: subtags of 1 to 8 letters or digits, the first of letters only.
-_TAG: Final = re.compile(r"(?:[A-Za-z]{2,8}|[IXix](?=-))(?:-[A-Za-z0-9]{1,8})*")
-_TAG_END: Final = re.compile(r"[,;.@]")
+#: Behind it comes the end, or what separates it from more.
+_TAG: Final = re.compile(r"\s*((?:[A-Za-z]{2,8}|[IXix](?=[-_]))(?:[-_][A-Za-z0-9]{1,8})*+)\s*+(?:[,;.@]|\Z)")
 
 
 class Language(NamedTuple):
@@ -39,9 +39,10 @@ def parse_language(text: str) -> Language:
     Case by RFC 5646 section 2.1.1 (`zh-hant-tw` → `zh-Hant-TW`), cut by its section 4.4.2 (whole subtags, from the
     right).  Text that is not a tag gives an empty one.
     """
-    first = _TAG_END.split(text, maxsplit=1)[0].strip().replace("_", "-")
-    if not _TAG.fullmatch(first):
+    found = _TAG.match(text)
+    if found is None:
         return Language("", False)
+    first = found[1].replace("_", "-")
     subtags = _in_usual_case(first.split("-"))
     is_cut = len(first) > LANGUAGE
     if is_cut:
