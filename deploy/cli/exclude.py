@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
 from uuid import uuid4
 
 import click
@@ -13,7 +13,6 @@ from deploy.cli.support import CommandError, connected, load_settings, print_jso
 from shared.clickhouse import ClickHouse
 from shared.registry import Exclusion, store
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 #: Kind and value of a rule.
 Rule = tuple[str, str]
 
@@ -23,8 +22,14 @@ def exclude() -> None:
     """Exclude pageviews, for one site or for all."""
 
 
-def _rule_options(command: Command) -> Command:
-    """Add the options that name rules."""
+def _rule_options(command: Callable[[str | None, list[Rule]], None]) -> Callable[..., None]:
+    """Add the options that name rules, and hand them over as such."""
+
+    @functools.wraps(command)
+    def with_rules(host: str | None, **given: Sequence[str]) -> None:
+        command(host, _rules(**given))
+
+    decorated: Callable[..., None] = with_rules
     for option in (
         click.option("--path", "paths", multiple=True, help="A path and all below it: /admin, not /administrator."),
         click.option("--user-agent", "user_agents", multiple=True, help="A part of the user agent, case-insensitive."),
@@ -32,8 +37,8 @@ def _rule_options(command: Command) -> Command:
         click.option("--cidr", "cidrs", multiple=True, help="Addresses, such as 192.0.2.0/24 or 2001:db8::/32."),
         click.option("--site", "host", metavar="HOST", help="For this site only; without it, for all sites."),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def _rules(
@@ -57,15 +62,8 @@ def _rules(
 
 @exclude.command
 @_rule_options
-def add(
-    host: str | None,
-    cidrs: tuple[str, ...],
-    countries: tuple[str, ...],
-    user_agents: tuple[str, ...],
-    paths: tuple[str, ...],
-) -> None:
+def add(host: str | None, rules: list[Rule]) -> None:
     """Exclude pageviews that match any of the rules given; takes effect within 5 s."""
-    rules = _rules(cidrs, countries, user_agents, paths)
     where = run(_add(load_settings().clickhouse_url, host, rules))
     for kind, value in rules:
         click.echo(f"excluded for {where}: {kind} {value}")
@@ -115,15 +113,8 @@ async def _list(url: str) -> tuple[list[Exclusion], dict[bytes | None, str | Non
 
 @exclude.command
 @_rule_options
-def remove(
-    host: str | None,
-    cidrs: tuple[str, ...],
-    countries: tuple[str, ...],
-    user_agents: tuple[str, ...],
-    paths: tuple[str, ...],
-) -> None:
+def remove(host: str | None, rules: list[Rule]) -> None:
     """Remove rules, given with the same options that added them."""
-    rules = _rules(cidrs, countries, user_agents, paths)
     where = run(_remove(load_settings().clickhouse_url, host, rules))
     for kind, value in rules:
         click.echo(f"no longer excluded for {where}: {kind} {value}")

@@ -9,11 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import click
 
+from deploy.bounds import MEMORY
 from shared import logs
 from shared.clickhouse import ClickHouse
 from shared.clickhouse_address import BadAddress
@@ -25,14 +26,6 @@ Result = TypeVar("Result")
 
 #: Long enough for a statement over a large registry, short enough to wait for at a terminal.
 READ_SECONDS = 60.0
-
-
-#: No command takes the memory that inserts need: what is large goes on on disk, or fails.
-MEMORY: Final = {
-    "max_memory_usage": 1_500_000_000,
-    "max_bytes_before_external_group_by": 400_000_000,
-    "max_bytes_before_external_sort": 400_000_000,
-}
 
 
 class CommandError(click.ClickException):

@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from typing import Final
 
-from deploy.erasure.deletes import SETTINGS
+from deploy.bounds import WRITES
 from shared.clickhouse import ClickHouse
 
 #: For how long another run may still use its own.
@@ -58,13 +58,13 @@ async def note(clickhouse: ClickHouse, instance_days: int, now: datetime) -> int
     zones = await clickhouse.query(
         f"SELECT DISTINCT zone FROM {_REGISTRY} WHERE days > 0 ORDER BY zone",  # noqa: S608
         given,
-        SETTINGS,
+        WRITES,
     )
     for (zone,) in zones.result_rows:
         # ClickHouse takes a time zone only as a constant.
-        await clickhouse.command(_OF_ZONE, {**given, "zone": zone}, SETTINGS)
+        await clickhouse.command(_OF_ZONE, {**given, "zone": zone}, WRITES)
     if instance_days:
-        await clickhouse.command(_UNKNOWN, {**given, "zone": "UTC"}, SETTINGS)
+        await clickhouse.command(_UNKNOWN, {**given, "zone": "UTC"}, WRITES)
     return run
 
 
@@ -73,7 +73,7 @@ async def moving(clickhouse: ClickHouse, instance_days: int) -> int:
     found = await clickhouse.query(
         f"SELECT count() FROM {_REGISTRY} WHERE days > 0 AND site_id IN {_MOVING}",  # noqa: S608
         {"instance": instance_days},
-        SETTINGS,
+        WRITES,
     )
     return int(found.result_rows[0][0])
 
@@ -87,7 +87,7 @@ async def are_all_before(clickhouse: ClickHouse, instance_days: int, run: int, e
         " (SELECT site_id FROM hitline_control.retention_cutoffs WHERE run = {run:UInt64}"
         " AND before >= {end:DateTime64(3, 'UTC')})",
         {"instance": instance_days, "run": run, "end": end},
-        SETTINGS,
+        WRITES,
     )
     return not found.result_rows[0][0]
 

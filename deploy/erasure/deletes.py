@@ -10,17 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from deploy.bounds import WRITES
 from shared.clickhouse import ClickHouse
 
-#: For statements over many rows: they continue on disk, and fail before they cost the ingest its memory.
-SETTINGS: Final = {
-    "async_insert": 0,
-    "do_not_merge_across_partitions_select_final": 1,
-    "max_partitions_per_insert_block": 0,
-    "max_memory_usage": 1_500_000_000,
-    "max_bytes_before_external_group_by": 400_000_000,
-    "max_bytes_before_external_sort": 400_000_000,
-}
 #: Rows of a set that a statement holds in memory at once.
 SET_ROWS: Final = 1_000_000
 _DELETE: Final = {"lightweight_deletes_sync": 2, "allow_nondeterministic_mutations": 1}
@@ -34,7 +26,7 @@ async def partitions(
     found = await clickhouse.query(
         f"SELECT _partition_id, count() FROM hitline.{table} WHERE {where} GROUP BY 1 ORDER BY 1",  # noqa: S608
         parameters,
-        SETTINGS,
+        WRITES,
     )
     return dict(map(tuple, found.result_rows))
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from deploy.bounds import WRITES
 from deploy.erasure import record
 from deploy.erasure.conditions import GIVEN, IDENTITY, Erasure
-from deploy.erasure.deletes import SETTINGS, delete_in, partitions, shares_of
+from deploy.erasure.deletes import delete_in, partitions, shares_of
 from deploy.rollups import touched, visitors
 from deploy.rollups.forget import forget_replaced
 from deploy.rollups.lease import Lease
@@ -51,7 +52,7 @@ async def look(clickhouse: ClickHouse, erasure: Erasure) -> Extent:
     where, given = erasure.condition(GIVEN)
 
     async def ask(sql: str, **more: int) -> tuple[int, ...]:
-        found = await clickhouse.query(sql, {**given, **more}, SETTINGS, erasure.external())
+        found = await clickhouse.query(sql, {**given, **more}, WRITES, erasure.external())
         return tuple(found.result_rows[0])
 
     rows, days, sites = await ask(
@@ -131,7 +132,7 @@ async def _erase_in(clickhouse: ClickHouse, erasure: Erasure, partition: str, ro
         f" session_id FROM hitline.pageviews_raw WHERE _partition_id = {{partition:String}} AND {where}"
         " GROUP BY site_id, day, session_id",
         given,
-        SETTINGS,
+        WRITES,
     )
     assert erasure.erasure_id is not None  # noqa: S101 - `erase` has set it
     await visitors.record_erased(clickhouse, erasure.erasure_id)
@@ -153,7 +154,7 @@ async def _find_older_states(clickhouse: ClickHouse, where: str, given: Mapping[
             f"INSERT INTO hitline_control.erased_pageviews SELECT {{erasure:UUID}}, {IDENTITY} FROM"  # noqa: S608
             f" ({_states(where, '_partition_id = {partition:String}')} HAVING matches AND NOT all_match)",
             {**given, "share": share, "shares": shares},
-            SETTINGS,
+            WRITES,
         )
 
 

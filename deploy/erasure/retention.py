@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from deploy.bounds import WRITES
 from deploy.erasure import cutoffs, record
 from deploy.erasure.clocks import check_clocks
-from deploy.erasure.deletes import SETTINGS, delete_in, drop_partition, shares_of
+from deploy.erasure.deletes import delete_in, drop_partition, shares_of
 from deploy.rollups import site_days
 from deploy.rollups.lease import Lease
 from deploy.rollups.settle import finish_begun
@@ -110,7 +111,7 @@ async def _erase_from_rollups(clickhouse: ClickHouse, instance_days: int, run: i
         await finish_begun(clickhouse)
         # What arrived late may be in the rollups, from which all of these days are taken.
         await _erase_pageviews(clickhouse, instance_days, run)
-        await clickhouse.command(site_days.OF_EXPIRED, {"run": lease.next_number(), "cutoffs": run}, SETTINGS)
+        await clickhouse.command(site_days.OF_EXPIRED, {"run": lease.next_number(), "cutoffs": run}, WRITES)
         for table in _ROLLUPS:
             for partition in await _partitions(clickhouse, table, run):
                 if await _others(clickhouse, table, partition, run):
@@ -135,7 +136,7 @@ async def _expired(clickhouse: ClickHouse, run: int) -> list[Expired]:
         counted = await clickhouse.query(
             f"SELECT cutoff.retention_days, cutoff.before, count() {_joined(_PAGEVIEWS, final=True)} GROUP BY 1, 2",
             _given(_PAGEVIEWS, partition, run),
-            SETTINGS,
+            WRITES,
         )
         for days, before, number in counted.result_rows:
             found[days, before] = found.get((days, before), 0) + number
@@ -161,7 +162,7 @@ async def _erase_in(clickhouse: ClickHouse, table: _Table, partition: str, run: 
     counted = await clickhouse.query(
         f"SELECT count(), uniqCombined(site_id, {table.unit}) {some}",
         given,
-        SETTINGS,
+        WRITES,
     )
     shares = shares_of(counted.result_rows[0][1])
     hashed = f"cityHash64(site_id, {table.unit}) % {{shares:UInt32}} = {{share:UInt32}}"
@@ -184,7 +185,7 @@ async def _partitions(clickhouse: ClickHouse, table: _Table, run: int) -> list[s
         rows = await clickhouse.query(
             f"SELECT count() FROM (SELECT 1 {_joined(table)} LIMIT 1)",  # noqa: S608
             _given(table, partition, run),
-            SETTINGS,
+            WRITES,
         )
         if rows.result_rows[0][0]:
             found.append(partition)
@@ -197,7 +198,7 @@ async def _others(clickhouse: ClickHouse, table: _Table, partition: str, run: in
         f"SELECT count() FROM (SELECT 1 FROM hitline.{table.name} WHERE _partition_id = {{partition:String}}"  # noqa: S608
         f" AND site_id NOT IN (SELECT site_id FROM {_CUTOFFS} AND {table.limit} >= {{end:{table.kind}}}) LIMIT 1)",
         _given(table, partition, run),
-        SETTINGS,
+        WRITES,
     )
     return bool(found.result_rows[0][0])
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from deploy.bounds import MEMORY
 from deploy.outcomes import statements
 from deploy.rollups.lease import Lease
 from shared.clickhouse import ClickHouse
@@ -35,9 +36,7 @@ _SETTINGS: Final = {
     "insert_deduplicate": 0,  # what was lost with a server is inserted again, whatever it remembers of it
     "insert_quorum": "auto",
     "do_not_merge_across_partitions_select_final": 1,
-    "max_memory_usage": 1_500_000_000,
-    "max_bytes_before_external_group_by": 400_000_000,
-    "max_bytes_before_external_sort": 400_000_000,
+    **MEMORY,
 }
 
 

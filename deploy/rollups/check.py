@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from deploy.bounds import WRITES
 from deploy.rollups import site_days, sums, touched
 from deploy.rollups.lease import Lease
-from deploy.rollups.settle import SETTINGS, Settled, rows_by_zone, settle
+from deploy.rollups.settle import Settled, rows_by_zone, settle
 from shared.clickhouse import ClickHouse
 
 #: Late pageviews of a day come mostly within this time after it.
@@ -94,7 +95,7 @@ async def _mend_sums(clickhouse: ClickHouse, lease: Lease, first: date, last: da
     where = touched.in_zone(zone) if zone else "1"
     for table, statement in sums.STATEMENTS.items():
         given = {"run": lease.next_number(), "first": first, "last": last, "zone": zone or ""}
-        await clickhouse.command(statement.replace("in_zone", where), given, SETTINGS)
+        await clickhouse.command(statement.replace("in_zone", where), given, WRITES)
         count = await clickhouse.query(
             f"SELECT count() FROM hitline.{table} WHERE run = {{run:UInt64}}"  # noqa: S608
             " AND day BETWEEN {first:Date} AND {last:Date}",
@@ -102,5 +103,5 @@ async def _mend_sums(clickhouse: ClickHouse, lease: Lease, first: date, last: da
         )
         mended += count.result_rows[0][0]
         if table == "daily_counts_raw":
-            await clickhouse.command(site_days.OF_MENDED, given, SETTINGS)
+            await clickhouse.command(site_days.OF_MENDED, given, WRITES)
     return mended

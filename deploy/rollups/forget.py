@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from deploy.erasure.deletes import SET_ROWS, SETTINGS, delete, delete_in, partitions, shares_of
+from deploy.bounds import WRITES
+from deploy.erasure.deletes import SET_ROWS, delete, delete_in, partitions, shares_of
 from deploy.rollups.differences import DAILY_KEY, HOURLY_KEY
 from shared.clickhouse import ClickHouse
 
@@ -61,7 +62,7 @@ async def _forget_of_days(clickhouse: ClickHouse, given: dict[str, Any]) -> None
     rows = await partitions(clickhouse, table, _DAYS, given)
     for partition, number in rows.items():
         given = {**given, "partition": partition}
-        counted = await clickhouse.query(_NEWEST, given, SETTINGS)
+        counted = await clickhouse.query(_NEWEST, given, WRITES)
         newest = counted.result_rows[0][0]
         if newest == number:
             continue

@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from deploy.bounds import WRITES
 from deploy.rollups import check, progress, site_days, touched, zone_rules, zones
 from deploy.rollups.lease import Lease
 from deploy.rollups.progress import Clock, Progress
-from deploy.rollups.settle import SETTINGS, Settled, finish_begun, settle
+from deploy.rollups.settle import Settled, finish_begun, settle
 from shared.clickhouse import ClickHouse
 
 #: How far the server's clock may be set back, or a replica be behind, and nothing is missed.
@@ -69,7 +70,7 @@ async def roll_up(clickhouse: ClickHouse, *, everything: bool = False, clock: Cl
         if registry > zones.since(last.registry):
             await zones.copy_sites(clickhouse, last.registry, registry)
         if not last.site_days:
-            await clickhouse.command(site_days.OF_ALL, {"run": lease.next_number()}, SETTINGS)
+            await clickhouse.command(site_days.OF_ALL, {"run": lease.next_number()}, WRITES)
         reached = replace(last, moment=now.before, ahead=ahead, registry=registry, zones=rules)
         await progress.complete(clickhouse, lease, reached)
         if not last.published:

@@ -13,21 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from deploy.bounds import WRITES
 from deploy.rollups import changes, differences, shares, site_days, visitors
 from deploy.rollups.lease import Lease
 from deploy.rollups.shares import Share
 from deploy.rollups.touched import Scope
 from shared.clickhouse import ClickHouse
 
-#: Statements that aggregate much go on on disk, and fail before they cost the ingest its memory.
-SETTINGS: Final = {
-    "async_insert": 0,
-    "do_not_merge_across_partitions_select_final": 1,
-    "max_partitions_per_insert_block": 0,
-    "max_memory_usage": 1_500_000_000,
-    "max_bytes_before_external_group_by": 400_000_000,
-    "max_bytes_before_external_sort": 400_000_000,
-}
 _TOUCHED: Final = "SELECT count() FROM hitline_control.rollup_touched WHERE run = {run:UInt64}"
 #: For more sessions than this, asking each granule's bloom filter costs more than it spares.
 _MOST_FOR_INDEX: Final = 2_000
@@ -70,7 +62,7 @@ async def settle(
         for share in await _shares(clickhouse, scope, zone, rows):
             run = lease.next_number()
             given = {**scope.parameters, **share.parameters(), "run": run, "zone": zone}
-            await clickhouse.command(scope.touch(zone), given, SETTINGS)
+            await clickhouse.command(scope.touch(zone), given, WRITES)
             total += await _settle_touched(clickhouse, lease, run, zone, counted_to)
     return total
 
@@ -78,7 +70,7 @@ async def settle(
 async def _shares(clickhouse: ClickHouse, scope: Scope, zone: str, rows: int) -> list[Share]:
     if rows <= shares.ROWS:
         return [shares.EVERYTHING]
-    planned = await clickhouse.query(scope.shares(zone), {**scope.parameters, "zone": zone}, SETTINGS)
+    planned = await clickhouse.query(scope.shares(zone), {**scope.parameters, "zone": zone}, WRITES)
     return list(shares.shares((last, number) for last, number in planned.result_rows))
 
 
@@ -110,7 +102,7 @@ async def _settle_touched(
             settled = Settled(settled.sessions, settled.site_days, drifted.result_rows[0][0])
         if settled.sessions:
             lease.check()
-            await clickhouse.command(changes.COMPLETE, {"run": run}, SETTINGS)
+            await clickhouse.command(changes.COMPLETE, {"run": run}, WRITES)
             await _apply(clickhouse, run)
     await _drop(clickhouse, run)
     return settled
@@ -119,16 +111,16 @@ async def _settle_touched(
 async def _write_changes(clickhouse: ClickHouse, run: int, zone: str) -> None:
     """Write down what the touched sessions are counted with now, and what they were counted with."""
     touched = await _number(clickhouse, _TOUCHED, run)
-    settings = {**SETTINGS, "use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
+    settings = {**WRITES, "use_skip_indexes": int(touched <= _MOST_FOR_INDEX)}
     statements = await _statements(clickhouse, run, zone, settings)
     if statements.known:
-        await clickhouse.command(statements.known, {"run": run}, SETTINGS)
+        await clickhouse.command(statements.known, {"run": run}, WRITES)
     given = {"run": run, "zone": zone}
     await clickhouse.command(statements.now, given, settings)
     if await _number(clickhouse, changes.LARGE, run):
         await clickhouse.command(statements.now_large, given, settings)
     if not statements.left or await _number(clickhouse, statements.left, run):
-        await clickhouse.command(statements.before, {"run": run}, SETTINGS)
+        await clickhouse.command(statements.before, {"run": run}, WRITES)
 
 
 async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Mapping[str, Any]) -> changes.Statements:
@@ -142,7 +134,7 @@ async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Map
 
 async def _apply(clickhouse: ClickHouse, run: int) -> None:
     for statement in (differences.TO_DAILY, differences.TO_HOURLY, site_days.OF_CHANGES, differences.TO_SESSIONS):
-        await clickhouse.command(statement, {"run": run}, SETTINGS)
+        await clickhouse.command(statement, {"run": run}, WRITES)
 
 
 async def _drop(clickhouse: ClickHouse, run: int) -> None:

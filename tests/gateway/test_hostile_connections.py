@@ -8,7 +8,7 @@ import gc
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from gateway.http import JsonServer, read_body
 from gateway.listen import describe, listen
 from gateway.memory_budget import MemoryBudget
 from gateway.pace import Pace
+from tests.garbage import collecting_nothing
 
 LARGE = 2_000_000
 GOOD = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -89,16 +90,6 @@ async def until(look: Callable[[], object], timeout_s: float = 20.0) -> None:
             await asyncio.sleep(0.01)
 
 
-@contextlib.contextmanager
-def no_collections() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def alive() -> int:
     return sum(isinstance(each, Connection) for each in gc.get_objects())
 
@@ -120,7 +111,7 @@ ABORTED = {
 @pytest.mark.parametrize("data", ABORTED.values(), ids=ABORTED)
 async def test_an_aborted_connection_leaves_nothing_even_without_the_garbage_collector(data: bytes) -> None:
     async with serve() as server:
-        with no_collections():
+        with collecting_nothing():
             for _ in range(10):
                 _, writer = await server.open()
                 writer.write(data)
@@ -135,7 +126,7 @@ async def test_an_aborted_connection_leaves_nothing_even_without_the_garbage_col
 
 async def test_aborted_bodies_do_not_add_up_in_memory() -> None:
     async with serve() as server:
-        with no_collections():
+        with collecting_nothing():
             before = resident()
             for _ in range(40):
                 _, writer = await server.open()
@@ -213,7 +204,7 @@ async def test_a_body_of_tiny_chunks_is_paced_by_its_chunks_and_never_read_in_on
 
     data = b"POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
     async with serve() as server:
-        with no_collections():
+        with collecting_nothing():
             watching = asyncio.create_task(watch())
             answers = await server.ask(data + b"0\r\n\r\n")
             watching.cancel()
