@@ -18,10 +18,10 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
-#: An escape: a whole surrogate pair, half of one, or any other, of which only the two first characters matter.
-_ESCAPE: Final = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
+_HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+#: Half of a surrogate pair without the other one, in a text without escaped backslashes.
+_HALF: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
 #: Values of one pageview.  Parsing 64 KiB of `[],[],…` takes forty times as long as of a usual pageview.
 MAX_VALUES: Final = 1_000
 #: A text of this length can't hold enough to matter.
@@ -118,10 +118,12 @@ def _has_more_values(text: bytes, most: int) -> bool:
 
 def _repair(text: bytes) -> str | None:
     """Return the text with U+FFFD for what is not Unicode, None when all of it is."""
-    decoded = text.decode(errors="replace")
-    repaired = _ESCAPE.sub(_replace_half, decoded) if "\\u" in decoded else decoded
-    return None if repaired.encode() == text else repaired
-
-
-def _replace_half(escape: re.Match[str]) -> str:
-    return REPLACEMENT if escape[1] else escape[0]
+    try:
+        decoded, replaced = text.decode(), 0
+    except UnicodeDecodeError:
+        decoded, replaced = text.decode(errors="replace"), 1
+    if "\\ud" in decoded or "\\uD" in decoded:
+        # As another escape of the same, a backslash does not look like the beginning of what follows it.
+        repaired, halves = _HALF.subn(REPLACEMENT, decoded.replace("\\\\", "\\u005c"))
+        decoded, replaced = (repaired, replaced + halves) if halves else (decoded, replaced)
+    return decoded if replaced else None

@@ -70,3 +70,28 @@ def test_many_values_are_found_behind_any_string(text: bytes) -> None:
 @pytest.mark.parametrize("text", [b'{"x":"%s"}' % (b"\\\\" * 4_000), b'{"x":"a","y":"%s"}' % (b'\\"' * 4_000)])
 def test_escapes_are_no_part_of_the_count_below_the_limit(text: bytes) -> None:
     assert json_text.parse(text).value == json.loads(text)
+
+
+_PIECES = (
+    "\\ud83d",
+    "\\uDE42",
+    "\\ud800",
+    "\\\\",
+    '\\"',
+    "\\n",
+    "ud83d",
+    "\\u0041",
+    "é",
+    "\ufffd",
+    "\\ud7ff",
+    "\\ue000",
+)
+
+
+@given(pieces=st.lists(st.sampled_from(_PIECES), max_size=8))
+def test_each_half_of_a_surrogate_pair_is_replaced_and_nothing_else(pieces: list[str]) -> None:
+    text = f'{{"x":"{"".join(pieces)}"}}'
+    expected = "".join("\ufffd" if 0xD800 <= ord(each) <= 0xDFFF else each for each in json.loads(text)["x"])
+    parsed = json_text.parse(text.encode())
+    assert parsed.value == {"x": expected}
+    assert parsed.repaired is (expected != json.loads(text)["x"])
