@@ -28,11 +28,13 @@ pytestmark = pytest.mark.processes
 TABLES = ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw")
 
 
-def stored_with_repeats(tables: ClickHouseProcess, seed: int) -> visits.Stored:
+def stored_with_repeats(
+    tables: ClickHouseProcess, seed: int, sites: dict[uuid.UUID, str] = visits.PAIR
+) -> visits.Stored:
     """Store pageviews, some of them twice, with another path the second time, before any of it is merged."""
-    visits.register(tables, visits.PAIR)
+    visits.register(tables, sites)
     stored: visits.Stored = {}
-    rows = visits.make(60, seed=seed, days=1, sites=visits.PAIR)
+    rows = visits.make(60, seed=seed, days=1, sites=sites)
     for some in (rows, [{**row, "path": "/corrected"} for row in rows[:30]], [{**row} for row in rows[30:40]]):
         visits.insert(tables, some)
         visits.store(stored, some)
@@ -123,7 +125,7 @@ async def test_cut_off_at_any_step_it_is_completed(
     tables: ClickHouseProcess, hitline: Hitline, steps: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.rollups.lease._is_gone", lambda owner: True)  # as that of a process that was killed
-    stored = stored_with_repeats(tables, 54)
+    stored = stored_with_repeats(tables, 54, visits.FEW)
     hitline("rollup")
     chance = random.Random(54)
     paths = iter(range(1000))
