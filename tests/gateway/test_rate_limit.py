@@ -148,7 +148,8 @@ def test_failures_are_counted_by_address_in_a_sliding_window(clock: Clock) -> No
     assert counter.hit("192.0.2.1")
 
 
-async def test_after_too_many_wrong_tokens_retry_after_is_true(clock: Clock) -> None:
+async def test_after_too_many_wrong_tokens_retry_after_is_true_and_the_shortest_wait(clock: Clock) -> None:
+    clock.now = 6_000_000.0  # the beginning of a window of a minute, which 100 wrong tokens fill
     limiter = RateLimiter("1000/hour")
     for _ in range(100):
         await limiter.charge_failure("192.0.2.1")
@@ -156,6 +157,7 @@ async def test_after_too_many_wrong_tokens_retry_after_is_true(clock: Clock) -> 
         await limiter.charge_failure("192.0.2.1")
 
     assert refused.value.reason is Reason.TOO_MANY_FAILURES
+    assert refused.value.headers["Retry-After"] == "61", "a hundredth of the window has to be over"
     clock.now += int(refused.value.headers["Retry-After"])
     await limiter.charge_failure("192.0.2.1")
 
