@@ -30,7 +30,7 @@ class Share(NamedTuple):
     parts: int
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of `condition`."""
+        """Return the parameters of `condition` and of `near`."""
         first_day, last_day = (min(_EPOCH + timedelta(place >> _BITS), _LAST_DAY) for place in (self.first, self.last))
         return {
             "first_place": self.first,
@@ -39,6 +39,10 @@ class Share(NamedTuple):
             "parts": self.parts,
             "day_of_first": first_day,
             "day_of_last": last_day,
+            "day_before": max(first_day - timedelta(1), _EPOCH),
+            "day_after": min(last_day + timedelta(1), _LAST_DAY),
+            "first_bits": self.first % (1 << _BITS) if first_day == last_day else 0,
+            "last_bits": self.last % (1 << _BITS) if first_day == last_day else (1 << _BITS) - 1,
         }
 
 
@@ -51,6 +55,17 @@ def condition(day: str, id: str) -> str:
         f"{day} BETWEEN {{day_of_first:Date}} AND {{day_of_last:Date}}"
         f" AND {_place(day, id)} BETWEEN {{first_place:UInt32}} AND {{last_place:UInt32}}"
         f" AND cityHash64({id}) % {{parts:UInt32}} = {{part:UInt32}}"
+    )
+
+
+def near(day: str, id: str) -> str:
+    """Return a condition that holds for all of a share, and is quick where a list has to be read for each.
+
+    A `day` may be one before or after that in the share.
+    """
+    return (
+        f"{day} BETWEEN {{day_before:Date}} AND {{day_after:Date}}"
+        f" AND bitShiftRight({id}, {128 - _BITS}) BETWEEN {{first_bits:UInt16}} AND {{last_bits:UInt16}}"
     )
 
 

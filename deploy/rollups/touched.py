@@ -132,12 +132,14 @@ def erased(erasure_id: UUID) -> Scope:
     """Return the sessions that an erasure takes pageviews from, as far as they are counted."""
     # Three of a session, since a day here is one of three there.
     listed = (
-        "SELECT site_id, day + shift AS day, session_id FROM hitline_control.erased_sessions"
-        " ARRAY JOIN [-1, 0, 1] AS shift WHERE erasure_id = {erasure:UUID}"
+        "SELECT site_id, day + shift AS day, session_id FROM"
+        " (SELECT * FROM hitline_control.erased_sessions WHERE erasure_id = {erasure:UUID} AND near)"
+        " ARRAY JOIN [-1, 0, 1] AS shift"
     )
+    in_share = listed.replace("near", shares.near("day", "reinterpretAsUInt128(session_id)"))
     return Scope(
         "",
-        f"(site_id, day, session_id) IN (SELECT * FROM ({listed}) WHERE {_SHARE_OF_SESSIONS})",  # noqa: S608
+        f"(site_id, day, session_id) IN (SELECT * FROM ({in_share}) WHERE {_SHARE_OF_SESSIONS})",  # noqa: S608
         {"erasure": str(erasure_id)},
-        estimate=listed,
+        estimate=listed.replace("near", "1"),
     )

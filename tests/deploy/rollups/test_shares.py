@@ -36,6 +36,16 @@ def test_days_are_within_what_a_date_holds() -> None:
     assert days == ["1970-01-01", "2149-06-06"]
 
 
+def test_what_is_near_to_a_share_of_a_day_is_told_by_the_first_bits() -> None:
+    names = ("day_before", "day_after", "first_bits", "last_bits")
+    of_a_day = Share((20_000 << 12) + 70, (20_000 << 12) + 90, 0, 1).parameters()
+    assert [str(of_a_day[name]) for name in names] == ["2024-10-03", "2024-10-05", "70", "90"]
+    of_two = Share((20_000 << 12) + 70, (20_001 << 12) + 5, 0, 1).parameters()
+    assert [str(of_two[name]) for name in names] == ["2024-10-03", "2024-10-06", "0", "4095"]
+    everything = EVERYTHING.parameters()
+    assert [str(everything[name]) for name in names] == ["1970-01-01", "2149-06-06", "0", "4095"]
+
+
 @pytest.mark.parametrize(
     ("ids", "whole"),
     [
