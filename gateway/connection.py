@@ -218,7 +218,7 @@ class Connection(web.RequestHandler):
         """Send a response, and parse what waits behind its request; close a half-closed connection after the last."""
         if self._may_have_more:
             self.data_received(b"")
-            self._may_have_more = bool(self._messages) or not self._arriving.is_eof()
+            self._may_have_more = bool(self._messages) or not self._arriving.is_eof() or self._upgraded
         if type(resp) is Accepted and self._is_usual(request, resp):
             self.transport.write(resp.as_bytes())  # type: ignore[union-attr]  # as `_is_usual` says
             self._finished += 1
@@ -247,6 +247,8 @@ class Connection(web.RequestHandler):
             and resp.keep_alive is None
             and not self._refused
             and not self._sent_all
+            and not self._paused  # a client that does not read what it is answered gets no more until it does
+            and not self._upgraded  # aiohttp parses what is behind a request for a WebSocket in its own way only
             and self._arriving.is_eof()
         )
 

@@ -31,6 +31,7 @@ REQUESTS = (
     b"POST /g HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
     b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlate",
     b"NOT HTTP\r\n\r\n",
+    b"POST /h HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nhi",
 )
 
 
@@ -140,6 +141,28 @@ async def test_a_connection_that_has_no_next_request_is_closed(data: bytes, half
 async def test_each_of_many_requests_on_a_connection_is_answered() -> None:
     found, closed = await answers(short, [REQUESTS[0], REQUESTS[3], REQUESTS[0] + REQUESTS[1], REQUESTS[2]])
     assert [found[:5].count(found[0]), closed] == [5, False]
+
+
+async def test_what_follows_a_request_for_a_websocket_is_answered() -> None:
+    found, closed = await answers(short, [REQUESTS[9] + REQUESTS[0] + REQUESTS[3] + REQUESTS[9], REQUESTS[0]])
+    assert [found[:5].count(found[0]), closed] == [5, False]
+
+
+async def test_a_client_that_does_not_read_is_answered_no_further() -> None:
+    limits = ConnectionLimits()
+    wire = Wire()
+    connection = Connection(JsonServer(short, limits), asyncio.get_running_loop(), limits, "192.0.2.1")
+    connection.connection_made(wire)
+    connection.pause_writing()  # as the transport does when much of what was written is not read
+    for _ in range(5):
+        connection.data_received(REQUESTS[3] * 5)
+        await asyncio.sleep(0)
+    assert wire.written.count(b" 202 ") == 1
+    connection.resume_writing()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert wire.written.count(b" 202 ") == 25
+    connection.connection_lost(None)
 
 
 def test_its_headers_are_there_for_whoever_asks() -> None:
