@@ -126,9 +126,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if len(self._messages) > waiting:
             self._note_request(len(data))
-            if began_here:  # as nearly all do
-                end = data.find(b"\r\n\r\n") + 4 + self._arriving.total_bytes
-                self._may_have_more = end != len(data) or not self._arriving.is_eof()
+            if began_here and data[:1].isalpha() and not self._refused:  # as nearly all do
+                self._may_have_more = self._has_left(data)
         elif waiting or not in_body:
             self._unhandled += len(data)
             self._head += 0 if in_body else len(data)
@@ -162,6 +161,16 @@ class Connection(web.RequestHandler):
         if head > MAX_HEAD_BYTES:
             self._messages.pop()
             self._refuse(Rejected(Reason.HEADERS_TOO_LARGE))
+
+    def _has_left(self, data: bytes) -> bool:
+        """Return whether the parser may have kept something behind the newest request.
+
+        `data` does not begin within the end of a head: the first end in it is this request's.  A request to upgrade is
+        over for the parser only when it is called again; it would drop what it is called with.
+        """
+        end = data.find(b"\r\n\r\n") + 4 + self._arriving.total_bytes
+        message = self._messages[-1][0]
+        return end != len(data) or not self._arriving.is_eof() or isinstance(message, _ErrInfo) or message.upgrade
 
     def _take_unhandled(self) -> None:
         more = self._unhandled - _FREE_BYTES - self._taken

@@ -32,6 +32,7 @@ REQUESTS = (
     b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlate",
     b"NOT HTTP\r\n\r\n",
     b"POST /h HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nhi",
+    b"POST /i HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nhi",
 )
 
 
@@ -146,6 +147,22 @@ async def test_each_of_many_requests_on_a_connection_is_answered() -> None:
 async def test_what_follows_a_request_for_a_websocket_is_answered() -> None:
     found, closed = await answers(short, [REQUESTS[9] + REQUESTS[0] + REQUESTS[3] + REQUESTS[9], REQUESTS[0]])
     assert [found[:5].count(found[0]), closed] == [5, False]
+
+
+@pytest.mark.parametrize("number", [9, 10])
+@pytest.mark.parametrize("other", [0, 2, 3, 10])
+async def test_an_upgrade_that_is_not_wanted_costs_no_later_request(number: int, other: int) -> None:
+    pieces = [REQUESTS[number], REQUESTS[other], REQUESTS[0], REQUESTS[0]]
+    found, closed = await answers(short, pieces)
+    assert (found, closed) == await answers(usual, pieces, Careful)
+    assert ["/1.1 202 " in each for each in found[:4]] == [True] * 4
+
+
+@pytest.mark.parametrize("cut", range(6))
+async def test_a_request_behind_a_head_that_was_cut_in_its_end_is_answered(cut: int) -> None:
+    length = REQUESTS[0].find(b"\r\n\r\n") + cut
+    found, closed = await answers(short, [REQUESTS[0] + REQUESTS[0][:length], REQUESTS[0][length:] + REQUESTS[0]])
+    assert [found[:3].count(found[0]), closed] == [3, False]
 
 
 async def test_a_client_that_does_not_read_is_answered_no_further() -> None:
