@@ -95,3 +95,12 @@ def test_each_half_of_a_surrogate_pair_is_replaced_and_nothing_else(pieces: list
     parsed = json_text.parse(text.encode())
     assert parsed.value == {"x": expected}
     assert parsed.repaired is (expected != json.loads(text)["x"])
+
+
+def test_where_a_text_is_wrong_does_not_depend_on_escaped_backslashes() -> None:
+    positions: set[int] = set()
+    for escape in (b"\\\\", b"\\n"):
+        with pytest.raises(json_text.NotJson) as raised:
+            json_text.parse(b'{"x":"%s\\ud800"} x' % (escape * 10))
+        positions.add(raised.value.position)
+    assert len(positions) == 1
