@@ -21,8 +21,8 @@ from deploy.local import processes
 from deploy.local.services import Service
 directory = pathlib.Path(sys.argv[1])
 Service("part", ["sleep", "600"], directory, None, signal.Signals[sys.argv[2]]).spawn(os.environ)
-[part] = processes.pids_of(f"{directory}/part")
-while processes.command_name(part) != "sleep":
+# While it becomes that, there is a moment in which it has no environment, by which it is found.
+while [processes.command_name(pid) for pid in processes.pids_of(f"{directory}/part")] != ["sleep"]:
     time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
