@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -105,7 +106,7 @@ def _demands(rows: dict[str, Row]) -> Any:
         spare = [reach / value if row.at_most else value / reach for value in values if value] or [1 / _FARTHEST]
         colour = _MET if row.met else _MISSED
         axes.plot([min(spare), max(spare)], [at, at], color=colour, linewidth=2, alpha=0.5)
-        axes.plot(sorted(spare)[len(spare) // 2], at, "o", color=colour)
+        axes.plot(statistics.median(spare), at, "o", color=colour)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_ylim(-0.6, len(demands) - 0.4)
     axes.set_yticks(range(len(demands)), [f"{row.what} ({row.demand})" for row in reversed(demands)], fontsize=7.5)
