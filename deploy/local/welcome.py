@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
+from deploy.local.demo import hitline_command
 from deploy.local.ports import LOOPBACK
 from deploy.local.stack import Stack
 from shared.clickhouse_address import parse_address
@@ -31,7 +32,8 @@ def welcome(stack: Stack) -> str:
             "",
             *_table(_what_runs_where(stack)),
             "",
-            f"  data, logs and settings are under {directory.name}/; for the hitline commands:  . {directory.name}/env",
+            f"  data, logs and settings are under {directory.name}/",
+            f"  commands:  {_sourced(directory)}; {shlex.join(hitline_command('--help'))}",
             f"  demo token: {stack.settings['HITLINE_DEMO_TOKEN']}",
             "",
             "Post a pageview:",
@@ -85,5 +87,8 @@ def curl(port: int, token: str) -> str:
 def query(directory: Path) -> str:
     """Return a command that shows the newest row; the address, with a password, is in the directory's `env`."""
     sql = f"SELECT {_COLUMNS}\n     {_FROM}"
-    env = shlex.quote(str(directory / "env"))
-    return f"  . {env}; curl \"$HITLINE_CLICKHOUSE_URL\" --data-binary \\\n    '{sql}'"
+    return f"  {_sourced(directory)}; curl \"$HITLINE_CLICKHOUSE_URL\" --data-binary \\\n    '{sql}'"
+
+
+def _sourced(directory: Path) -> str:
+    return f". {shlex.quote(str(directory / 'env'))}"

@@ -152,6 +152,10 @@ def check_what_it_prints(output: str, env: dict[str, str]) -> None:
     assert query
     row = dict(line.split(":", 1) for line in wait_for_row(query[1]).splitlines()[2:])
     assert [row[name].strip() for name in ("hostname", "path", "utm_source")] == ["example.com", "/hello", "readme"]
+    commands = re.search(r"commands:  (.*)", output)
+    assert commands
+    shown = subprocess.run(["/bin/sh", "-euc", commands[1]], capture_output=True, text=True, check=True, env={}).stdout
+    assert "Usage: hitline" in shown
     assert env["CLICKHOUSE_PASSWORD"] not in output
     assert ask(env["HITLINE_CLICKHOUSE_PORT"], "POST", "/", "SELECT 1", {})[0] == 403
 
