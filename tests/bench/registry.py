@@ -263,7 +263,7 @@ def applied_file(system: System, size: Sizes, table: Table) -> None:
     parts.empty_tables(system.clickhouse)
     directory = Path(system.env["HITLINE_STATE_DIR"])
     for form in ("ndjson", "yaml"):
-        file, exported = directory / f"made.{form}", directory / f"exported.{form}"
+        file, exported = directory / f"made-{form}.{form}", directory / f"exported-{form}.{form}"
         file.write_text("".join(ndjson_of(size.applied) if form == "ndjson" else yaml_of(size.applied)))
         parts.empty_tables(system.clickhouse)
         began = time.perf_counter()
@@ -282,7 +282,7 @@ def applied_file(system: System, size: Sizes, table: Table) -> None:
 
 
 def apply(system: System, file: Path) -> None:
-    services.hitline(system.env, "apply", "--prune", "--tokens-dir", str(file.parent / "tokens"), str(file))
+    services.hitline(system.env, "apply", "--prune", "--tokens-dir", str(file.with_suffix(".tokens")), str(file))
 
 
 def ndjson_of(number: int) -> list[str]:
