@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import time
 from collections import Counter
@@ -76,8 +77,8 @@ async def start_rack(system: System, stack: contextlib.AsyncExitStack) -> Rack:
 async def kill_by_plan(system: System, racks: list[Rack], plan: list[str], kills: Counter[str]) -> None:
     began = time.monotonic()
     for kind in plan:
-        rack = random.choice(racks) if kind == "random" else await asyncio.to_thread(busy, system, racks)
-        await {"random": at_any_moment, "before ack": before_the_ack, "in insert": inside_an_insert}[kind](system, rack)
+        kill = {"random": at_any_moment, "before ack": before_the_ack, "in insert": inside_an_insert}[kind]
+        rack = await kill(system, racks)
         kills[kind] += 1
         await rack.restart()
         if kills.total() % 10 == 0:
@@ -85,7 +86,7 @@ async def kill_by_plan(system: System, racks: list[Rack], plan: list[str], kills
             print(f"  {time.monotonic() - began:.0f} s: {kills.total()} kills, {rows} rows", flush=True)
 
 
-def busy(system: System, racks: list[Rack]) -> Rack:
+def busy(racks: list[Rack]) -> Rack:
     """Return a worker that has messages at the moment: at a rate that one can take, others have none."""
     before = [faults.metric(rack.worker, "hitline_messages_total", TAKEN) for rack in racks]
 
@@ -99,33 +100,32 @@ def busy(system: System, racks: list[Rack]) -> Rack:
     return random.choice(services.wait_for(taking))
 
 
-async def at_any_moment(_: System, rack: Rack) -> None:
+async def at_any_moment(_: System, racks: list[Rack]) -> Rack:
+    rack = random.choice(racks)
     await asyncio.sleep(random.uniform(0, 1))
     rack.worker.kill()
+    return rack
 
 
-async def before_the_ack(system: System, rack: Rack) -> None:
+async def before_the_ack(_: System, racks: list[Rack]) -> Rack:
     """Kill when ClickHouse has answered an insert and its acknowledgements have not left for the broker."""
-
-    def answered() -> float:
-        return faults.metric(rack.worker, "hitline_insert_rows_count")
-
-    await asyncio.to_thread(services.wait_for, answered)  # it is at work
-    for _ in range(10):
+    for _attempt in range(10):
+        # Chosen anew each time: while a gate is shut, the broker gives what comes to the other workers.
+        rack = await asyncio.to_thread(busy, racks)
+        inserts = functools.partial(faults.metric, rack.worker, "hitline_insert_rows_count")
         rack.gate.shut()
-        before = await asyncio.to_thread(answered)
+        before = await asyncio.to_thread(inserts)
         with contextlib.suppress(TimeoutError):
-            await asyncio.to_thread(services.wait_for, lambda: answered() > before, 3)  # noqa: B023
-            break
-        rack.gate.open()  # shut while it was asking the broker for something else
-        await asyncio.sleep(0.3)
-    else:
-        raise TimeoutError("no insert came")
-    rack.worker.kill()
+            await asyncio.to_thread(services.wait_for, lambda: inserts() > before, 3)  # noqa: B023
+            rack.worker.kill()
+            return rack
+        rack.gate.open()  # shut while it was asking the broker for something else, or had nothing left to insert
+    raise TimeoutError("no insert came")
 
 
-async def inside_an_insert(system: System, rack: Rack) -> None:
+async def inside_an_insert(system: System, racks: list[Rack]) -> Rack:
     """Kill while the server is at work on an insert of this worker, which goes on for seconds."""
+    rack = await asyncio.to_thread(busy, racks)
     mark = f"-{rack.worker.pid}-"
 
     def running() -> bool:
@@ -134,6 +134,7 @@ async def inside_an_insert(system: System, rack: Rack) -> None:
     await asyncio.to_thread(services.wait_for, running, 30)
     rack.worker.kill()
     assert await asyncio.to_thread(running), "the insert ended with the worker"
+    return rack
 
 
 async def explain_doubled(system: System) -> None:
