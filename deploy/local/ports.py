@@ -33,7 +33,7 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
 def free_port(avoid: set[int] | None = None) -> int:
     """Return a port that is free now, outside the ephemeral range and not in `avoid`. Raises RuntimeError.
 
-    No other process that asks here gets it: what shall listen on it may start, or start anew, much later.
+    No other process that asks here gets it: what will listen on it may start, or restart, much later.
     """
     for port in random.sample(_CHOICE, 1000):
         if port not in (avoid or ()) and not is_taken(port) and _claimed(port):

@@ -21,7 +21,7 @@ _OBJECT: Final = re.compile(
 )
 _ADD: Final = re.compile(r"(?:ALTER TABLE \S+ )?ADD COLUMN IF NOT EXISTS (.*)", re.IGNORECASE)
 _DROP: Final = re.compile(r"(?:ALTER TABLE \S+ )?DROP COLUMN IF EXISTS (\w+)", re.IGNORECASE)
-#: What is no column in a table's list.
+#: Entries of a table's list that are not columns.
 _NO_COLUMN: Final = re.compile(r"(INDEX|PROJECTION|CONSTRAINT|PRIMARY KEY)\b", re.IGNORECASE)
 #: Where a column's type ends.
 _AFTER_TYPE: Final = re.compile(

@@ -193,7 +193,7 @@ class Replica:
     def lists(self, site: Site, host: str) -> bool:
         """Return whether a normalised host is one of the site's or below one; `*.domain` counts as `domain`."""
         names = [name for parent in (host, *parents(host)) for name in (parent, f"*.{parent}")]
-        # Most hosts that visitors come from are no site's: known without asking anew for each of many sites.
+        # Most hosts that visitors come from are no site's: known without a look-up for each of many sites.
         return any(
             self._is_listed(name) and self._reader.execute(_LISTS, (name, site.site_id)).fetchone() for name in names
         )

@@ -174,7 +174,7 @@ def never_reading(port: int, _: str, until: float) -> None:
 
 
 def many_connections(port: int, _token: str, until: float) -> None:
-    """As many connections as can be had, which then say nothing."""
+    """As many connections as the gateway accepts, which then say nothing."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     while left_s(until):

@@ -110,7 +110,7 @@ async def at_any_moment(_: System, racks: list[Rack]) -> Rack:
 async def before_the_ack(_: System, racks: list[Rack]) -> Rack:
     """Kill when ClickHouse has answered an insert and its acknowledgements have not left for the broker."""
     for _attempt in range(10):
-        # Chosen anew each time: while a gate is shut, the broker gives what comes to the other workers.
+        # Chosen again at each attempt: while a gate is shut, the broker gives what comes to the other workers.
         rack = await asyncio.to_thread(busy, racks)
         inserts = functools.partial(faults.metric, rack.worker, "hitline_insert_rows_count")
         rack.gate.shut()

@@ -141,7 +141,7 @@ async def test_a_client_created_while_clickhouse_is_down_connects_once_it_is_up(
         engine.start()
         assert (await client.query("SELECT 1")).result_rows == [(1,)]
         engine.restart()
-        assert (await client.query("SELECT 2")).result_rows == [(2,)], "a connection that is gone is made anew"
+        assert (await client.query("SELECT 2")).result_rows == [(2,)], "a lost connection is opened again"
     finally:
         engine.stop()
         await client.close()

@@ -126,7 +126,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(name=requests, which=workers, arrive=st.integers(0, 3))
     def kill(self, name: str, which: int, arrive: int) -> None:
-        """Kill a worker at some request, and start another; the first of what was sent arrives all the same."""
+        """Kill a worker at some request, and start another; the first of what was sent still arrives."""
         which = self._worker_at(name, which)
         self.stage.let_arrive(which, arrive)
         self.stage.restart(which)

@@ -28,7 +28,7 @@ _COLUMNS: Final = "batch_id, position, site_id"
 _COLUMNS_EVERYWHERE: Final = f"DISTINCT _shard_num, {_COLUMNS}"  # of each replica, as if it were a shard
 #: Reads the granules with rows of these days that were stored since the messages were received, by the index on
 #: stored_at.  That compares two clocks: the gateway's may be a day ahead, and while it is so far ahead that messages
-#: are of the future, no row is left out.  One that is overlooked all the same is stored again; the view shows it once.
+#: are of the future, no row is left out.  One that is missed anyway is stored again; the view shows it once.
 _STORED: Final = """
 SELECT {columns} FROM {table}
 WHERE timestamp BETWEEN {first:DateTime64(3, 'UTC')} AND {last:DateTime64(3, 'UTC')}

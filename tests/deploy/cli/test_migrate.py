@@ -107,7 +107,7 @@ def test_the_topology_is_declared_and_a_differing_queue_is_reported(
             channel = await connection.channel()
             exchange = await channel.get_exchange(queue.EXCHANGE)
             published = await exchange.publish(aio_pika.Message(b"x"), queue.PAGEVIEWS, mandatory=True)
-            assert published, "the queue that differs is bound all the same"
+            assert published, "the queue that differs is bound anyway"
             await channel.queue_delete(queue.QUEUE)
 
     parts.run_apart(spoil)

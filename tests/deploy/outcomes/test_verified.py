@@ -1,4 +1,4 @@
-"""What `hitline reconcile` has verified is not counted again, and its figures are those of the views all the same."""
+"""What `hitline reconcile` has verified is not counted again, and its figures are still those of the views."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_the_terminal_shows_it_and_no_escape_of_a_visitor(hitline: Hitline, mont
 
 
 def test_a_locale_without_the_characters(month: Month, tables: ClickHouseProcess, tmp_path: Path) -> None:
-    """A path of a visitor's is still shown, the chart is drawn in ASCII, and CSV is UTF-8 all the same."""
+    """A path of a visitor's is still shown, the chart is drawn in ASCII, and CSV is UTF-8 in any case."""
     environment = {**parts.make_env(tmp_path, tables), "PYTHONIOENCODING": "ascii"}
     hitline = [sys.executable, "-c", "from deploy.cli import main; main()"]
     command = [*hitline, "report", NAME, "--from", "2026-03-01", "--to", "2026-03-31"]

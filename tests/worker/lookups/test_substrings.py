@@ -39,7 +39,7 @@ def test_agrees_with_a_plain_scan(patterns, text):
 def test_a_changed_set_is_as_one_made_anew(first: list[str], added: list[str], data: st.DataObject) -> None:
     removed = data.draw(st.lists(st.sampled_from(first), unique=True)) if first else []
     changed = Substrings(first).changed(added, removed)
-    anew = Substrings([*(each for each in first if each not in removed), *added])
-    assert len(changed) == len(anew)
+    rebuilt = Substrings([*(each for each in first if each not in removed), *added])
+    assert len(changed) == len(rebuilt)
     for text in (*first, *added, *(f"x{each}y" for each in (*first, *added))):
-        assert (changed.find(text) is None) == (anew.find(text) is None)
+        assert (changed.find(text) is None) == (rebuilt.find(text) is None)
