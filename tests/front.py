@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from tests import parts
+from deploy.local.ports import free_port
 
 
 class Front:
@@ -47,7 +47,7 @@ async def running(front: Front) -> AsyncIterator[str]:
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port := parts.free_port())
+        site = web.TCPSite(runner, "127.0.0.1", port := free_port())
         await site.start()
         yield f"http://127.0.0.1:{port}"
     finally:

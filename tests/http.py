@@ -34,7 +34,7 @@ class Answer:
 
 def request(
     port: int, method: str = "POST", path: str = ENDPOINT, body: Any = None, token: str | None = None,
-    headers: dict[str, str] | None = None, timeout_s: float = 20.0,
+    headers: dict[str, str] | None = None, timeout_s: float = 60.0,
 ) -> Answer:  # fmt: skip
     """Send one request; a `body` other than bytes is sent as JSON."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -48,7 +48,7 @@ def request(
         connection.close()
 
 
-def raw(port: int, data: bytes, timeout_s: float = 5.0) -> Answer:
+def raw(port: int, data: bytes, timeout_s: float = 30.0) -> Answer:
     """Send bytes as they are and read one answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         connection.sendall(data)

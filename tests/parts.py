@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import socket
 import threading
 import urllib.parse
 import urllib.request
@@ -53,13 +52,13 @@ def run_apart(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 
 def execute(clickhouse: ClickHouseProcess, sql: str) -> str:
     """Run one statement over plain HTTP and return the answer's text."""
-    with urllib.request.urlopen(statement(clickhouse, sql), timeout=30) as answer:
+    with urllib.request.urlopen(statement(clickhouse, sql), timeout=120) as answer:
         return answer.read().decode()
 
 
 def execute_as(clickhouse: ClickHouseProcess, sql: str, query_id: str) -> str:
     """Run one statement under an id."""
-    with urllib.request.urlopen(statement(clickhouse, sql, query_id=query_id), timeout=30) as answer:
+    with urllib.request.urlopen(statement(clickhouse, sql, query_id=query_id), timeout=120) as answer:
         return answer.read().decode()
 
 
@@ -173,11 +172,3 @@ def make_env(
         "HOME": str(state_dir),
         **{f"HITLINE_{name}": value for name, value in settings.items()},
     }
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

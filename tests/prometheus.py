@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tests.parts import free_port
+from deploy.local.ports import free_port
 from tests.programs import ALERTMANAGER, PROMETHEUS, PROMTOOL, path_of
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 def promtool(*arguments: str, text: str | None = None, cwd: Path = OBSERVABILITY) -> subprocess.CompletedProcess[str]:
     """Run promtool; its exit code and output are in the result."""
     command = [path_of(PROMTOOL), *arguments]
-    return subprocess.run(command, input=text, text=True, capture_output=True, check=False, cwd=cwd, timeout=60)
+    return subprocess.run(command, input=text, text=True, capture_output=True, check=False, cwd=cwd, timeout=180)
 
 
 class PrometheusProcess:
@@ -87,7 +87,7 @@ class PrometheusProcess:
     def get(self, path: str, **parameters: str) -> Any:
         """Return the data of an answer of the HTTP API."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str) -> list[Sample]:
@@ -162,7 +162,7 @@ def _wait_for_http(url: str, process: subprocess.Popen[bytes], timeout_s: float 
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            urllib.request.urlopen(url, timeout=30).close()
             return
         except OSError:
             time.sleep(0.1)

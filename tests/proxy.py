@@ -73,9 +73,9 @@ def proxy(port: int) -> Iterator[Proxy]:
     started = threading.Event()
     thread = threading.Thread(target=running.run, args=(started,), daemon=True)
     thread.start()
-    started.wait(5)
+    started.wait(30)
     try:
         yield running
     finally:
         running.stop()
-        thread.join(5)
+        thread.join(30)

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.parts import free_port
+from deploy.local.ports import free_port
 from tests.programs import REDIS, path_of
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from shared.clickhouse import ClickHouse
 from shared.pageview import MANAGE_DATA
@@ -59,6 +60,9 @@ class Service:
     def start(self) -> Service:
         """Start and wait until it says which ports it has."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.name == "gateway" and self.env.get("HITLINE_HTTP_PORT") == "0":
+            # The next start has it at the same place; what the kernel would choose may be a connection's meanwhile.
+            self.env["HITLINE_HTTP_PORT"] = str(free_port())
         began = self.log.stat().st_size if self.log.exists() else 0
         if self._is_ours and self.name in FORK_SERVERS:
             self._process = FORK_SERVERS[self.name].start((), self.env, {1: self.log, 2: self.log})
@@ -75,8 +79,6 @@ class Service:
         if isinstance(found, str):
             raise RuntimeError(f"{self.name} ended with {found}: {self.text()}")
         self.port, self.admin_port = int(found[1] or 0), int(found[2])
-        if self.name == "gateway":  # the next start has it at the same place
-            self.env["HITLINE_HTTP_PORT"] = str(self.port)
         return self
 
     def _ended(self) -> str | None:
@@ -98,7 +100,7 @@ class Service:
     def resident_mib(self) -> float:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    def stop(self, timeout_s: float = 40.0) -> int:
+    def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM and wait; returns the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
@@ -160,7 +162,7 @@ def add_client(env: Mapping[str, str], name: str, *grants: str, rate: str = "100
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 0.4
 
 
-def wait_for(look: Any, timeout_s: float = 30.0) -> Any:
+def wait_for(look: Any, timeout_s: float = 60.0) -> Any:
     """Call `look` until it returns something true, and return that; raises `TimeoutError`."""
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_LOOK_S
@@ -242,7 +244,7 @@ class System:
         sql = "SELECT outcome, sum(pageviews) AS number FROM hitline.outcomes GROUP BY outcome"
         return {row["outcome"]: int(row["number"]) for row in rows(self.clickhouse, sql)}
 
-    def wait_for_outcomes(self, total: int, timeout_s: float = 60.0) -> dict[str, int]:
+    def wait_for_outcomes(self, total: int, timeout_s: float = 120.0) -> dict[str, int]:
         """Wait until `total` pageviews have come to an end, and return how."""
         wait_for(lambda: sum(self.outcomes().values()) >= total, timeout_s)
         return self.outcomes()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Final
 
+from deploy.local.ports import free_port
 from tests import http, parts, services
 from tests.bench import metrics, requests
 from tests.bench.cpu import Meter
@@ -67,7 +68,7 @@ def measure(system: System, number: int, prepared: list[bytes], seconds: float) 
 
 def start(system: System, number: int, stack: ExitStack) -> tuple[list[Service], list[Service]]:
     """Start so many gateways on one port, and so many workers."""
-    env = {**system.env, "HITLINE_HTTP_PORT": str(parts.free_port()), "HITLINE_FLUSH_SECONDS": "0.5"}
+    env = {**system.env, "HITLINE_HTTP_PORT": str(free_port()), "HITLINE_FLUSH_SECONDS": "0.5"}
     found = {
         kind: [Service(kind, env, system.logs / f"{kind}-{number}-{at}.log") for at in range(number)]
         for kind in ("gateway", "worker")

@@ -21,7 +21,7 @@ from aiohttp import web
 from yarl import URL
 
 from deploy.local.clickhouse.process import ClickHouseProcess
-from tests import parts
+from deploy.local.ports import free_port
 from tests.cluster.replica import CLUSTER
 from tests.cluster.zookeeper import ZooKeeper
 
@@ -129,7 +129,7 @@ class Replica(ClickHouseProcess):
 
     def __init__(self, directory: Path, name: str, zookeeper: int, password: str) -> None:
         self.name = name
-        options = ("--name", name, "--zookeeper", str(zookeeper), "--parts-port", str(parts.free_port()))
+        options = ("--name", name, "--zookeeper", str(zookeeper), "--parts-port", str(free_port()))
         super().__init__(directory / name, arguments=options)
         self.password = password
 

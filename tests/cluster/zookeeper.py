@@ -8,7 +8,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests import parts, services
+from deploy.local.ports import free_port
+from tests import services
 
 
 def jars() -> Path | None:
@@ -22,7 +23,7 @@ class ZooKeeper:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.port = parts.free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

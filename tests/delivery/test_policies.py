@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from shared import queue
 from tests import http, parts, services
@@ -22,7 +23,7 @@ from tests.services import Service, System
 @pytest.fixture
 def api_and_system(tables: parts.ClickHouseProcess, tmp_path: Path) -> Iterator[tuple[str, System]]:
     """A system with a broker of its own that has the management API."""
-    port = str(parts.free_port())
+    port = str(free_port())
     config = {"management.tcp.ip": "127.0.0.1", "management.tcp.port": port}
     node = RabbitMQNode(tmp_path / "managed", config=config, plugins=["rabbitmq_management"])
     node.start()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import http, parts, services
 from tests.delivery import faults
@@ -79,7 +80,7 @@ def fleet(queues: RabbitMQNode, older: Path, tmp_path: Path) -> Iterator[Fleet]:
     """A fleet of the older version, on tables that the older version has made."""
     with ExitStack() as stack:
         clickhouse = stack.enter_context(ClickHouseProcess(tmp_path / "clickhouse"))
-        port = str(parts.free_port())
+        port = str(free_port())
         env = parts.make_env(tmp_path / "state", clickhouse, queues, FLUSH_SECONDS="0.1", HTTP_PORT=port)
         hitline(env, older, "migrate")
         hitline(env, older, "site", "add", "example.com")

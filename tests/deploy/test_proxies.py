@@ -18,9 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from deploy.local.ports import free_port
 from gateway.settings import GatewaySettings
 from tests import http as plain
-from tests import parts, programs, services
+from tests import programs, services
 from tests.forwarders import tools
 from tests.http import BATCH_ENDPOINT, ENDPOINT
 from tests.services import Service, System
@@ -158,7 +159,7 @@ def metric(gateway: Service, name: str) -> float:
 def test_tls_ends_at_the_proxy_and_the_clients_address_is_passed_on(
     system: System, gateway: Service, tmp_path: Path, file: str
 ) -> None:
-    place = Place(tmp_path, parts.free_port(), gateway)
+    place = Place(tmp_path, free_port(), gateway)
     write_certificate(tmp_path)
     number = list(PROXY).index(file) * 10 + 10  # an address has one budget of wrong tokens, whatever the proxy
     with PROXY[file](place):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests import parts, programs
+from deploy.local.ports import free_port
+from tests import programs
 from tests.forwarders import tools
 from tests.services import System
 
@@ -53,7 +54,7 @@ createServer((request, response) => {{
 
 @contextmanager
 def python(system: System, directory: Path) -> Iterator[int]:
-    port, spool = parts.free_port(), directory / "spool"
+    port, spool = free_port(), directory / "spool"
     recipes = tools.RECIPES / "python"
     script = directory / "server.py"
     script.write_text(_PYTHON.format(recipes=str(recipes), spool=str(spool), port=port))
@@ -67,7 +68,7 @@ def python(system: System, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def php(system: System, directory: Path) -> Iterator[int]:
-    port, spool = parts.free_port(), directory / "spool"
+    port, spool = free_port(), directory / "spool"
     recipe = tools.RECIPES / "php" / "hitline.php"
     router = directory / "router.php"
     router.write_text(_PHP.format(recipe=str(recipe), spool=str(spool)))
@@ -83,7 +84,7 @@ def php(system: System, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def node(system: System, directory: Path) -> Iterator[int]:
-    port, spool = parts.free_port(), directory / "spool"
+    port, spool = free_port(), directory / "spool"
     script = directory / "server.mjs"
     recipe = str(tools.RECIPES / "node" / "hitline.mjs")
     url = f"http://127.0.0.1:{system.port}"

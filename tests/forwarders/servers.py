@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests import http, parts, programs, services
+from deploy.local.ports import free_port
+from tests import http, programs, services
 from tests.forwarders import tools
 from tests.services import System
 
@@ -17,7 +18,7 @@ def nginx(
     directory: Path, http: str, server: str, modules: str = "", program: programs.Program = programs.NGINX
 ) -> Iterator[int]:
     """Run an nginx that answers everything with 200 and believes X-Forwarded-For; gives its port."""
-    port = parts.free_port()
+    port = free_port()
     configuration = directory / "nginx.conf"
     configuration.write_text(f"""
         {modules}
@@ -75,7 +76,7 @@ def nginx_lua(system: System, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def haproxy(system: System, directory: Path) -> Iterator[int]:
-    port, web = parts.free_port(), parts.free_port()
+    port, web = free_port(), free_port()
     answers = (
         f"listen web\n  bind 127.0.0.1:{web}\n  http-request return status 200 content-type text/plain string ok\n"
     )
@@ -94,7 +95,7 @@ def haproxy(system: System, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def caddy(system: System, directory: Path) -> Iterator[int]:
-    port = parts.free_port()
+    port = free_port()
     changes = {
         "http://:80": f"http://:{port}",
         "\tadmin off": "\tadmin off\n\tdefault_bind 127.0.0.1",
@@ -112,7 +113,7 @@ def caddy(system: System, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def varnish(system: System, directory: Path) -> Iterator[int]:
-    port = parts.free_port()
+    port = free_port()
     answers = 'sub vcl_recv { return (synth(200)); } sub vcl_synth { synthetic("ok"); return (deliver); }\n'
     vcl = tools.recipe("varnish/hitline.vcl", {"8081": "1"}) + answers
     (directory / "hitline.vcl").write_text(vcl)
@@ -150,7 +151,7 @@ def varnish(system: System, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def apache(system: System, directory: Path) -> Iterator[int]:
-    port = parts.free_port()
+    port = free_port()
     modules = ("mpm_event", "authz_core", "alias", "setenvif", "remoteip", "mime", "dir")
     loaded = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in modules)
     recipe = tools.recipe("apache/hitline.conf", {"/var/log/apache2": str(directory)})

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests import parts, programs, services
+from deploy.local.ports import free_port
+from tests import programs, services
 from tests.forwarders import applications, servers, tools
 
 #: Given in this order to the first requests with items; None: the connection is closed without an answer.
@@ -79,7 +80,7 @@ class System:
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    running = Stub(parts.free_port())
+    running = Stub(free_port())
     yield running
     running.server.shutdown()
     running.server.server_close()

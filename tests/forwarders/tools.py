@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests import parts, services
+from deploy.local.ports import free_port
+from tests import services
 from tests.forwarders import traffic
 from tests.programs import SYSLOG_NG, Program, path_of
 from tests.services import System
@@ -45,7 +46,7 @@ def running(
         )  # fmt: skip
     try:
         if port:
-            services.wait_for(lambda: process.poll() is not None or listens(port), 20)
+            services.wait_for(lambda: process.poll() is not None or listens(port), 60)
         assert process.poll() is None, log.read_text(errors="replace")
         yield process
     finally:
@@ -66,7 +67,7 @@ def listens(port: int) -> bool:
 @contextmanager
 def syslog_ng(system: System, directory: Path, **changes: str) -> Iterator[int]:
     """Ship `directory`/pageviews.log, and what comes on the port that this gives."""
-    port = parts.free_port()
+    port = free_port()
     configuration = recipe(
         "syslog-ng/hitline.conf",
         {

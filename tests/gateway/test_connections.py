@@ -34,7 +34,7 @@ async def test_a_closed_connection_leaves_nothing_in_memory() -> None:
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
             writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while connections():  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.05)
     finally:
@@ -51,7 +51,7 @@ async def test_an_idle_connection_is_closed_after_the_time_that_is_set() -> None
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         began = asyncio.get_running_loop().time()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         assert asyncio.get_running_loop().time() - began > 0.15
         writer.close()
     finally:

@@ -64,18 +64,18 @@ class Server:
         reader, writer = await self.open()
         writer.write(data)
         writer.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             received = await reader.read()
         writer.close()
         return [(status.decode(), received) for status in re.findall(rb"HTTP/1.[01] (\d+) ", received)]
 
 
 @contextlib.asynccontextmanager
-async def serve(limits: ConnectionLimits | None = None) -> AsyncIterator[Server]:
+async def serve(limits: ConnectionLimits | None = None, stop_s: float = 1) -> AsyncIterator[Server]:
     limits = limits or ConnectionLimits()
     routes: Routes = {"/large": {"GET": large}, "/post": {"POST": post}}
     server = JsonServer(App(routes).handle, limits)
-    runner = web.ServerRunner(server, shutdown_timeout=1)
+    runner = web.ServerRunner(server, shutdown_timeout=stop_s)
     await runner.setup()
     await listen(runner, limits, ["127.0.0.1"], 0)
     try:
@@ -84,7 +84,7 @@ async def serve(limits: ConnectionLimits | None = None) -> AsyncIterator[Server]
         await runner.cleanup()
 
 
-async def until(look: Callable[[], object], timeout_s: float = 20.0) -> None:
+async def until(look: Callable[[], object], timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not look():  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.01)
@@ -119,7 +119,7 @@ async def test_an_aborted_connection_leaves_nothing_even_without_the_garbage_col
                 writer.transport.abort()
                 del writer
             await until(lambda: server.limits.open == 0)
-            await until(lambda: alive() == 0, 5)
+            await until(lambda: alive() == 0)
         assert bodies.take("client", 400_000_000)  # whatever was reserved is released
         bodies.give_back("client", 400_000_000)
 
@@ -225,7 +225,7 @@ async def test_what_is_sent_in_vain_is_read_at_a_pace() -> None:
         await asyncio.sleep(0.3)
         assert head.startswith(b"HTTP/1.1 404 ")
         assert writer.transport.get_write_buffer_size() > 1_000_000
-        await until(lambda: server.limits.open == 0, 3)  # it does not wait for the rest for ever
+        await until(lambda: server.limits.open == 0)  # it does not wait for the rest for ever
         writer.transport.abort()
 
 
@@ -297,7 +297,7 @@ async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPa
         await loop.sock_connect(never_reads, ("127.0.0.1", server.port))
         await loop.sock_sendall(never_reads, GOOD * 5)
         await until(lambda: server.limits.open == 1)
-        for _ in range(100):
+        for _ in range(1_000):
             await asyncio.sleep(0.02)
             server.server._abort_unread()
             if not server.limits.open:
@@ -307,7 +307,7 @@ async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_stop_takes_no_longer_than_it_may_whatever_clients_do() -> None:
-    async with serve() as server:
+    async with serve(stop_s=3) as server:
         never_reads = await server.open()
         never_reads[1].write(GOOD * 5)
         half_a_body = await server.open()
@@ -316,7 +316,7 @@ async def test_a_stop_takes_no_longer_than_it_may_whatever_clients_do() -> None:
         await asyncio.sleep(0.1)
         began = asyncio.get_running_loop().time()
         await server.runner.cleanup()
-        assert asyncio.get_running_loop().time() - began < 1.8
+        assert asyncio.get_running_loop().time() - began < 5.5  # and not 3 s for each of two
         await until(lambda: server.limits.open == 0)
 
 

@@ -75,7 +75,7 @@ def test_a_token_is_not_looked_up_in_a_copy_that_is_too_old() -> None:
 async def test_the_first_request_after_a_rest_waits_for_a_poll_but_not_for_long() -> None:
     busy, idle, stuck = FakePoller(15), FakePoller(15, idle=True), FakePoller(15, idle=True, polls_s=60)
     for poller in (busy, idle, stuck):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             age = RegistryAge(poller, 3600)
             if age.rested():
                 await age.refresh()

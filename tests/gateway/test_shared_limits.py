@@ -37,13 +37,16 @@ def pair(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
             gateway.end()
 
 
-async def accepted_in(seconds: float, gateways: list[Service], token: str, connections: int = 16) -> tuple[int, int]:
+async def accepted_in(
+    seconds: float, gateways: list[Service], token: str, connections: int = 16
+) -> tuple[int, int, float]:
     """Post to all gateways as fast as they answer, from so many connections each.
 
-    Returns how many were accepted, and how many posted.
+    Returns how many were accepted, how many posted, and within how many seconds: the last answers may be late.
     """
     ledger = load.Ledger()
-    end = time.monotonic() + seconds
+    began = time.monotonic()
+    end = began + seconds
 
     async def poster(client: load.aiohttp.ClientSession) -> None:
         while time.monotonic() < end:
@@ -55,17 +58,17 @@ async def accepted_in(seconds: float, gateways: list[Service], token: str, conne
     async with sessions[0] as one, sessions[1] as other:
         await asyncio.gather(*(poster(client) for client in (one, other) for _ in range(connections)))
     assert {status for status, _ in ledger.refused} <= {429}
-    return len(ledger.accepted), len(ledger.accepted) + len(ledger.refused)
+    return len(ledger.accepted), len(ledger.accepted) + len(ledger.refused), time.monotonic() - began
 
 
 async def test_two_gateways_keep_one_limit(pair: tuple[list[Service], RedisProcess, str]) -> None:
     gateways, _, token = pair
     await asyncio.sleep(2.5)
 
-    accepted, posted = await accepted_in(4, gateways, token)
+    accepted, posted, took_s = await accepted_in(4, gateways, token)
 
     # The burst that a fresh client has, and then the rate; a slow machine may not come to post so many.
-    assert min(posted, 3.5 * RATE) <= accepted <= 4.1 * RATE + BURST
+    assert min(posted, 3.5 * RATE) <= accepted <= (took_s + 0.1) * RATE + BURST
 
 
 def fallen_back(gateway: Service) -> int:
@@ -100,7 +103,7 @@ async def test_the_sum_of_60_seconds_is_within_2_percent(pair: tuple[list[Servic
     gateways, _, token = pair
     await accepted_in(4, gateways, token)  # spends the burst
 
-    accepted, _ = await accepted_in(60, gateways, token)
+    accepted, _, _ = await accepted_in(60, gateways, token)
 
     print(f"{accepted} accepted of {60 * RATE}")
     assert abs(accepted - 60 * RATE) <= 0.02 * 60 * RATE
@@ -112,9 +115,9 @@ async def test_without_redis_each_gateway_counts_for_itself_and_ingest_goes_on(
     gateways, redis, token = pair
     redis.kill()
 
-    accepted, posted = await accepted_in(4, gateways, token)
+    accepted, posted, took_s = await accepted_in(4, gateways, token)
 
-    assert min(posted, 4 * RATE) <= accepted <= 2 * (4.1 * RATE + BURST)
+    assert min(posted, 4 * RATE) <= accepted <= 2 * ((took_s + 0.1) * RATE + BURST)
     assert "hitline_rate_limit_fallback 1.0" in http.request(gateways[0].admin_port, "GET", "/metrics").body.decode()
     redis.start()
     await asyncio.to_thread(services.wait_for, lambda: back(gateways[0], token))

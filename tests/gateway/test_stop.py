@@ -54,13 +54,13 @@ def test_a_port_that_another_program_has_is_named(system: System) -> None:
 
 
 def test_a_stopping_gateway_goes_on_accepting_until_balancers_have_seen_it(system: System, tmp_path: Path) -> None:
-    env = {**system.env, "HITLINE_HTTP_PORT": "0", "HITLINE_STOP_DELAY_SECONDS": "3"}
+    env = {**system.env, "HITLINE_HTTP_PORT": "0", "HITLINE_STOP_DELAY_SECONDS": "6"}
     with services.service("gateway", env, tmp_path / "gateway.log") as gateway:
         services.wait_for(lambda: http.ready(gateway.admin_port))
         stopped: list[int] = []
         stopping = threading.Thread(target=lambda: stopped.append(gateway.stop()))
         stopping.start()
-        services.wait_for(lambda: not http.ready(gateway.admin_port), 2)
+        services.wait_for(lambda: not http.ready(gateway.admin_port))
         answer = http.request(gateway.port, body=services.pageview(dnt=True), token=system.token)
         stopping.join()
 

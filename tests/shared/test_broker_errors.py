@@ -6,10 +6,10 @@ import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from yarl import URL
 
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from shared import queue
 from shared.broker_errors import explain, explain_lost_channel
-from tests import parts
 
 
 async def connecting_fails(url: str) -> str:
@@ -30,7 +30,7 @@ async def test_a_wrong_password_is_named_and_not_quoted(broker: RabbitMQNode) ->
 
 
 async def test_a_port_without_a_broker_is_named() -> None:
-    told = await connecting_fails(f"amqp://127.0.0.1:{parts.free_port()}/")
+    told = await connecting_fails(f"amqp://127.0.0.1:{free_port()}/")
     assert told.startswith("the broker can't be reached (AMQPConnectionError): is it running")
 
 

@@ -23,7 +23,7 @@ def test_a_download_is_bounded_and_whole(file_server, tmp_path, monkeypatch):
         began = time.monotonic()
         with pytest.raises(DownloadError, match="took longer"):
             fetch(f"{file_server.url}/drop_v4.json", file, limit_bytes=1000)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9
         file_server.pause_s = 0.0
         monkeypatch.setattr(download, "TOTAL_SECONDS", -1.0)
         with pytest.raises(DownloadError, match="took longer"):

@@ -68,7 +68,7 @@ async def main():
     kept = large[::10]
     del large
     assert process._resident() - before > 100 * MIB
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while process._resident() - before > 40 * MIB:
             await asyncio.sleep(0.02)
     returning.cancel()
@@ -95,7 +95,7 @@ async def test_cycles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
         left = weakref.ref(Cycle())
         assert left() is not None
         returning = asyncio.create_task(process.return_freed_memory())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while left() is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         returning.cancel()

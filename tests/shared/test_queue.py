@@ -16,6 +16,7 @@ import uvloop
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from shared import queue
 from tests import parts
@@ -85,7 +86,7 @@ async def test_an_attempt_that_fails_leaves_nothing_to_be_closed_later(caplog: p
     caplog.set_level(logging.CRITICAL, "aiormq")  # a record would keep the error
     failures: list[BaseException] = []
     try:
-        await queue.connect([f"amqp://127.0.0.1:{parts.free_port()}/"], "hitline tests")
+        await queue.connect([f"amqp://127.0.0.1:{free_port()}/"], "hitline tests")
     except (OSError, AMQPError) as error:
         failures.append(error)  # and with it, by its traceback, whatever was to become a connection
 

@@ -58,7 +58,7 @@ async def test_a_command_waits_for_its_reader_once_much_is_unread(
         with pytest.raises(TimeoutError):  # and its loop goes on meanwhile
             await asyncio.wait_for(output.room(), 0.5)
         threading.Thread(target=read_all, args=(pipe, read)).start()
-        await asyncio.wait_for(output.room(), 10)
+        await asyncio.wait_for(output.room(), 60)
     assert read == LINES
 
 

@@ -31,8 +31,8 @@ def test_sigterm_in_the_middle_of_a_download_leaves_no_part_of_it(tmp_path: Path
             [str(Path(sys.executable).with_name("hitline")), *command, f"http://127.0.0.1:{server.getsockname()[1]}/x"],
             env={"HITLINE_STATE_DIR": str(tmp_path), "PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         )
-        assert asked.wait(30)
+        assert asked.wait(90)
         time.sleep(0.2)
         process.terminate()
-        assert process.wait(20) == 143
+        assert process.wait(60) == 143
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]

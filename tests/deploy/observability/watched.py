@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 from tests.deploy.observability import shortened
@@ -72,7 +73,7 @@ class Watched:
 @contextmanager
 def broker_with_metrics(directory: Path) -> Iterator[tuple[RabbitMQNode, int, int]]:
     """Run a broker with Prometheus' and the management plugin; yields it and the ports of both."""
-    prometheus, management = parts.free_port(), parts.free_port()
+    prometheus, management = free_port(), free_port()
     config = {
         "prometheus.tcp.ip": "127.0.0.1",
         "prometheus.tcp.port": str(prometheus),

@@ -80,7 +80,7 @@ def remove_policy(url: str) -> None:
 
 
 def _wait(look: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not look():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 import aio_pika
 import pytest
 
+from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQNode
 from deploy.observe.checks.management import held_by_nobody
 from deploy.observe.finding import Finding, Level
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.processes
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
     """A broker of this module's own, since it is given alarms, and the plugin."""
-    config = {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(parts.free_port())}
+    config = {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(free_port())}
     started = RabbitMQNode(tmp_path_factory.mktemp("broker"), config=config, plugins=["rabbitmq_management"])
     started.start()
     yield started

@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from deploy.local.ports import free_port
 from deploy.queue.replays import STILL_QUEUED, ReplayOutcomes
 from shared.clickhouse import ClickHouse
 from tests import parts
@@ -17,7 +18,7 @@ LETTER = (MessageKey(uuid.uuid4(), 0, date(2026, 1, 1)), "a letter")
 
 
 async def test_an_absent_clickhouse_ends_no_replay_and_is_told_once() -> None:
-    outcomes, warnings = await wait_at(f"http://127.0.0.1:{parts.free_port()}")
+    outcomes, warnings = await wait_at(f"http://127.0.0.1:{free_port()}")
     assert outcomes == [("a letter", STILL_QUEUED)]
     assert [text.partition(":")[0] for text in warnings] == ["ClickHouse does not answer"]
 

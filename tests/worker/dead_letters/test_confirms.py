@@ -144,6 +144,14 @@ async def test_a_message_that_can_not_be_opened_dies_as_it_came() -> None:
     assert broker.letters[1].message_id == str(message.key.batch_id)
 
 
+async def test_a_message_whose_headers_are_sound_and_whose_body_is_not_dies_as_it_came_too() -> None:
+    broker = FakeBroker()
+    delivery = FakeDelivery(body=b"sealed with another key", timestamp=ACCEPTED_AT)
+    poison = (Poison(None, None, "cannot_open: why"),)
+    await publisher(broker).publish([ProcessedMessage(delivery, Headers(BATCH, 2, 42), {}, {0: DEAD}, poison, 1)])
+    assert [letter.body for letter in broker.letters] == [b"sealed with another key"]
+
+
 async def test_each_letter_is_admitted_unless_it_was_and_counted_once_it_is_confirmed() -> None:
     def counted(reason: str) -> float:
         return float(metrics.DEAD_LETTERS.labels(reason)._value.get())

@@ -85,7 +85,11 @@ async def test_an_operator_lets_a_paused_worker_go_on() -> None:
     assert await admitted(limiter, 2_000) <= PER_MINUTE
 
 
-async def test_a_paused_worker_says_so_once_and_until_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_paused_worker_says_so_once_and_until_it_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.dead_letters.limiter._POLL_S", 0.001)
+
     def paused() -> float:
         return float(metrics.PAUSED.labels("poison")._value.get())
 
@@ -94,7 +98,7 @@ async def test_a_paused_worker_says_so_once_and_until_it_goes_on(caplog: pytest.
     await limiter.admit(round(BURST))
     assert (paused(), caplog.text) == (0, "")
     waiting = asyncio.create_task(limiter.admit())
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)  # for some dozen attempts
     assert paused() == 1
     clock.now += 60
     async with asyncio.timeout(30):

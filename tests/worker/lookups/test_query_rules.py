@@ -72,9 +72,9 @@ def test_nothing_is_made_up_and_all_of_it_can_be_dropped_or_kept(query: str) -> 
 )
 def test_a_long_query_takes_no_long_time(text: str) -> None:
     rules = QueryRules(("*a*b*c*d*", "x*y*z*"), ("*q*w*",) * 20)
-    began = time.perf_counter()
+    began = time.thread_time()
     assert len(rules.stored(text)) <= 8_192
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a=1", "a&b", "a\nb", "x" * 201])

