@@ -2,8 +2,9 @@
 
 A start of the broker takes four seconds of processor time, one of the engine and its schema two, a gateway's or a
 worker's as a fork a tenth.  So tests share the first two and get them empty (`tables`, `queues`), and have processes of
-Hitline to themselves, most of them for a module (`system`).  A broker or an engine of its own is for a test that kills,
-stops or configures it, or that reads its files (`services.own_broker`, `ClickHouseProcess`).
+Hitline to themselves, most of them for a module (`system`).  A broker that is stopped or killed is the same one
+(`mortal_broker`), since it needs no more than a start then.  One of its own is for a test that configures it or reads
+its files (`services.own_broker`), and an engine for one that kills or stops it (`ClickHouseProcess`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
     node.start()
     yield node
     node.stop()
+
+
+@pytest.fixture(scope="module")
+def mortal_broker(broker: RabbitMQNode) -> Iterator[RabbitMQNode]:
+    """The broker with Hitline's topology on its disk, which a test may stop and kill: it runs again behind it."""
+    parts.run_apart(partial(parts.empty_queues, broker.amqp_url))
+    broker.sync_new_queues()
+    yield broker
+    broker.start()  # where a test failed before it did
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,14 +16,10 @@ from tests.services import System
 
 
 @pytest.fixture
-def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system with its own broker."""
-    parts.empty_tables(clickhouse)
-    directory = tmp_path_factory.mktemp("fragile")
-    with (
-        services.own_broker(directory / "broker") as node,
-        services.system(clickhouse, node, directory, confirm_seconds="2") as running,
-    ):
+def fragile(tables: ClickHouseProcess, mortal_broker: RabbitMQNode, tmp_path: Path) -> Iterator[System]:
+    """A system whose broker may be stopped."""
+    parts.run_apart(lambda: parts.empty_queues(mortal_broker.amqp_url))
+    with services.system(tables, mortal_broker, tmp_path, confirm_seconds="2") as running:
         yield running
 
 

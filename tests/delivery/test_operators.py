@@ -31,7 +31,7 @@ def says(process: Service, text: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def load(system: System, ledger: Ledger, per_second: float = 200) -> AsyncIterator[None]:
+async def load(system: System, ledger: Ledger, per_second: float = 100) -> AsyncIterator[None]:
     """Post at a steady rate while the block runs."""
     done = asyncio.Event()
     posting = asyncio.create_task(faults.stream(system, ledger, done, 0, per_second))
@@ -167,12 +167,12 @@ PAUSED = ("worker", "gateway", "clickhouse", "broker")
 
 
 @pytest.fixture
-def impatient(tables: ClickHouseProcess, tmp_path: Path) -> Iterator[System]:
-    """A system with a broker of its own, and heartbeats of one second in place of ten."""
-    with services.own_broker(tmp_path / "broker") as node:
-        url = f"{node.amqp_url}?heartbeat=1"
-        with services.system(tables, node, tmp_path, workers=2, amqp_url=url) as running:
-            yield running
+def impatient(tables: ClickHouseProcess, mortal_broker: RabbitMQNode, tmp_path: Path) -> Iterator[System]:
+    """A system with heartbeats of one second in place of ten."""
+    parts.run_apart(lambda: parts.empty_queues(mortal_broker.amqp_url))
+    url = f"{mortal_broker.amqp_url}?heartbeat=1"
+    with services.system(tables, mortal_broker, tmp_path, workers=2, amqp_url=url) as running:
+        yield running
 
 
 async def test_parts_that_stand_still_longer_than_a_heartbeat(impatient: System) -> None:
@@ -181,11 +181,9 @@ async def test_parts_that_stand_still_longer_than_a_heartbeat(impatient: System)
 
 
 @pytest.fixture
-def patient(tables: ClickHouseProcess, tmp_path: Path) -> Iterator[System]:
-    with (
-        services.own_broker(tmp_path / "broker") as node,
-        services.system(tables, node, tmp_path, workers=2) as running,
-    ):
+def patient(tables: ClickHouseProcess, mortal_broker: RabbitMQNode, tmp_path: Path) -> Iterator[System]:
+    parts.run_apart(lambda: parts.empty_queues(mortal_broker.amqp_url))
+    with services.system(tables, mortal_broker, tmp_path, workers=2) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services, shippers
 from tests.services import System
 
@@ -20,15 +21,14 @@ KINDS = {"Fluent Bit": shippers.FLUENT_BIT, "Vector": shippers.VECTOR}
 
 @pytest.fixture(scope="module")
 def fragile(
-    clickhouse: parts.ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory
+    clickhouse: parts.ClickHouseProcess,
+    mortal_broker: RabbitMQNode,
+    _schema: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[System]:
-    """A system with its own broker."""
+    """A system whose parts may be killed."""
     parts.empty_tables(clickhouse)
-    directory = tmp_path_factory.mktemp("shippers")
-    with (
-        services.own_broker(directory / "broker") as node,
-        services.system(clickhouse, node, directory) as running,
-    ):
+    with services.system(clickhouse, mortal_broker, tmp_path_factory.mktemp("shippers")) as running:
         yield running
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts, services
 from tests.forwarders import applications, servers, traffic
 from tests.forwarders.conftest import exclude, rows, wait_for_rows
@@ -24,13 +25,12 @@ TOOLS = (
 
 
 @pytest.fixture(scope="module")
-def mortal(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system with its own broker, whose parts may be stopped."""
+def mortal(
+    clickhouse: ClickHouseProcess, mortal_broker: RabbitMQNode, _schema: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """A system whose parts may be stopped."""
     parts.empty_tables(clickhouse)
-    with (
-        services.own_broker(tmp_path_factory.mktemp("broker")) as node,
-        services.system(clickhouse, node, tmp_path_factory.mktemp("system")) as running,
-    ):
+    with services.system(clickhouse, mortal_broker, tmp_path_factory.mktemp("system")) as running:
         exclude(running)
         yield running
 

@@ -20,14 +20,13 @@ from tests.services import System
 
 
 @pytest.fixture(scope="module")
-def fragile(clickhouse: ClickHouseProcess, _schema: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system with its own broker, without workers, so that the queue shows what was taken."""
+def fragile(
+    clickhouse: ClickHouseProcess, mortal_broker: RabbitMQNode, _schema: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """A system without workers, so that the queue shows what was taken."""
     parts.empty_tables(clickhouse)
     directory = tmp_path_factory.mktemp("fragile")
-    with (
-        services.own_broker(directory / "broker") as node,
-        services.system(clickhouse, node, directory, workers=0, confirm_seconds="2") as running,
-    ):
+    with services.system(clickhouse, mortal_broker, directory, workers=0, confirm_seconds="2") as running:
         yield running
 
 

@@ -120,7 +120,7 @@ def neighbours(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_another_client_is_served_while_it_goes_on(neighbours: Bench, attack: str) -> None:
     before = stored_s(neighbours.system)[0]
-    assert_served(neighbours, neighbours.attack(attack, 2), before)
+    assert_served(neighbours, neighbours.attack(attack, 1.2), before)
 
 
 @pytest.mark.full

@@ -85,7 +85,7 @@ def syslog_ng(configuration: str, directory: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(90)
 
 
 def test_syslog_ng_ships_a_log_file_to_the_batch_endpoint(system: System, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.deploy.rollups import visits
 
 pytestmark = pytest.mark.processes
 
+PAGEVIEWS = 4_000_000
 ADDED = "00000000-0000-0000-0000-0000000000ad"
 
 
@@ -49,17 +50,16 @@ class Inserts:
             time.sleep(0.2)
 
 
-@pytest.mark.parametrize("pageviews", [3_000, pytest.param(4_000_000, marks=pytest.mark.full)])
-def test_no_command_takes_the_memory_that_inserts_need(tmp_path: Path, pageviews: int) -> None:
+@pytest.mark.full  # fewer pageviews need no memory; commands beside inserts are in erasure/test_two_steps.py
+def test_no_command_takes_the_memory_that_inserts_need(tmp_path: Path) -> None:
     memory = ("--max-memory-bytes", str(2 << 30))
     with ClickHouseProcess(tmp_path / "data", arguments=memory) as clickhouse:
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
         visits.register(clickhouse, {UUID(scale.LARGE): "UTC"})
-        scale.insert(clickhouse, f"toUUID('{scale.LARGE}')", 0, pageviews)
+        scale.insert(clickhouse, f"toUUID('{scale.LARGE}')", 0, PAGEVIEWS)
         hitline = runner_with(parts.make_env(tmp_path / "state", clickhouse))
-        with Inserts(clickhouse, 2000 if pageviews > 10_000 else 50) as inserts:
-            if pageviews > 10_000:
-                hitline("rollup")
+        with Inserts(clickhouse, 2000) as inserts:
+            hitline("rollup")
             hitline("rollup", "--all")
             hitline("reconcile", expect=1)  # its rows were never counted
             hitline("erase", "--site", scale.LARGE, "--path", "/p/1*", "--yes")

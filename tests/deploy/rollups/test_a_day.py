@@ -72,7 +72,7 @@ class Day:
         self.life.stored = {key: row for key, row in self.life.stored.items() if not erased(row)}
 
 
-@pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.full)])
+@pytest.mark.parametrize("hours", [1, pytest.param(24, marks=pytest.mark.full)])
 def test_a_day_of_random_arrival(tables: ClickHouseProcess, hitline: Hitline, hours: int) -> None:
     day = Day(tables, hitline, seed=hours)
     visits.register(tables, day.zones)
