@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -90,6 +90,8 @@ class ProcessedMessage:
     times: tuple[int, ...] = ()
     #: What a gateway refused, in place of pageviews.
     refused: Mapping[Refusal, int] = field(default_factory=dict)
+    #: Opens the delivery once more and returns its items: rows do not hold all that a dead letter needs.
+    reopen: Callable[[], Sequence[Any]] = field(default=tuple, compare=False)
 
     @property
     def key(self) -> MessageKey:

@@ -15,7 +15,7 @@ from worker.lookups.geo_records import Location
 from worker.lookups.lookups import Lookups
 from worker.lookups.own_hosts import OwnHosts
 from worker.lookups.sources import Source
-from worker.row import Row
+from worker.row import Row, make_row
 from worker.steps.drop_dnt import drop_dnt
 from worker.steps.drop_excluded import drop_excluded
 from worker.steps.drop_spam_network import drop_spam_network
@@ -75,8 +75,7 @@ def process(pageview: QueuedPageview, steps: Steps) -> Row | Drop:
     agent = steps.put_agent(pageview)  # slowest on a cache miss, so it runs after every drop
     language = steps.put_language(pageview)
     visitor = steps.put_visitor(pageview, site)  # of stored pageviews only
-    # Half the cost of `Row(...)`, which takes them as arguments first.
-    return tuple.__new__(Row, (pageview, site, location, agent, referrer, source, page, language, visitor))
+    return make_row(pageview, site, location, agent, referrer, source, page, language, visitor)
 
 
 def build_steps(lookups: Lookups, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> Steps:

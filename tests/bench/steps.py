@@ -126,22 +126,24 @@ def _apply(step: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> None:
 def measure(steps: Steps, pageviews: Sequence[QueuedPageview]) -> dict[str, float]:
     """Return the microseconds a row of each step, of all, and of what follows them."""
     began = time.process_time()
-    rows = [row for row in (process(p, steps) for p in fresh(pageviews)) if isinstance(row, Row)]
+    made = [(p, process(p, steps)) for p in fresh(pageviews)]
     found = {"pipeline, caches empty": (time.process_time() - began) / len(pageviews) * 1e6}
-    arguments: dict[str, Callable[[Row], tuple[Any, ...]]] = {
-        "put_site": lambda row: (row.pageview,),
-        "drop_too_old": lambda row: (row.pageview, row.site),
-        "drop_dnt": lambda row: (row.pageview, row.site),
-        "put_page": lambda row: (row.pageview, row.site),
-        "put_referrer": lambda row: (row.pageview, row.site),
-        "put_visitor": lambda row: (row.pageview, row.site),
-        "drop_excluded": lambda row: (row.pageview, row.site, row.location, row.page),
-        "drop_spam_network": lambda row: (row.pageview, row.site),
-        "drop_spam_referrer": lambda row: (row.referrer, row.site),
-        "put_source": lambda row: (row.pageview, row.site, row.referrer, row.page),
+    stored = [(p, row) for p, row in made if isinstance(row, Row)]
+    rows = [row for _, row in stored]
+    arguments: dict[str, Callable[[QueuedPageview, Row], tuple[Any, ...]]] = {
+        "put_site": lambda p, row: (p,),
+        "drop_too_old": lambda p, row: (p, row.site),
+        "drop_dnt": lambda p, row: (p, row.site),
+        "put_page": lambda p, row: (p, row.site),
+        "put_referrer": lambda p, row: (p, row.site),
+        "put_visitor": lambda p, row: (p, row.site),
+        "drop_excluded": lambda p, row: (p, row.site, row.location, row.page),
+        "drop_spam_network": lambda p, row: (p, row.site),
+        "drop_spam_referrer": lambda p, row: (row.referrer, row.site),
+        "put_source": lambda p, row: (p, row.site, row.referrer, row.page),
     }
     for name, step in steps._asdict().items():
-        given = [arguments.get(name, lambda row: (row.pageview,))(row) for row in rows]
+        given = [arguments.get(name, lambda p, row: (p,))(*each) for each in stored]
         found[name] = best(partial(_apply, step, given), len(given))
     sets = iter([fresh(pageviews) for _ in range(ROUNDS)])
     found["pipeline, caches full"] = best(lambda: [process(p, steps) for p in next(sets)], len(pageviews))

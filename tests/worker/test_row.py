@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import deploy.schema
+from shared.pageview import join, pack, parse, unpack
 from tests.worker.factories import ANY, NOW_MS, SITE, pageview
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import NOWHERE, Location
@@ -20,6 +21,7 @@ from worker.row import COLUMN_TYPES, COLUMNS, to_columns
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
 
+SIZES = "screen_width", "screen_height", "viewport_width", "viewport_height"
 BATCH = uuid.uuid4()
 QR = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
 
@@ -49,10 +51,20 @@ def test_no_rows_are_empty_columns():
     assert to_columns([]) == [[] for _ in COLUMNS]
 
 
-def test_no_column_holds_the_visitor_s_address(steps):
-    columns = to_columns(positioned_rows([process(pageview(visitor_ip="81.2.69.99"), steps)]))
+def test_no_row_and_no_column_holds_the_visitor_s_address(steps):
+    row = process(pageview(visitor_ip="81.2.69.99"), steps)
+    columns = to_columns(positioned_rows([row]))
     assert len(columns) == len(COLUMNS)
-    assert "81.2.69" not in repr(columns)
+    assert "81.2.69" not in repr((row, columns))
+
+
+def test_rows_share_what_their_pageviews_have_in_common(steps):
+    """Tens of thousands wait for ClickHouse: each holds ids and times of its own, and nothing else."""
+    sent = [pack(pageview(session_id=uuid.uuid4().bytes, page_id=uuid.uuid4().bytes)) for _ in range(2)]
+    first, second = (process(parse(item), steps) for item in unpack(join(sent)))
+    own = {name for name in Row._fields if getattr(first, name) is not getattr(second, name)}
+    assert own <= {"session_id", "page_id", "timestamp_ms", "received_ms", *SIZES}
+    assert not [value for value in first if type(value) is bytes]
 
 
 def test_numbers_out_of_range_are_bounded(steps):

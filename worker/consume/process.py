@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from shared import refusals
@@ -50,6 +51,7 @@ class OpenedMessage(NamedTuple):
     items: tuple[Any, ...]
     #: Bytes of the opened body.
     size: int
+    opener: Opener
 
 
 class Processor:
@@ -94,7 +96,12 @@ def open_message(delivery: Delivery, opener: Opener) -> OpenedMessage | Processe
         raise
     except (Unopenable, Unparseable) as error:
         return _unopenable(delivery, str(error))
-    return OpenedMessage(delivery, headers, items, len(body))
+    return OpenedMessage(delivery, headers, items, len(body), opener)
+
+
+def _items(delivery: Delivery, headers: Headers, opener: Opener) -> tuple[Any, ...]:
+    """Return the items of a message that was opened before."""
+    return unpack(open_body(delivery, headers, opener))
 
 
 async def process_message(opened: OpenedMessage, steps: Steps, clocks: Clocks) -> ProcessedMessage:
@@ -141,8 +148,9 @@ async def process_message(opened: OpenedMessage, steps: Steps, clocks: Clocks) -
     else:
         refused = _not_of_the_future(refusals.read(opened.delivery.headers), latest_ms)
     return ProcessedMessage(
-        opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, tuple(times), refused
-    )
+        opened.delivery, opened.headers, rows, outcomes, tuple(poison), opened.size, tuple(times), refused,
+        partial(_items, opened.delivery, opened.headers, opened.opener),
+    )  # fmt: skip
 
 
 def _not_of_the_future(refused: Mapping[Refusal, int], latest_ms: int) -> dict[Refusal, int]:

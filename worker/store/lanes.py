@@ -29,10 +29,10 @@ def has_old(message: ProcessedMessage, boundary_ms: int) -> bool:
     """Return whether any row of the message is from before the boundary."""
     if message.times and min(message.times) >= boundary_ms:  # of all of its pageviews, also those without a row
         return False
-    return any(row.pageview.timestamp_ms < boundary_ms for row in message.rows.values())
+    return any(row.timestamp_ms < boundary_ms for row in message.rows.values())
 
 
 def only(message: ProcessedMessage, wanted: Callable[[int], bool]) -> ProcessedMessage:
     """Return the message with only those rows to insert whose time is wanted; all outcomes stay."""
-    rows = {position: row for position, row in message.rows.items() if wanted(row.pageview.timestamp_ms)}
+    rows = {position: row for position, row in message.rows.items() if wanted(row.timestamp_ms)}
     return replace(message, rows=rows)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from shared.outcomes import Outcome
-from shared.pageview import to_item
 from worker.delivery import PageviewKey, PageviewOutcome, Poison, ProcessedMessage
 
 _NONE: Final[Mapping[PageviewKey, Any]] = MappingProxyType({})
@@ -37,6 +36,7 @@ def revise(
     rows, outcomes = dict(message.rows), dict(message.outcomes)
     settled = set[int]()
     poison = []
+    items: Sequence[Any] = ()
     for position, outcome in message.outcomes.items():
         key = batch_id, position
         if key in replayed:
@@ -44,15 +44,10 @@ def revise(
         elif key in stored:
             outcomes[position] = outcome._replace(site_id=stored[key], outcome=Outcome.STORED)
         elif key in refused and position in rows:
-            row = rows.pop(position)
-            poison.append(
-                Poison(
-                    position,
-                    to_item(row.pageview, message.headers.schema),
-                    f"ClickHouse: {refused[key]}",
-                    admitted=True,
-                )
-            )
+            del rows[position]
+            items = items or message.reopen()
+            item = items[position - message.headers.first_position]
+            poison.append(Poison(position, item, f"ClickHouse: {refused[key]}", admitted=True))
             outcomes[position] = outcome._replace(outcome=Outcome.DEAD_LETTERED)
             continue
         else:

@@ -123,7 +123,7 @@ def _observe_freshness(messages: Sequence[ProcessedMessage]) -> None:
     now_s = time.time()
     for message in messages:
         for row in message.rows.values():  # a message's pageviews were received together
-            metrics.STORED_AFTER.observe(max(0.0, now_s - row.pageview.received_ms / 1000))
+            metrics.STORED_AFTER.observe(max(0.0, now_s - row.received_ms / 1000))
             metrics.STORED_AT.set(now_s)
             break
 

@@ -66,9 +66,8 @@ def of_messages(messages: Iterable[ProcessedMessage]) -> Iterable[SoughtPageview
 
 def of_rows(rows: Sequence[PositionedRow]) -> Iterable[SoughtPageview]:
     """Yield the pageviews of rows."""
-    for row in rows:
-        pageview = row.row.pageview
-        yield SoughtPageview(row.batch_id, pageview.timestamp_ms, pageview.received_ms // 1000)
+    for row, batch_id, _ in rows:
+        yield SoughtPageview(batch_id, row.timestamp_ms, row.received_ms // 1000)
 
 
 def groups(pageviews: Iterable[SoughtPageview]) -> list[SoughtGroup]:

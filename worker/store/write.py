@@ -76,7 +76,7 @@ class BatchWriter:
         """Insert the rows of wanted times (None: all); return the messages, in which refused rows are poison now."""
         rows = positioned_rows(messages)
         if wanted is not None:
-            rows = [row for row in rows if wanted(row.row.pageview.timestamp_ms)]
+            rows = [row for row in rows if wanted(row.row.timestamp_ms)]
         if not rows:
             return messages
         again = any(message.seen_before for message in messages)

@@ -17,7 +17,7 @@ from shared.seal import Opener, Sealer
 from tests.worker.consume.test_process import BATCH, KEY, delivery, steps
 from tests.worker.deliveries import FakeDelivery
 from tests.worker.factories import NOW_MS, OTHER_SITE, SITE, pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.store.test_revise import ROW, row_of
 from worker.consume.process import OpenedMessage, open_message, process_message
 from worker.delivery import LATEST_MS, NIL, PageviewOutcome, Poison, ProcessedMessage
 from worker.drop import Drop
@@ -81,7 +81,8 @@ async def test_each_is_a_row_or_dropped_by_its_own_minute_site_and_client(
         assert result.outcomes[position] == PageviewOutcome(minute, expected[1], view.client_id, expected[0])
         assert (position in result.rows) is not dropped
         if not dropped:
-            assert result.rows[position] == ROW._replace(pageview=view, site=found)
+            assert result.rows[position] == row_of(**view._asdict())._replace(site=found)
+    assert result.reopen() == tuple(map(tuple, some))
     assert result.times == tuple(view.timestamp_ms for view in some)
     assert (result.headers, result.poison, result.refused) == (Headers(BATCH, len(some), 0, first), (), {})
     assert result.delivery is given
@@ -148,7 +149,7 @@ async def test_pageviews_of_the_schema_before_are_read_as_such() -> None:
     item = to_item(pageview(), 1)
     message = build(Headers(BATCH, 1, 0, schema=1), join([pack_item(item)]), Sealer([KEY]))
     result = await processed(FakeDelivery(message.body, message.headers, message.message_id))
-    assert result.rows[0].pageview == pageview()
+    assert result.rows[0] == row_of()._replace(site=SITE)
 
 
 def test_a_message_that_can_not_be_opened_is_counted_in_the_minute_in_which_it_was_published() -> None:

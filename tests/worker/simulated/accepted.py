@@ -77,7 +77,7 @@ class Accepted:
         """Return the steps of a pipeline that brings about what is planned."""
         nothing: Any = lambda *_: None  # noqa: E731
         made = Steps(*[nothing] * len(Steps._fields))._replace(put_site=self._put_site, drop_dnt=self._drop_dnt)
-        return made._replace(**{f"put_{name}": lambda *_, name=name: getattr(ROW, name) for name in ROW._fields[2:]})
+        return made._replace(**{f"put_{name}": lambda *_, name=name: getattr(ROW, name) for name in ROW._fields[1:8]})
 
     def _put_site(self, view: QueuedPageview) -> Any:
         fate = self.fates[view.page_id]

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from shared.message import Headers
 from tests.worker.deliveries import FakeDelivery
-from tests.worker.factories import pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.store.test_revise import row_of
 from worker.delivery import ProcessedMessage
 from worker.store import batch as batches
 from worker.store import lanes
@@ -25,7 +24,7 @@ def message(number: int = 1, part: int = 0, *, seen: bool = True, rows: int = 1,
     """Return a message, or with `part` the dead letter of its pageview before that."""
     headers = Headers(uuid.UUID(int=number), rows, 0, first_position=max(0, part - 1), repeated=part > 0)
     positions = range(headers.first_position, headers.first_position + rows)
-    made = {each: ROW._replace(pageview=pageview(timestamp_ms=each)) for each in positions}
+    made = {each: row_of(timestamp_ms=each) for each in positions}
     return ProcessedMessage(FakeDelivery(redelivered=seen), headers, made, {}, (), size)
 
 
@@ -71,7 +70,7 @@ def test_rows_keep_their_order_and_their_place_in_the_message() -> None:
         (uuid.UUID(int=1).bytes, 1),
         (uuid.UUID(int=2).bytes, 3),
     ]
-    assert [row.row.pageview.timestamp_ms for row in found] == [0, 1, 3]
+    assert [row.row.timestamp_ms for row in found] == [0, 1, 3]
 
 
 @pytest.mark.parametrize(

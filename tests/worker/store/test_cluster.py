@@ -23,8 +23,7 @@ from shared.clickhouse_errors import ReplicaBehind
 from shared.registry.window import read_marker
 from tests import parts
 from tests.cluster.cluster import Address
-from tests.worker.factories import pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.store.test_revise import row_of
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.store import sought
 from worker.store.batch import PositionedRow
@@ -138,7 +137,7 @@ def rows(count: int = 20) -> list[PositionedRow]:
     batch_id, now = uuid.uuid4().bytes, now_ms()
     return [
         PositionedRow(
-            ROW._replace(pageview=pageview(timestamp_ms=now + number, received_ms=now, page_id=uuid.uuid4().bytes)),
+            row_of(timestamp_ms=now + number, received_ms=now, page_id=uuid.uuid4().bytes),
             batch_id,
             number,
         )

@@ -10,8 +10,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError
 
 from shared.clickhouse_address import parse_address
-from tests.worker.factories import pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.store.test_revise import row_of
 from worker.row import COLUMN_TYPES, COLUMNS
 from worker.store import insert as module
 from worker.store.batch import PositionedRow, deduplication_token
@@ -25,7 +24,7 @@ MEMORY = DatabaseError("no memory", code=241, name="MEMORY_LIMIT_EXCEEDED")
 
 
 def rows(*positions: int) -> list[PositionedRow]:
-    return [PositionedRow(ROW._replace(pageview=pageview(timestamp_ms=each)), ID, each) for each in positions]
+    return [PositionedRow(row_of(timestamp_ms=each), ID, each) for each in positions]
 
 
 class FakeClickHouse:

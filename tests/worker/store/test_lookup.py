@@ -15,8 +15,8 @@ from shared.clickhouse_address import parse_address
 from shared.message import Headers
 from shared.outcomes import Outcome
 from tests.worker.deliveries import FakeDelivery
-from tests.worker.factories import SITE, pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.factories import SITE
+from tests.worker.store.test_revise import row_of
 from worker.delivery import PageviewOutcome, ProcessedMessage
 from worker.store import lanes, lookup, sought
 from worker.store.batch import PositionedRow
@@ -108,7 +108,7 @@ async def test_all_pageviews_of_a_message_are_looked_for_since_the_first_of_them
     clickhouse = FakeClickHouse()
     clickhouse.stored = [(ID, 0, OTHER)]
     assert await look_up_of(clickhouse).stored_of(messages[:1]) == {(ID.bytes, 0): OTHER.bytes}
-    row = ROW._replace(pageview=pageview(timestamp_ms=5, received_ms=7_999))
+    row = row_of(timestamp_ms=5, received_ms=7_999)
     assert list(sought.of_rows([PositionedRow(row, ID.bytes, 3)])) == [SoughtPageview(ID.bytes, 5, 7)]
 
 

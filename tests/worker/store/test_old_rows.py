@@ -10,8 +10,8 @@ from typing import Any
 from shared.message import Headers
 from shared.outcomes import Outcome
 from tests.worker.deliveries import FakeDelivery
-from tests.worker.factories import SITE, pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.factories import SITE
+from tests.worker.store.test_revise import row_of
 from worker.consume.old_lane import OldLane
 from worker.delivery import PageviewOutcome, ProcessedMessage
 from worker.store.batch import Batch, PositionedRow
@@ -34,10 +34,10 @@ class Engine:
 
     async def insert(self, rows: Sequence[PositionedRow], *, again: bool) -> list[RefusedRow]:
         assert not again
-        if min(row.row.pageview.timestamp_ms for row in rows) < OLD_BEFORE:
+        if min(row.row.timestamp_ms for row in rows) < OLD_BEFORE:
             await self.may_insert_old.wait()
-        self.happened.append(("inserted", [row.row.pageview.timestamp_ms for row in rows]))
-        return [RefusedRow(row, "VIOLATED_CONSTRAINT") for row in rows if row.row.pageview.timestamp_ms in self.refused]
+        self.happened.append(("inserted", [row.row.timestamp_ms for row in rows]))
+        return [RefusedRow(row, "VIOLATED_CONSTRAINT") for row in rows if row.row.timestamp_ms in self.refused]
 
     async def settle(self, messages: Sequence[ProcessedMessage], _: Any) -> None:
         for message in messages:
@@ -52,10 +52,10 @@ class Engine:
 
 
 def message(*times: int) -> ProcessedMessage:
-    rows = {number: ROW._replace(pageview=pageview(timestamp_ms=time)) for number, time in enumerate(times)}
+    rows = {number: row_of(timestamp_ms=time) for number, time in enumerate(times)}
     headers = Headers(uuid.uuid4(), len(times), 0)
     outcomes = dict.fromkeys(rows, STORED)
-    return ProcessedMessage(FakeDelivery(), headers, rows, outcomes, (), 100, times)
+    return ProcessedMessage(FakeDelivery(), headers, rows, outcomes, (), 100, times, reopen=lambda: times)
 
 
 def batch_of(*messages: ProcessedMessage) -> Batch:

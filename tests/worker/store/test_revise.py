@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from worker.delivery import PageviewOutcome, Poison, ProcessedMessage
 from worker.lookups.agents import Agent
 from worker.lookups.geo_records import NOWHERE
 from worker.lookups.sources import Source
-from worker.row import Row
+from worker.row import Row, make_row
 from worker.steps.put_page import Page
 from worker.steps.put_referrer import Referrer
 from worker.steps.put_visitor import NO_VISITOR
@@ -30,18 +31,28 @@ STORED = PageviewOutcome(MINUTE, SITE.site_id, CLIENT, Outcome.STORED)
 DROPPED = PageviewOutcome(MINUTE, SITE.site_id, CLIENT, Outcome.DNT)
 DEAD = PageviewOutcome(MINUTE, bytes(16), CLIENT, Outcome.DEAD_LETTERED)
 POISON = Poison(2, ("item",), "url is not of type str")
-ROW = Row(
-    pageview(), SITE, NOWHERE, Agent._make(["agent", *[""] * (len(Agent._fields) - 1)]),
-    Referrer._make([""] * len(Referrer._fields)), Source("", "direct"), Page._make([""] * len(Page._fields)), "",
-    NO_VISITOR,
-)  # fmt: skip
+ITEMS = [("an", "item", position) for position in range(4)]
+
+
+def row_of(**fields: Any) -> Row:
+    """Return the row of a pageview with `fields`, of which nothing is known but its site."""
+    return make_row(
+        pageview(**fields), SITE, NOWHERE, Agent._make(["agent", *[""] * (len(Agent._fields) - 1)]),
+        Referrer._make([""] * len(Referrer._fields)), Source("", "direct"), Page._make([""] * len(Page._fields)), "",
+        NO_VISITOR,
+    )  # fmt: skip
+
+
+ROW = row_of()
 
 
 def message(*, repeated: bool = False) -> ProcessedMessage:
     """Positions 0 and 3 to be stored, 1 dropped, 2 poison."""
     outcomes = {0: STORED, 1: DROPPED, 2: DEAD, 3: STORED}
     headers = Headers(BATCH, 4, 0, repeated=repeated)
-    return ProcessedMessage(FakeDelivery(), headers, {0: ROW, 3: ROW}, outcomes, (POISON,), 100, (1, 2))
+    return ProcessedMessage(
+        FakeDelivery(), headers, {0: ROW, 3: ROW}, outcomes, (POISON,), 100, (1, 2), reopen=lambda: ITEMS
+    )
 
 
 def test_a_result_can_not_be_changed() -> None:
@@ -89,8 +100,14 @@ def test_a_refused_row_becomes_poison_that_is_admitted_already() -> None:
     after = revise(message(), refused={(ID, 3): "VIOLATED_CONSTRAINT", (ID, 1): "not a row"})
     assert set(after.rows) == {0}
     assert after.outcomes == dict(message().outcomes) | {3: STORED._replace(outcome=Outcome.DEAD_LETTERED)}
-    assert after.poison == (POISON, Poison(3, tuple(pageview()), "ClickHouse: VIOLATED_CONSTRAINT", admitted=True))
+    assert after.poison == (POISON, Poison(3, ITEMS[3], "ClickHouse: VIOLATED_CONSTRAINT", admitted=True))
     assert (after.delivery, after.size, after.times) == (message().delivery, 100, (1, 2))
+
+
+def test_of_a_replayed_letter_the_item_is_the_first() -> None:
+    headers = Headers(BATCH, 1, 0, first_position=3, repeated=True)
+    letter = ProcessedMessage(FakeDelivery(), headers, {3: ROW}, {3: STORED}, (), 1, reopen=lambda: [("again",)])
+    assert [each[:2] for each in revise(letter, refused={(ID, 3): "A"}).poison] == [(3, ("again",))]
 
 
 def test_every_pageview_has_one_outcome_and_at_most_one_of_row_and_poison() -> None:

@@ -27,7 +27,7 @@ from shared.pageview import join, pack, parse
 from shared.seal import Opener, Sealer
 from tests.worker.deliveries import FakeDelivery
 from tests.worker.factories import OTHER_SITE, SITE, pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.store.test_revise import row_of
 from worker.consume.process import open_message
 from worker.dead_letters.limiter import DeadLetterLimiter
 from worker.dead_letters.publisher import DeadLetterPublisher
@@ -116,10 +116,10 @@ class Store:
         refused = [row for row in rows if (row.batch_id, row.position) in self._world.refused]
         good = [row for row in rows if row not in refused]
         for row in self._world.chance.sample(good, len(good)):
-            view = row.row.pageview
+            view = row.row
             key = row.batch_id, row.position
             assert key not in self._world.stored, "stored twice"
-            self._world.stored[key] = view.received_ms // 60_000 * 60, row.row.site.site_id, view.client_id
+            self._world.stored[key] = view.received_ms // 60_000 * 60, row.row.site.site_id, view.client_id.to_bytes(16)
             self._world.step()
         return [RefusedRow(row, "VIOLATED_CONSTRAINT") for row in refused]
 
@@ -191,12 +191,14 @@ def process(world: World, delivery: FakeDelivery, opener: Opener, fates: Sequenc
             ended = ended._replace(site_id=SITE.site_id if fate == "dnt" else NIL, outcome=fate)
         else:
             site = OTHER_SITE if fate == "other site" else SITE
-            rows[position] = ROW._replace(pageview=view, site=site)
+            rows[position] = row_of(**view._asdict())._replace(site=site)
             ended = ended._replace(site_id=site.site_id)
             if fate == "refused":
                 world.refused.add((opened.headers.batch_id.bytes, position))
         ends[position] = ended
-    return ProcessedMessage(delivery, opened.headers, rows, ends, tuple(poison), opened.size, (1, 2))
+    return ProcessedMessage(
+        delivery, opened.headers, rows, ends, tuple(poison), opened.size, (1, 2), reopen=lambda: opened.items
+    )
 
 
 async def work(world: World, keys: Iterable[bytes], fates: Sequence[str]) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shared.message import Headers
 from shared.outcomes import Outcome
 from tests.worker.deliveries import FakeDelivery
-from tests.worker.factories import SITE, pageview
-from tests.worker.store.test_revise import ROW
+from tests.worker.factories import SITE
+from tests.worker.store.test_revise import row_of
 from worker.delivery import PageviewOutcome, Poison, ProcessedMessage
 from worker.store.batch import Batch, PositionedRow
 from worker.store.insert import RefusedRow
@@ -46,8 +46,8 @@ class Parts:
 
     async def insert(self, rows: Sequence[PositionedRow], *, again: bool) -> list[RefusedRow]:
         assert type(again) is bool
-        self.inserted.append(([row.row.pageview.timestamp_ms for row in rows], again))
-        return [RefusedRow(row, "cause") for row in rows if row.row.pageview.timestamp_ms in self.refused]
+        self.inserted.append(([row.row.timestamp_ms for row in rows], again))
+        return [RefusedRow(row, "cause") for row in rows if row.row.timestamp_ms in self.refused]
 
     async def settle(self, messages: Sequence[ProcessedMessage], earlier: Earlier) -> None:
         self.settled.append((list(messages), earlier))
@@ -58,10 +58,12 @@ class Parts:
 
 
 def message(*times: int, seen: bool = False, repeated: bool = False, number: int = 0) -> ProcessedMessage:
-    rows = {place: ROW._replace(pageview=pageview(timestamp_ms=time)) for place, time in enumerate(times)}
+    rows = {place: row_of(timestamp_ms=time) for place, time in enumerate(times)}
     batch_id = uuid.UUID(int=number) if number else uuid.uuid4()
     headers = Headers(batch_id, len(times), 0, repeated=repeated)
-    return ProcessedMessage(FakeDelivery(redelivered=seen), headers, rows, dict.fromkeys(rows, STORED), (), 1, times)
+    delivery = FakeDelivery(redelivered=seen)
+    outcomes = dict.fromkeys(rows, STORED)
+    return ProcessedMessage(delivery, headers, rows, outcomes, (), 1, times, reopen=lambda: times)
 
 
 def batch_of(*messages: ProcessedMessage) -> Batch:
@@ -88,9 +90,7 @@ async def test_old_rows_are_left_and_each_message_is_settled_once_all_of_it_is_i
     with_old = [index for index, (times, _) in enumerate(plans) if min(times, default=BOUNDARY) < BOUNDARY]
     assert [each.delivery for each in left] == [messages[index].delivery for index in with_old]
     for each, index in zip(left, with_old, strict=True):
-        assert [row.pageview.timestamp_ms for row in each.rows.values()] == [
-            time for time in plans[index][0] if time < BOUNDARY
-        ]
+        assert [row.timestamp_ms for row in each.rows.values()] == [time for time in plans[index][0] if time < BOUNDARY]
         assert list(each.outcomes) == list(messages[index].outcomes), "all are counted once it is settled"
     [(settled, earlier)] = parts.settled
     assert earlier is NOTHING_EARLIER
