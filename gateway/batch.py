@@ -12,12 +12,13 @@ from gateway.items import Items
 from gateway.publish import Publisher
 from gateway.replies import Rejected
 from gateway.results import Results
+from gateway.slices import Slices
 from shared import message
 from shared.registry import Client
 
-#: Items that are validated before other requests get a turn: about half a millisecond.
-_SLICE: Final = 50
-_SLICE_BYTES: Final = 256 * 1024
+#: Items, and bytes, that are validated between two looks at the clock.
+_AT_ONCE: Final = 8
+_BYTES_AT_ONCE: Final = 16 * 1024
 #: Messages of one batch that wait for their confirm.
 _MAX_SUBMITTED: Final = 4
 
@@ -30,7 +31,10 @@ class _Submitted(NamedTuple):
 class Batch:
     """One batch: validates its items and publishes the good ones."""
 
-    def __init__(self, intake: Intake, publisher: Publisher, client: Client, key: IdempotencyKey | None) -> None:
+    def __init__(
+        self, intake: Intake, publisher: Publisher, client: Client, key: IdempotencyKey | None, slices: Slices
+    ) -> None:
+        self._slices = slices
         self._intake = intake
         self._publisher = publisher
         self._client = client
@@ -45,11 +49,12 @@ class Batch:
 
     async def publish(self, items: Items) -> Results:
         """Publish all good items and wait until they are confirmed; returns what became of each item."""
-        paused_at = 0
+        looked_at = 0
         for index in range(len(items)):
-            if index % _SLICE == _SLICE - 1 or items.end(index) - paused_at > _SLICE_BYTES:
-                paused_at = items.end(index)
-                await asyncio.sleep(0)  # other requests do not wait for a long batch
+            if index % _AT_ONCE == 0 or items.end(index) - looked_at > _BYTES_AT_ONCE:
+                looked_at = items.end(index)
+                if self._slices.over():
+                    await self._slices.next()
             try:
                 packed = self._intake.pack(items.parse(index), self._client, self._received_ms, self._key)
             except Rejected as rejected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Final, Protocol
 
 from gateway.http import too_large
 from gateway.replies import Reason, Rejected
+from gateway.slices import Slices
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,8 +27,8 @@ _MAX_MEMBERS: Final = 20_000
 #: Bytes given to a decompressor at once.  It copies whatever follows the end of a member: given the whole body, that
 #: would be quadratic in the number of members (22 seconds for 4 MiB of small ones).
 _PIECE: Final = 4096
-#: Bytes that are decompressed before other requests get a turn.
-_SLICE: Final = 256 * 1024
+#: Bytes that are decompressed at once: 4 KiB may stand for 4 MiB.
+_DECOMPRESSED: Final = 256 * 1024
 
 
 class _Stream(Protocol):
@@ -53,18 +53,18 @@ def decode(body: bytes | bytearray, encodings: Sequence[str], limit: int) -> byt
     return body if new_stream is None else bytearray().join(_decompress(body, new_stream, limit))
 
 
-async def decode_large(body: bytes | bytearray, encodings: Sequence[str], limit: int) -> bytes | bytearray:
+async def decode_large(
+    body: bytes | bytearray, encodings: Sequence[str], limit: int, slices: Slices
+) -> bytes | bytearray:
     """Do the same for a body that takes some time; other requests get their turn meanwhile."""
     new_stream = _decompressor(body, encodings)
     if new_stream is None:
         return body
     decoded = bytearray()
-    next_pause = _SLICE
-    for number, part in enumerate(_decompress(body, new_stream, limit)):
+    for part in _decompress(body, new_stream, limit):
         decoded += part
-        if len(decoded) >= next_pause or number % 256 == 255:
-            next_pause = len(decoded) + _SLICE
-            await asyncio.sleep(0)
+        if slices.over():
+            await slices.next()
     return decoded
 
 
@@ -95,22 +95,27 @@ def _decompressor(body: bytes | bytearray, encodings: Sequence[str]) -> Callable
 
 def _decompress(body: bytes | bytearray, new_stream: Callable[[], _Stream], limit: int) -> Iterator[bytes]:
     left = limit + 1
-    rest = memoryview(body)
+    view = memoryview(body)
+    at = 0
     for _ in range(_MAX_MEMBERS + 1):  # both formats may consist of several members or frames
-        if not rest:
+        if at == len(view):
             return
         stream = new_stream()
+        more = False
         while not stream.eof:
-            if not rest:  # truncated: must not be accepted as complete
+            if at == len(view) and not more:  # truncated: must not be accepted as complete
                 raise Rejected(Reason.BAD_ENCODING)
-            piece = rest[:_PIECE]
+            # What it has not decompressed yet zstd keeps, and needs no input meanwhile; zlib gives it back.
+            piece = view[at : at + _PIECE] if getattr(stream, "needs_input", True) else view[:0]
+            most = min(left, _DECOMPRESSED)
             try:
-                part = stream.decompress(piece, left)
+                part = stream.decompress(piece, most)
             except (zlib.error, zstd.ZstdError):
                 raise Rejected(Reason.BAD_ENCODING) from None
             left -= len(part)
             if left <= 0:
                 raise too_large(limit)
+            more = len(part) == most
             yield part
-            rest = rest[len(piece) - len(stream.unused_data) :]
+            at += len(piece) - len(stream.unused_data if stream.eof else getattr(stream, "unconsumed_tail", b""))
     raise Rejected(Reason.TOO_LARGE, f"body: has over {_MAX_MEMBERS} compressed members")

@@ -28,6 +28,7 @@ from gateway.rate_limit import Budget, RateLimiter
 from gateway.refusals import Refusals
 from gateway.replies import Reason, Rejected
 from gateway.results import Results
+from gateway.slices import Slices
 from gateway.turns import Turns
 from gateway.validate import MAX_BODY_BYTES, parse_json
 from shared import metrics
@@ -64,6 +65,7 @@ class Pageviews:
         self._bodies = MemoryBudget(min(_BODIES_BYTES, memory_limit() // _PART_OF_MEMORY))
         self._buffered = MemoryBudget(min(_ALL_BUFFERED_BYTES, memory_limit() // _PART_OF_MEMORY // 4))
         self._pace = Pace(_READ_BYTES_PER_S, _READ_AT_ONCE)
+        self._slices = Slices()
         self._turns = Turns(_MAX_BATCHES, _MAX_BATCHES_OF_CLIENT, _TURN_SECONDS)
 
     async def post_one(self, request: BaseRequest) -> web.Response:
@@ -100,9 +102,12 @@ class Pageviews:
             self._note(rejected, client, budget)
             raise
         metrics.ACCEPTED.inc(results.accepted)
-        for (reason, text), number in results.count().items():
+        for (reason, text), number in results.counts.items():
             self._refusals.count(client, reason, text, number)
-        return results.response(budget.headers(), every_error=request.rel_url.query.get("errors") == "all")
+            if self._slices.over():
+                await self._slices.next()
+        every_error = request.rel_url.query.get("errors") == "all"
+        return await results.response(budget.headers(), self._slices, every_error=every_error)
 
     def _note(self, rejected: Rejected, client: Client, budget: Budget | None) -> None:
         """Count a request that is rejected as a whole, and tell its client what is left, where that is known."""
@@ -133,17 +138,18 @@ class Pageviews:
         key = self._intake.idempotency_key(request)
         with costing(len(items)):
             budget = await self._limiter.charge_rest(client, len(items), size)  # whole or not at all
-        results = await Batch(self._intake, self._publisher, client, key).publish(items)
+        results = await Batch(self._intake, self._publisher, client, key, self._slices).publish(items)
         return results, budget
 
     async def _items(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> tuple[Items, int]:
         """Return a batch's items and its cost in bytes; one that has to be refused whole is charged by that."""
         size = len(body)
         try:
-            decoded = await decode_large(body, request.headers.getall(hdrs.CONTENT_ENCODING, ()), MAX_BATCH_BYTES)
+            encodings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+            decoded = await decode_large(body, encodings, MAX_BATCH_BYTES, self._slices)
             size = len(decoded)
-            items = await split(decoded)
-            return items, size + items.effort
+            items = await split(decoded, self._slices)
+            return items, items.cost
         except Rejected as rejected:
             size = MAX_BATCH_BYTES if rejected.reason is Reason.TOO_LARGE else size
             rejected.headers |= (await self._limiter.charge_refused(client, size)).headers()

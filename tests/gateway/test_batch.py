@@ -15,6 +15,7 @@ from gateway.batch import Batch
 from gateway.items import Items
 from gateway.replies import Reason, Rejected
 from gateway.results import Results
+from gateway.slices import Slices
 from shared import message
 from shared.registry import Client
 from tests.garbage import collecting_nothing
@@ -101,11 +102,13 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message, "MAX_BYTES", MOST_BYTES)
 
 
-async def publish(items: Sequence[Item], publisher: FakePublisher, length: int = 1) -> tuple[Results, FakeIntake]:
+async def publish(
+    items: Sequence[Item], publisher: FakePublisher, length: int = 1, slices: Slices | None = None
+) -> tuple[Results, FakeIntake]:
     intake: Any = FakeIntake()
     sent: Any = publisher
     given: Items = FakeItems(items, length)  # type: ignore[assignment]
-    return await Batch(intake, sent, CLIENT, KEY).publish(given), intake
+    return await Batch(intake, sent, CLIENT, KEY, slices or Slices()).publish(given), intake
 
 
 def cut(items: Sequence[Item]) -> list[list[int]]:
@@ -163,29 +166,35 @@ async def test_no_more_than_four_messages_wait_for_their_confirm() -> None:
     assert (publisher.most_out, len(publisher.messages), results.accepted) == (4, 20, 20)
 
 
+class CountedSlices(Slices):
+    """Slices that are over at once."""
+
+    taken = 0
+
+    def over(self) -> bool:
+        return True
+
+    async def next(self) -> None:
+        self.taken += 1
+
+
 @pytest.mark.parametrize(
-    ("items", "length", "turns"),
+    ("items", "length", "looks"),
     [
-        (49, 1, 0),
-        (50, 1, 1),
-        (99, 1, 1),
-        (100, 1, 2),
-        (1, 256 * 1024, 0),
-        (1, 256 * 1024 + 1, 1),
-        (4, 128 * 1024 + 1, 2),
+        (1, 1, 1),
+        (8, 1, 1),
+        (9, 1, 2),
+        (16, 1, 2),
+        (17, 1, 3),
+        (2, 16 * 1024, 1),
+        (2, 16 * 1024 + 1, 2),
+        (7, 8 * 1024 + 1, 4),
     ],
 )
-async def test_others_get_their_turn_after_so_many_items_or_bytes(
-    monkeypatch: pytest.MonkeyPatch, items: int, length: int, turns: int
-) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("gateway.batch.asyncio.sleep", sleep)
-    await publish([Item(0)] * items, FakePublisher([None]), length)
-    assert slept == [0] * turns
+async def test_others_get_their_turn_after_so_many_items_or_bytes(items: int, length: int, looks: int) -> None:
+    slices = CountedSlices()
+    await publish([Item(0)] * items, FakePublisher([None]), length, slices)
+    assert slices.taken == looks
 
 
 @pytest.mark.parametrize("fate", [None, Reason.BUFFER_FULL, Reason.BROKER_REFUSED, Reason.UNKNOWN_FATE])
@@ -193,7 +202,7 @@ async def test_nothing_of_a_batch_is_left_to_the_garbage_collector(fate: Reason 
     """While the queue is full, all that clients send again and again would stay until the next collection."""
     with collecting_nothing():
         items: Any = FakeItems([Item(10)] * 30)
-        batch = Batch(cast("Any", FakeIntake()), cast("Any", FakePublisher([fate])), CLIENT, KEY)
+        batch = Batch(cast("Any", FakeIntake()), cast("Any", FakePublisher([fate])), CLIENT, KEY, Slices())
         assert bool((await batch.publish(items)).errors) is (fate is not None)
         left, batch = weakref.ref(batch), NOTHING
         await asyncio.sleep(0)

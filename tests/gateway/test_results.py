@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,12 +11,13 @@ from aiohttp import web
 
 from gateway.replies import Reason, Rejected
 from gateway.results import MAX_RESPONSE_BYTES, Results
+from gateway.slices import Slices
 
 HEADERS = {"RateLimit-Limit": "1000000000", "RateLimit-Remaining": "1000000000", "RateLimit-Reset": "86400000"}
 
 
 def answer(results: Results, *, every_error: bool = False) -> tuple[int, Any, int]:
-    response = results.response(HEADERS, every_error=every_error)
+    response = asyncio.run(results.response(HEADERS, Slices(), every_error=every_error))
     assert isinstance(response, web.Response)
     assert isinstance(response.body, bytes)
     return response.status, json.loads(response.body), len(response.body)
@@ -86,7 +88,7 @@ def test_every_error_is_listed_on_request() -> None:
 
 
 def test_the_answer_to_a_batch_is_json_with_the_headers_of_the_limit() -> None:
-    response = results_of(1).response(HEADERS, every_error=False)
+    response = asyncio.run(results_of(1).response(HEADERS, Slices(), every_error=False))
     assert dict(response.headers) == {"Content-Type": "application/json", **HEADERS}
 
 
