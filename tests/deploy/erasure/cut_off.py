@@ -12,8 +12,10 @@ from shared.clickhouse import ClickHouse
 class CutOff(ClickHouse):
     """Ends at a statement, before it is sent or when ClickHouse has done it, as if its process had been killed."""
 
-    left = 0
+    #: The number of the statement, or what the first such statement begins with.
+    at: int | str = 0
     afterwards = False
+    sent = 0
 
     async def query(self, *arguments: Any, **named: Any) -> Any:
         return await self._counted(super().query, *arguments, **named)
@@ -24,12 +26,13 @@ class CutOff(ClickHouse):
     async def insert(self, *arguments: Any, **named: Any) -> None:
         await self._counted(super().insert, *arguments, **named)
 
-    async def _counted(self, work: Any, *arguments: Any, **named: Any) -> Any:
-        self.left -= 1
-        if self.left == 0 and not self.afterwards:
+    async def _counted(self, work: Any, sql: str, *arguments: Any, **named: Any) -> Any:
+        self.sent += 1
+        ends = self.sent == self.at if isinstance(self.at, int) else sql.lstrip().startswith(self.at)
+        if ends and not self.afterwards:
             raise KilledError
-        result = await work(*arguments, **named)
-        if self.left == 0:
+        result = await work(sql, *arguments, **named)
+        if ends:
             raise KilledError
         return result
 
@@ -39,12 +42,15 @@ class KilledError(Exception):
 
 
 async def until_cut_off(
-    clickhouse: ClickHouseProcess, work: Callable[[ClickHouse], Awaitable[object]], at: int, *, afterwards: bool
+    clickhouse: ClickHouseProcess, work: Callable[[ClickHouse], Awaitable[object]], at: int | str, *, afterwards: bool
 ) -> bool:
-    """Do some work; returns whether it was cut off at that statement, before it was sent or when it had been done."""
+    """Do some work; returns whether it was cut off, before a statement was sent or when it had been done.
+
+    `at`: the statement's number, or what the first such statement begins with.
+    """
     client = CutOff(clickhouse.url, "hitline tests")
     await client.client()
-    client.left, client.afterwards = at, afterwards
+    client.at, client.afterwards = at, afterwards
     try:
         await work(client)
     except KilledError:

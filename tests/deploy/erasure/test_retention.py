@@ -155,31 +155,41 @@ async def test_nothing_is_erased_while_the_clocks_differ(tables: ClickHouseProce
     assert services.count(tables) == 0
 
 
-@pytest.mark.parametrize("steps", [(29, 300), pytest.param(range(1, 200, 2), marks=pytest.mark.full)])
+#: Where a run has erased pageviews and nothing of the rollups, or these in part; each before or after the statement.
+MARKING = (("DELETE FROM hitline.pageviews_raw", True), ("DELETE FROM hitline.hourly_counts_raw", False))
+#: All of its statements and more, some killed before and some after.
+EVERY = tuple((step, step % 4 == 1) for step in range(1, 200, 2))
+
+
+@pytest.mark.parametrize("kills", [MARKING, pytest.param(EVERY, marks=pytest.mark.full)], ids=len)
 async def test_cut_off_at_any_step_the_next_run_completes_it(
-    tables: ClickHouseProcess, hitline: Hitline, steps: Sequence[int], monkeypatch: pytest.MonkeyPatch
+    tables: ClickHouseProcess,
+    hitline: Hitline,
+    kills: Sequence[tuple[int | str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("deploy.rollups.lease._is_gone", lambda owner: True)  # as that of a process that was killed
     sites = groups(4)
     zones = {site: zone for site, (zone, _) in sites.items()}
     register(tables, sites)
     stored: visits.Stored = {}
-    for step in steps:
-        some = visits.make(12, seed=100 + step, first=MONTH, days=27, sites=zones)
-        some += visits.make(2, seed=300 + step, first=datetime(2025, 7, 30, tzinfo=UTC), days=3, sites=zones)
-        some += visits.make(2, seed=500 + step, first=NOW - timedelta(1.9), days=1, sites=zones)
+    for number, (at, afterwards) in enumerate(kills):
+        some = visits.make(12, seed=100 + number, first=MONTH, days=27, sites=zones)
+        some += visits.make(8, seed=700 + number, first=MONTH, days=2, sites=zones)
+        some += visits.make(2, seed=300 + number, first=datetime(2025, 7, 30, tzinfo=UTC), days=3, sites=zones)
+        some += visits.make(2, seed=500 + number, first=NOW - timedelta(1.9), days=1, sites=zones)
         visits.insert(tables, some)
         visits.store(stored, some)
         hitline("rollup")
-        killed = await until_cut_off(tables, lambda client: retention.apply(client, 0), step, afterwards=step % 2 == 0)
-        if step % 3:
+        killed = await until_cut_off(tables, lambda client: retention.apply(client, 0), at, afterwards=afterwards)
+        if number % 3:
             hitline("rollup")
         hitline("retain")
         for key in expired(stored, sites):
             del stored[key]
         if not killed:
             break
-    assert not killed, "it has fewer steps"
+    assert killed == (kills is MARKING), "it has fewer steps"
     check(tables, stored, zones)
     for table in ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw"):
         assert masked(tables, table) == 0

@@ -128,7 +128,7 @@ def test_a_site_begins_where_retention_ended_and_where_sums_were_mended(
     site = str(next(iter(visits.FEW)))
     row = {**visits.make(1, seed=1, sites=visits.FEW)[0], "site_id": site}
     noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-    days = [noon - timedelta(ago) for ago in (90, 20, 10)]
+    days = [noon - timedelta(ago) for ago in (90, 40, 10)]  # the second is the first one that is kept
     for number, at in enumerate(days):
         visits.insert(tables, [{**row, "timestamp": visits.stamp(at), "session_id": str(uuid.UUID(int=number + 1))}])
     hitline("rollup")

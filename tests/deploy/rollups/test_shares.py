@@ -13,6 +13,7 @@ from deploy.erasure.request import erase
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups import shares
 from deploy.rollups.shares import EVERYTHING, Share
+from shared.clickhouse import ClickHouse
 from tests import parts
 from tests.bench import scale
 from tests.deploy.cli.conftest import Hitline
@@ -44,6 +45,30 @@ def test_what_is_near_to_a_share_of_a_day_is_told_by_the_first_bits() -> None:
     assert [str(of_two[name]) for name in names] == ["2024-10-03", "2024-10-06", "0", "4095"]
     everything = EVERYTHING.parameters()
     assert [str(everything[name]) for name in names] == ["1970-01-01", "2149-06-06", "0", "4095"]
+
+
+async def test_each_session_is_in_one_share(tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the places where shares begin and end as well, and in parts of a place that has too many."""
+    monkeypatch.setattr(shares, "ROWS", 100)
+    day, id = (
+        "toDate('2026-03-01') + number % 2",
+        "bitShiftLeft(toUInt128(number % 7), 116) + number * (number % 7 > 2)",
+    )
+    client = ClickHouse(tables.url, "hitline tests")
+    found: list[int] = []
+    try:
+        rows = f"SELECT {day} AS day, {id} AS id FROM (SELECT arrayJoin(range(2800)) AS number)"
+        planned = [(last, number) for last, number in (await client.query(shares.plan([rows]))).result_rows]
+        every = list(shares.shares(planned))
+        for share in every:
+            where = shares.condition(day, id)
+            asked = await client.query(f"SELECT number FROM numbers(2800) WHERE {where}", share.parameters())
+            found += [number for (number,) in asked.result_rows]
+    finally:
+        await client.close()
+    assert sorted(found) == list(range(2800))
+    assert {share.parts for share in every} == {2}
+    assert len(every) == 28
 
 
 @pytest.mark.parametrize(
