@@ -56,7 +56,7 @@ def of_sessions(rows: str, zone: str, pages: Sequence[str]) -> str:
                 FROM
                 (
                     SELECT session_id, is_bot AS bot, toDate(timestamp, {zone}) AS day, toInt64(count()) AS of_day,
-                           toInt64(uniqExact(place)) AS different,
+                           toInt64(uniqExact(cityHash64(place))) AS different,
                            any(key) AS session_key, session_key IN (SELECT key FROM {CHANGED}) AS is_changed,
                            session_key IN (SELECT key FROM {CROSSING}) AS is_crossing,
                            {_MS.format("min(place)")} AS began, {_MS.format("max(place)")} AS ended,

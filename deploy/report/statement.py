@@ -14,7 +14,7 @@ from typing import Final
 
 from deploy.report.corrections import FOUND, PAGES, REPEATS, of_sessions, of_values
 from deploy.report.figures import Period
-from deploy.report.quarters import within
+from deploy.report.quarters import WITHIN
 from deploy.report.rankings import LEFT_OUT
 from deploy.report.session_keys import DERIVED
 from deploy.report.uncommon import CHANGED, DAYS, IN_PERIOD, UNCOMMON, Uncommon
@@ -186,7 +186,7 @@ def _rows(uncommon: Uncommon, *, once: bool) -> str:
     rows = f"""
         SELECT {columns}, {uncommon.keys.of_pageview} AS key{", visitor_id" if derived else ""}
         FROM hitline.pageviews_raw
-        PREWHERE {IN_PERIOD} AND ({within(uncommon.quarters)}) AND key IN (SELECT key FROM {UNCOMMON})
+        PREWHERE {IN_PERIOD} AND {WITHIN} AND key IN (SELECT key FROM {UNCOMMON})
         {_ONCE if once else ""}"""  # noqa: S608
     if derived:
         shown = columns.replace(" session_id,", "")

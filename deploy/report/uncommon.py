@@ -14,12 +14,12 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from deploy.report.figures import Period, midnight
-from deploy.report.quarters import MS, between, within
+from deploy.report.quarters import MS, QUARTERS, WITHIN, between
 from deploy.report.session_keys import DERIVED, PLAIN, Keys, query
 from deploy.rollups.visitors import NIL
 from shared.clickhouse import ClickHouse
 
-#: External tables, the others parts of the first.
+#: External tables of keys, the others parts of the first.
 UNCOMMON: Final = "uncommon"
 CHANGED: Final = "changed"
 CROSSING: Final = "crossing"
@@ -61,7 +61,7 @@ class Uncommon:
     def tables(self) -> dict[str, Iterable[int]]:
         """The external tables for a statement."""
         every = [*self.changed, *self.crossing, *self.wide]
-        return {UNCOMMON: every, CHANGED: self.changed, CROSSING: self.crossing}
+        return {UNCOMMON: every, CHANGED: self.changed, CROSSING: self.crossing, QUARTERS: self.quarters}
 
 
 async def find(
@@ -152,9 +152,9 @@ async def _quarters_of(
     quarters = sorted({each for day in days for each in between(*_day(day, period.zone))})
     sql = (
         f"SELECT groupUniqArray(intDiv(toUnixTimestamp64Milli(timestamp), {MS})) FROM hitline.pageviews_raw"  # noqa: S608
-        f" PREWHERE {IN_PERIOD} AND ({within(quarters)}) AND {keys.of_pageview} IN (SELECT key FROM {UNCOMMON})"
+        f" PREWHERE {IN_PERIOD} AND {WITHIN} AND {keys.of_pageview} IN (SELECT key FROM {UNCOMMON})"
     )
-    [[found]] = await query(clickhouse, sql, parameters, {UNCOMMON: some})
+    [[found]] = await query(clickhouse, sql, parameters, {UNCOMMON: some, QUARTERS: quarters})
     return list(found)
 
 
