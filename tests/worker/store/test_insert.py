@@ -36,7 +36,7 @@ class FakeClickHouse:
         self.stored: list[int] = []
         self.inserts: list[list[int]] = []
         self.tokens: list[str] = []
-        self.commands: list[tuple[str, Any]] = []
+        self.commands: list[tuple[Any, ...]] = []
         self.behave: Callable[[list[int]], Iterable[int]] = lambda positions: positions
 
     async def insert(
@@ -52,8 +52,8 @@ class FakeClickHouse:
         self.tokens.append(token)
         self.stored += self.behave(positions)
 
-    async def command(self, sql: str, parameters: Any) -> None:
-        self.commands.append((sql, parameters))
+    async def command(self, sql: str, parameters: Any, **settings: Any) -> None:
+        self.commands.append((sql, parameters, *settings.items()))
 
 
 class FakeLookup:
@@ -231,3 +231,78 @@ async def test_a_kill_that_fails_is_no_more_than_logged(engine: Any, inserter: A
     inserter._running = "query"
     await inserter.kill_running()
     assert "could not kill the insert of an abandoned batch (NETWORK_ERROR)" in caplog.text
+
+
+async def test_what_a_new_token_swallowed_too_never_has_the_token_of_its_rows_again(engine: Any, inserter: Any) -> None:
+    """The server may know that one: what was swallowed under it is missing, and would be swallowed for ever."""
+    engine.behave = in_turn(lambda _: [0], BROKEN, BROKEN)
+    assert await inserter.insert(rows(0, 1, 2), again=True) == []
+    assert engine.inserts == [[0, 1, 2], [1, 2], [1, 2], [1, 2]]
+    assert len(set(engine.tokens)) == 4
+    assert deduplication_token(rows(1, 2)) not in engine.tokens
+    assert sorted(engine.stored) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("again", "waited"), [(True, [True, False]), (False, [True])])
+async def test_halves_of_what_may_be_known_are_looked_up_and_others_not(
+    engine: Any, inserter: Any, again: bool, waited: list[bool]
+) -> None:
+    def refuse(positions: list[int]) -> list[int]:
+        if 1 in positions:
+            raise VIOLATED
+        return positions
+
+    engine.behave = refuse
+    assert await inserter.insert(rows(0, 1), again=again) == [RefusedRow(rows(1)[0], "VIOLATED_CONSTRAINT")]
+    assert inserter._duplicates.waited == [*waited, True]
+
+
+async def test_halves_of_what_was_swallowed_are_looked_up(engine: Any, inserter: Any) -> None:
+    engine.behave = in_turn(lambda _: [0], VIOLATED, lambda positions: positions, VIOLATED)
+    refused = await inserter.insert(rows(0, 1, 2), again=True)
+    assert [each.row.position for each in refused] == [2]
+    assert inserter._duplicates.waited == [False, True, False, True]
+
+
+async def test_a_cluster_is_sent_the_same_block_until_a_majority_has_it(engine: Any, inserter: Any) -> None:
+    engine.cluster = "hits"
+    engine.behave = in_turn(stores_some_and_fails(engine, 0), BROKEN)
+    assert await inserter.insert(rows(0, 1), again=False) == []
+    assert engine.inserts == [[0, 1]] * 3
+    assert set(engine.tokens) == {deduplication_token(rows(0, 1))}
+    assert inserter._duplicates.waited == [False], "only once it has succeeded, as its token may have been known"
+
+
+async def test_what_is_too_large_for_a_cluster_is_looked_up_as_elsewhere(engine: Any, inserter: Any) -> None:
+    engine.cluster = "hits"
+    engine.behave = in_turn(MEMORY)
+    assert await inserter.insert(rows(0, 1), again=False) == []
+    assert inserter._duplicates.waited == [True, False]
+
+
+async def test_on_a_cluster_an_insert_is_killed_wherever_it_runs_and_nothing_behind_one_that_ended(
+    engine: Any, inserter: Any
+) -> None:
+    engine.cluster = "hits"
+    await inserter.insert(rows(0), again=False)
+    await inserter.kill_running()
+    assert engine.commands == []
+    inserter._running = "query"
+    await inserter.kill_running()
+    statement = "KILL QUERY ON CLUSTER 'hits' WHERE query_id = {query_id:String} ASYNC"
+    settings = {"distributed_ddl_task_timeout": 0}
+    assert engine.commands == [(statement, {"query_id": "query"}, ("settings", settings))]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "what"), [("hitline-insert-", "the insert"), ("hitline-insert-old-", "the insert of old rows")]
+)
+async def test_the_log_tells_today_s_rows_from_old_ones(
+    engine: Any, inserter: Any, caplog: pytest.LogCaptureFixture, prefix: str, what: str
+) -> None:
+    caplog.set_level("INFO")
+    named = Inserter(engine, inserter._retry, inserter._duplicates, inserter._limiter, prefix)
+    engine.behave = in_turn(BROKEN)
+    assert await named.insert(rows(0), again=False) == []
+    assert f"; {what} is repeated until it succeeds" in caplog.text
+    assert "working again" in caplog.text

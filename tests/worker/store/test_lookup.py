@@ -22,7 +22,7 @@ from worker.store import lanes, lookup, sought
 from worker.store.batch import PositionedRow
 from worker.store.lookup import DuplicateLookup
 from worker.store.retry import Retry
-from worker.store.sought import SoughtPageview
+from worker.store.sought import SoughtGroup, SoughtPageview
 
 DAY_MS = 86_400_000
 SITE_ID = uuid.UUID(int=9)
@@ -32,15 +32,18 @@ NOON_MS = int(NOON.timestamp() * 1000)
 
 
 class FakeClickHouse:
-    cluster = ""
-
-    def __init__(self, *running: list[str]) -> None:
+    def __init__(self, *running: list[str], cluster: str = "") -> None:
+        self.cluster = cluster
         self.running = list(running)
         self.stored: list[tuple[uuid.UUID, int, uuid.UUID]] = []
         self.asked: list[tuple[str, Any, Any]] = []
 
     async def query(self, sql: str, parameters: Any = None, external: Any = None) -> Any:
         self.asked.append((sql, parameters, external))
+        if "system.clusters" in sql:
+            return SimpleNamespace(result_rows=[(3,)])
+        if "system.one" in sql:
+            return SimpleNamespace(result_rows=[(1,), (3,)])
         if "system.processes" in sql:
             assert parameters == {"prefix": "hitline-insert-"}
             ids = self.running.pop(0) if self.running else []
@@ -75,6 +78,33 @@ async def test_rows_of_an_hour_are_asked_for_by_their_times_their_day_and_when_t
         "days": [date(2026, 5, 28)],
         "received": datetime.fromtimestamp(1_780_000_000, UTC),
     }
+
+
+async def test_of_a_cluster_every_replica_is_asked_and_what_a_majority_has_is_stored() -> None:
+    clickhouse = FakeClickHouse(cluster="hits")
+    clickhouse.stored = [(1, ID, 3, OTHER), (2, ID, 4, OTHER), (3, ID, 3, OTHER)]  # type: ignore[list-item]
+    assert await look_up_of(clickhouse).stored([SoughtPageview(ID.bytes, NOON_MS, 0)]) == {(ID.bytes, 3): OTHER.bytes}
+    running, *_, rows = (sql for sql, _, _ in clickhouse.asked)
+    everywhere = "FROM clusterAllReplicas('hits', "
+    assert running.endswith(f"{everywhere}system.processes) WHERE startsWith(query_id, {{prefix:String}})")
+    assert f"SELECT DISTINCT _shard_num, batch_id, position, site_id {everywhere}hitline.pageviews_raw)" in rows
+
+
+async def test_of_a_cluster_the_newest_row_of_each_message_counts() -> None:
+    clickhouse = FakeClickHouse(cluster="hits")
+    rows: Any = [(ID, 0, [NOON], [SITE_ID], [OTHER], ["stored"], [1], [], [], version) for version in (17, 19, 18)]
+    clickhouse.stored = rows
+    assert (await look_up_of(clickhouse).counted([message_of(ID, 1)])).versions == {(ID.bytes, 0): 19}
+    assert "FROM clusterAllReplicas('hits', hitline.outcomes_raw) FINAL" in clickhouse.asked[-1][0]
+    assert len(clickhouse.asked) == 3, "whether a majority answers is asked first"
+
+
+async def test_on_one_server_the_tables_themselves_are_asked() -> None:
+    clickhouse = FakeClickHouse()
+    await look_up_of(clickhouse).stored([SoughtPageview(ID.bytes, NOON_MS, 0)])
+    running, rows = (sql for sql, _, _ in clickhouse.asked)
+    assert running == "SELECT query_id FROM system.processes WHERE startsWith(query_id, {prefix:String})"
+    assert "SELECT batch_id, position, site_id FROM hitline.pageviews_raw\nWHERE" in rows
 
 
 async def test_what_every_group_finds_is_found() -> None:
@@ -180,6 +210,10 @@ wanted = st.lists(
 def test_every_pageview_is_looked_for_where_it_is_by_few_statements(pageviews: list[SoughtPageview]) -> None:
     groups = sought.groups(pageviews)
     assert len(groups) <= max(64, 48 * 4)
+    assert_exactly(groups, pageviews)
+
+
+def assert_exactly(groups: list[SoughtGroup], pageviews: list[SoughtPageview]) -> None:
     for batch_id, time_ms, received_s in pageviews:
         assert any(
             batch_id in group.batch_ids
@@ -196,6 +230,18 @@ def test_every_pageview_is_looked_for_where_it_is_by_few_statements(pageviews: l
         assert set(group.external.decode().split("\n")) == {str(uuid.UUID(bytes=each)) for each in group.batch_ids}
 
 
+def test_months_are_looked_for_as_exactly_as_days() -> None:
+    """Each day's pageview is of another message, and the first of a month is neither the earliest nor the last."""
+    days = sorted(range(400), key=lambda day: (day % 7, day))
+    pageviews = [
+        SoughtPageview(uuid.UUID(int=day).bytes, day * DAY_MS + day, 40 * 86_400 - 60 * (day % 11)) for day in days
+    ]
+    groups = sought.groups(pageviews)
+    assert len(groups) < 64
+    assert_exactly(groups, pageviews)
+    assert {day for group in groups for day in group.days} == set(days)
+
+
 @pytest.mark.parametrize(("days", "groups"), [(1, 1), (64, 64), (65, 3), (400, 14)])
 def test_days_have_a_statement_each_until_there_are_too_many(days: int, groups: int) -> None:
     first = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1000
@@ -209,4 +255,8 @@ def test_what_was_received_on_many_days_is_joined_by_months_too() -> None:
 
 
 def test_days_are_those_of_utc() -> None:
-    assert (sought.as_date(0), sought.as_date(20_601)) == (date(1970, 1, 1), date(2026, 5, 28))
+    assert [sought.as_date(day) for day in (0, 20_601, 65_535)] == [
+        date(1970, 1, 1),
+        date(2026, 5, 28),
+        date(2149, 6, 6),
+    ]

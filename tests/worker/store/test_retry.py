@@ -7,8 +7,10 @@ import logging
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from shared import metrics
 from shared.backoff import Backoff
 from shared.clickhouse_address import parse_address
+from worker.store import retry as module
 from worker.store.retry import Retry
 
 #: TABLE_IS_READ_ONLY: look-ups succeed.
@@ -42,3 +44,28 @@ async def test_an_outage_is_told_once_and_its_end_when_everything_works(caplog: 
     assert len(caplog.messages) == 1
     retry.succeeded("the insert")
     assert caplog.messages[1:] == ["ClickHouse: working again"]
+
+
+async def test_an_operation_is_repeated_until_it_succeeds_and_each_failure_is_counted_by_its_kind(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 0.0)
+    retry, fates = Retry(parse_address("http://there:8123")), [REFUSED, REFUSED, None, ConnectionRefusedError(), None]
+    counted = metrics.INSERT_RETRIES.labels("TABLE_IS_READ_ONLY")._value
+    before = counted.get()
+
+    async def operation() -> str:
+        if fate := fates.pop(0):
+            raise fate
+        return "done"
+
+    assert await retry.until_done(operation, "the look-up") == "done"
+    assert counted.get() == before + 2
+    assert [message.rpartition("; ")[2] for message in caplog.messages] == [
+        "the look-up is repeated until it succeeds", "ClickHouse: working again",
+    ]  # fmt: skip
+    assert await retry.until_done(operation, "the look-up") == "done"
+    assert len(caplog.messages) == 4, "another outage is told again"
+    assert fates == []
