@@ -112,6 +112,7 @@ MODULES: Final = {
             "tests/worker/store/test_acknowledging.py",
             "tests/worker/store/test_outcomes.py",
             "tests/worker/store/test_revise.py",
+            "tests/worker/store/test_settle.py",
             "tests/worker/store/test_settling_ledger.py",
         ),
     ),
