@@ -14,6 +14,8 @@ from tests import parts
 from tests.deploy.rollups import visits
 from tests.deploy.rollups.test_exactness import check
 
+TABLES = ("session_days_raw", "daily_counts_raw", "hourly_counts_raw")
+UNMERGED = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool")
 #: Sets of 3 of at most 200 sessions; and none, with hashes in one share or in several.
 SIZES = {"a set": (10**6, 10**6), "all of their days": (0, 10**6), "in shares": (0, 20)}
 
@@ -38,24 +40,26 @@ def test_nothing_that_was_replaced_is_left(
         try:
             await put(client, rows[::2])
             await put(client, rows[1::2])  # sessions go on
-            parts.execute(tables, "SYSTEM START MERGES hitline.session_days_raw")  # which deletes wait for as well
             await erase(client, Erasure(path="/a"))
         finally:
             await client.close()
 
-    parts.execute(tables, "SYSTEM STOP MERGES hitline.session_days_raw")
+    for table in TABLES:  # nothing is merged, which would forget by itself; deletes would wait for stopped merges
+        parts.execute(tables, f"ALTER TABLE hitline.{table} MODIFY SETTING {' = 1, '.join(UNMERGED)} = 1")
     try:
         parts.run_apart(work)
+        everything = {table: count(tables, f"hitline.{table}") for table in TABLES}
     finally:
-        parts.execute(tables, "SYSTEM START MERGES hitline.session_days_raw")
+        for table in TABLES:
+            parts.execute(tables, f"ALTER TABLE hitline.{table} RESET SETTING {', '.join(UNMERGED)}")
     stored = {key: row for key, row in stored.items() if row["path"] != "/a"}
     check(tables, stored, visits.FEW)
     erased = "arrayExists((d, v) -> d = 'path' AND v = '/a', dimensions, `values`) OR entry_page = '/a'"
     assert count(tables, f"hitline.session_days_raw WHERE {erased}") == 0
     assert count(tables, "hitline.session_days_raw FINAL WHERE pageviews = 0") == 0
-    if not set_rows:
-        everything = count(tables, "hitline.session_days_raw FINAL")
-        assert count(tables, "hitline.session_days_raw") == everything, "of other sessions neither"
+    for table in TABLES[1:] if set_rows else TABLES:
+        assert everything[table] == count(tables, f"hitline.{table} FINAL"), "what was replaced of others neither"
+        assert count(tables, f"hitline.{table} FINAL WHERE pageviews = 0") == 0
 
 
 def count(tables: ClickHouseProcess, what: str) -> int:
