@@ -8,22 +8,14 @@ pageview, so it is replaced with U+FFFD.  Otherwise it is as strict as orjson: n
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from gateway.repair import TooMuch, repair
+
 #: A byte order mark, which RFC 8259 lets parsers ignore: editors and PowerShell write one at the start of a file.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-#: U+FFFD, which replaces what can't be stored.
-REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-
-_HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
-_LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-#: Half of a surrogate pair without the other one, in a text without escaped backslashes.
-_HALF: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
-#: Stands for an escaped backslash, which must not look like the beginning of what follows it; no text has it.
-_HIDDEN: Final = "\udc00"
 #: Values of one pageview.  Parsing 64 KiB of `[],[],…` takes forty times as long as of a usual pageview.
 MAX_VALUES: Final = 1_000
 #: A text of this length can't hold enough to matter.
@@ -64,7 +56,10 @@ def parse(text: bytes | memoryview) -> Parsed:
         return Parsed(orjson.loads(text), False)
     except orjson.JSONDecodeError as error:
         position = error.pos
-    repaired = _repair(bytes(text))
+    try:
+        repaired = repair(bytes(text))
+    except TooMuch:
+        raise NotJson("has too much that is not UTF-8", position) from None
     if repaired is None:
         raise NotJson("is not valid JSON", position)
     try:
@@ -116,16 +111,3 @@ def _has_more_values(text: bytes, most: int) -> bool:
     if len(pieces) > 4 * MAX_VALUES + 1:  # two quotes for each name and each value
         return True
     return b"".join(pieces[::2]).count(b"n") > most
-
-
-def _repair(text: bytes) -> str | None:
-    """Return the text with U+FFFD for what is not Unicode, None when all of it is."""
-    try:
-        decoded, replaced = text.decode(), 0
-    except UnicodeDecodeError:
-        decoded, replaced = text.decode(errors="replace"), 1
-    if "\\ud" in decoded or "\\uD" in decoded:
-        repaired, halves = _HALF.subn(REPLACEMENT, decoded.replace("\\\\", _HIDDEN))
-        if halves:
-            decoded, replaced = repaired.replace(_HIDDEN, "\\\\"), replaced + halves
-    return decoded if replaced else None

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from gateway import fields, json_text, url
-from gateway.json_text import REPLACEMENT
+from gateway.repair import REPLACEMENT
 from gateway.replies import Reason, Rejected
 from shared import metrics
 

@@ -1,0 +1,107 @@
+"""U+FFFD for bytes that are not UTF-8 and for halves of surrogate pairs, so that the JSON around them can be parsed.
+
+The cost is bounded: behind the first thousand bytes, or where there are halves, the first few hundred escapes like
+theirs, a string is cut off at the next one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from itertools import islice
+from typing import AnyStr, Final
+
+#: U+FFFD, which replaces what can't be stored.
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+#: Bytes, and escapes of surrogates (and of Hangul: `\\ud55c`), that are looked at one by one.
+MOST: Final = 1_000
+MOST_ESCAPES: Final = 250
+
+_HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+#: Half of a surrogate pair without the other one, in a text without escaped backslashes.
+_HALF: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
+_ESCAPE: Final = re.compile(r"\\u[dD]")
+#: Stands for an escaped backslash, which must not look like the beginning of what follows it; no JSON has it.
+_HIDDEN: Final = "\x01\x01"
+#: U+FFFD escaped: as long as what it replaces, and text stays ASCII.
+_ESCAPED: Final = r"\ufffd"
+_REPLACE: Final = _ESCAPED.replace("\\", r"\\")
+#: Bytes that are decoded at once.
+_WINDOW: Final = 4096
+#: Strings that are cut off, and escaped quotes that are passed over in search of the end of one.
+_FEW: Final = 16
+_FEW_QUOTES: Final = 64
+#: Backslashes in a row that are counted.
+_LONG_RUN: Final = 64
+
+
+class TooMuch(ValueError):
+    """There is more to replace than in any text that a browser sends."""
+
+
+def repair(text: bytes) -> str | None:
+    """Return the text with U+FFFD for what is not Unicode, None when all of it is; raises `TooMuch`."""
+    try:
+        decoded, replaced = text.decode(), 0
+    except UnicodeDecodeError:
+        decoded, replaced = _decode(text), 1
+    if ("\\ud" in decoded or "\\uD" in decoded) and _HIDDEN[0] not in decoded:
+        repaired, halves = _replace_halves(decoded.replace("\\\\", _HIDDEN))
+        if halves:
+            decoded, replaced = repaired.replace(_HIDDEN, "\\\\"), replaced + halves
+    return decoded if replaced else None
+
+
+def _decode(text: bytes) -> str:
+    """Return the text with U+FFFD for bytes that are not UTF-8."""
+    parts: list[str] = []
+    at = wrong = 0
+    while at < len(text) and wrong < MOST:
+        part, length = codecs.utf_8_decode(text[at : at + _WINDOW], "replace", at + _WINDOW >= len(text))
+        wrong += part.count(REPLACEMENT)
+        parts.append(part)
+        at += length
+    for _ in range(_FEW):
+        try:
+            parts.append(text[at:].decode())
+        except UnicodeDecodeError as error:
+            start = at + error.start
+        else:
+            return "".join(parts)
+        parts += (text[at:start].decode(), REPLACEMENT)
+        at = _end_of_string(text, start, b'"', b"\\")
+    raise TooMuch
+
+
+def _replace_halves(text: str) -> tuple[str, int]:
+    """Return a text, whose escaped backslashes are hidden, without halves of pairs, and how many were found."""
+    first = next(islice(_ESCAPE.finditer(text), MOST_ESCAPES, None), None)
+    if first is None:
+        return _HALF.subn(_REPLACE, text)
+    head, halves = _HALF.subn(_REPLACE, text[: first.start()])
+    parts = [head]
+    at = first.start()
+    for _ in range(_FEW):
+        parts.append(_ESCAPED)
+        at = _end_of_string(text, at, '"', "\\")
+        escape = _ESCAPE.search(text, at)
+        if escape is None:
+            return "".join([*parts, text[at:]]), halves + len(parts) // 2
+        parts.append(text[at : escape.start()])
+        at = escape.start()
+    raise TooMuch
+
+
+def _end_of_string(text: AnyStr, at: int, quote: AnyStr, backslash: AnyStr) -> int:
+    """Return where the quote is that ends the string at `at`; raises `TooMuch` where that can't be told soon."""
+    for _ in range(_FEW_QUOTES):
+        end = text.find(quote, at)
+        if end < 0:
+            return len(text)  # this is no JSON
+        before = text[max(at, end - _LONG_RUN) : end]
+        backslashes = len(before) - len(before.rstrip(backslash))
+        if backslashes % 2 == 0 and backslashes < _LONG_RUN:
+            return end
+        at = end + 1
+    raise TooMuch
