@@ -27,7 +27,9 @@ def find_owner(hostname: str, find_listing: Callable[[str], Owner | None]) -> Ow
 
     `find_listing` takes a hostname as sites list it (exact, or `*.domain`) and returns the oldest site that does.
     """
-    for candidate in candidates(hostname):
+    if (owner := find_listing(hostname)) is not None:  # most are listed; wildcards are made up for the others only
+        return owner
+    for candidate in candidates(hostname)[1:]:
         if (owner := find_listing(candidate)) is not None:
             return owner
     return None

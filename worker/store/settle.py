@@ -75,8 +75,7 @@ class MessageSettler:
             self._traces.acknowledged(messages)
         counts = Counter[str]()
         for message in messages:
-            for each, number in Counter(message.outcomes.values()).items():
-                counts[each.outcome] += number
+            counts.update(each.outcome for each in message.outcomes.values())
         for outcome, count in counts.items():
             metrics.OUTCOMES.labels(outcome).inc(count)
         _observe_freshness(messages)
