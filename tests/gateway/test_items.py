@@ -120,6 +120,7 @@ HOSTILE = {
     "spaces within items": (b'{"a":' + b" " * 200_000 + b"1}\n") * 75,
     "spaces between tokens": (b'{"a":[' + b"1 ," * 60_000 + b"1]}\n") * 80,
     "many strings on a line": b"{" + b'"",' * 5 * MIB + b"\n",
+    "escaped quotes in strings without an end": (b'{"' + b'\\"' * 127_000 + b"\n") * 60,
     "a long first line": b'{"a":"' + b"x" * 15 * MIB + b"\n{}",
     "much within each other": b"[" + b",".join([b"[" * 1000 + b"]" * 1000] * 8000) + b"]",
     "much within each other, and text": b"[" + b",".join([b"[1," * 300 + b"1" + b"]" * 300] * 4000) + b"]",
