@@ -157,6 +157,16 @@ async def test_every_body_is_parsed_quickly_without_blocking_the_loop(body: byte
     assert longest < 0.1
 
 
+@pytest.mark.parametrize("before", range(5))
+def test_white_space_goes_on_where_a_window_of_it_cuts_a_byte_order_mark(before: int) -> None:
+    space = b" " * (64 * 1024 - before) + MARK
+
+    assert split(b"[" + space + b'{"a":1},' + space + b"{}" + space + b"," + space + b"5]" + space) == [{"a": 1}, {}, 5]
+    assert split(space + b'{"a":1}' + space + b"{}\n" + space + b'{"b":2}{}\n' + space) == [{"a": 1}, {}, {"b": 2}, {}]
+    assert split(space + b'{"a":\n1}' + space + b"{}" + space) == [{"a": 1}, {}]
+    assert rejection(space) == (400, "body: is neither NDJSON nor a JSON array")
+
+
 @pytest.mark.parametrize("depth", range(1, 12))
 def test_values_that_are_nested_deeply_end_where_a_parser_says(depth: int) -> None:
     value: Any = {"s": '"]}[{'}
