@@ -11,6 +11,8 @@ import re
 from itertools import islice
 from typing import AnyStr, Final
 
+import orjson
+
 #: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 #: Bytes, and escapes of surrogates (and of Hangul: `\\ud55c`), that are looked at one by one.
@@ -46,11 +48,20 @@ def repair(text: bytes) -> str | None:
         decoded, replaced = text.decode(), 0
     except UnicodeDecodeError:
         decoded, replaced = _decode(text), 1
-    if ("\\ud" in decoded or "\\uD" in decoded) and _HIDDEN[0] not in decoded:
+    if ("\\ud" in decoded or "\\uD" in decoded) and _HIDDEN[0] not in decoded and not (replaced and _is_json(decoded)):
         repaired, halves = _replace_halves(decoded.replace("\\\\", _HIDDEN))
         if halves:
             decoded, replaced = repaired.replace(_HIDDEN, "\\\\"), replaced + halves
     return decoded if replaced else None
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a text is JSON, in which there are no halves then: many escapes are no reason to cut it off."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _decode(text: bytes) -> str:

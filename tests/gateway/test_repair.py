@@ -35,6 +35,13 @@ def test_pairs_and_other_letters_stay_as_they_are_where_there_are_few() -> None:
     assert parse("中😀".encode() * 9_000 + b"\xff")["a"] == "中😀" * 9_000 + "\ufffd"
 
 
+def test_many_escapes_are_no_reason_to_cut_a_text_off_where_none_is_a_half() -> None:
+    text = "한😀" * 5_000 + "&utm_source=x"
+
+    assert parse(json.dumps(text)[1:-1].encode() + b"\xff") == {"a": text + "\ufffd", "b": "z"}
+    assert parse(b"\xff" + json.dumps(text)[1:-1].encode()) == {"a": "\ufffd" + text, "b": "z"}
+
+
 def test_text_that_is_unicode_is_never_cut_off() -> None:
     text = "한😀" * 5_000
     assert json_text.parse(json.dumps(text).encode()) == (text, False)
