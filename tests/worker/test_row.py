@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_no_two_parts_of_a_row_fill_the_same_column():
 
 def test_no_rows_are_empty_columns():
     assert to_columns([]) == [[] for _ in COLUMNS]
+
+
+def test_rows_share_a_hostname_that_is_forgotten_again(steps):
+    """Interned texts are kept for good by Python 3.12.0 to 3.12.6, and a wildcard site has any number of names."""
+    names = ["".join(parts) for parts in [("seldom.exa", "mple.net")] * 3]
+    first, second = (process(pageview(hostname=name), steps).hostname for name in names[:2])
+    assert first is second
+    assert sys.intern(names[2]) is names[2]
 
 
 def test_no_row_and_no_column_holds_the_visitor_s_address(steps):
