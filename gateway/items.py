@@ -29,7 +29,7 @@ _WASTE_COSTS: Final = 64
 #: A token of an item, and the white space behind it; and how many there are in an item that does not have too many
 #: values: each a name, a colon, two brackets and a comma.  A string without an end goes as far as the item: if it were
 #: no token, each escaped quote in it would be tried as the beginning of one, up to the item's end.
-_TOKEN: Final = re.compile(rb'("(?:[^"\\]++|\\.)*+"?+|[^" \t\r\n]++)[ \t\r\n]*+', re.DOTALL)
+_TOKEN: Final = re.compile(rb'("(?:[^"\\]++|\\.|)*+"?+|[^" \t\r\n]++)[ \t\r\n]*+', re.DOTALL)
 _MAX_TOKENS: Final = 5 * json_text.MAX_VALUES
 
 

@@ -30,8 +30,10 @@ _LONG_STEP: Final = 4096
 _STEP_BYTES: Final = 512
 
 #: What may stand between values: white space, and the byte order marks of files that were joined.
-_SPACE: Final = re.compile(rb"[ \t\r\n]*+(?:\xef\xbb\xbf[ \t\r\n]*+)*+")
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_SPACE: Final = re.compile(rb"[ \t\r\n]*+(?:\xef\xbb\xbf[ \t\r\n]*+|)*+")
+#: Groups repeated possessively end in an empty alternative: before Python 3.11.5 one that fails in the middle moves the
+#: match (CPython's gh-106052), and Debian 12 has 3.11.2.
+_STRING: Final = rb'"(?:[^"\\]++|\\.|)*+"'
 
 
 def _nested(depth: int) -> bytes:
@@ -40,16 +42,16 @@ def _nested(depth: int) -> bytes:
     All quantifiers are possessive, so that none ever backtracks.
     """
     inner = rb"|\{" + _nested(depth - 1) + rb"\}|\[" + _nested(depth - 1) + rb"\]" if depth else b""
-    return rb'(?:[^"{}\[\]]++|' + _STRING + inner + rb")*+"
+    return rb'(?:[^"{}\[\]]++|' + _STRING + inner + rb"|)*+"
 
 
 _OBJECT: Final = re.compile(rb"\{" + _nested(1) + rb"\}", re.DOTALL)
 #: Whatever is closed in itself, as far as it goes, and the brackets behind it that open or close what is not.
-_RUN: Final = re.compile(_nested(4) + rb"([{\[]++|[}\]]++)?+", re.DOTALL)
+_RUN: Final = re.compile(_nested(4) + rb"([{\[]++|[}\]]++)?", re.DOTALL)
 _WHOLE_STRING: Final = re.compile(_STRING, re.DOTALL)
 _SCALAR: Final = re.compile(_STRING + rb'|[^"{}\[\], \t\r\n]++', re.DOTALL)
 #: Objects one behind another on a line.  It may also be within a string: then the line is scanned for nothing.
-_JOINED: Final = re.compile(rb"\}[ \t\r]*+(?:\xef\xbb\xbf)?+\{")
+_JOINED: Final = re.compile(rb"\}[ \t\r]*+(?:\xef\xbb\xbf)?\{")
 _CLOSING: Final = bytes.maketrans(b"{[", b"}]")
 
 #: Yields an item's first byte and the one behind it, or None where other requests may get a turn.

@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 #: The group makes `split` return the runs, too.  A pattern that begins with a character skips what has none quickly.
-_RUN: Final = re.compile("(%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*+)")
+#: For the empty alternative see `gateway.structure`.
+_RUN: Final = re.compile("(%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2}|)*+)")
 #: Up to here a call for each run is quicker, beyond several times as slow.
 _SHORT: Final = 256
 

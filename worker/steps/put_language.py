@@ -11,8 +11,8 @@ from shared.pageview import QueuedPageview
 from worker.lengths import CACHED_LENGTH, LANGUAGE
 
 #: RFC 5646 section 2.1, loosely: subtags of 1 to 8 letters or digits, the first of letters only.
-#: Behind it comes the end, or what separates it from more.
-_TAG: Final = re.compile(r"\s*((?:[A-Za-z]{2,8}|[IXix](?=[-_]))(?:[-_][A-Za-z0-9]{1,8})*+)\s*+(?:[,;.@]|\Z)")
+#: Behind it comes the end, or what separates it from more.  For the empty alternative see `gateway.structure`.
+_TAG: Final = re.compile(r"\s*((?:[A-Za-z]{2,8}|[IXix](?=[-_]))(?:[-_][A-Za-z0-9]{1,8}|)*+)\s*+(?:[,;.@]|\Z)")
 
 
 class Language(NamedTuple):
