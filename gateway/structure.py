@@ -14,7 +14,7 @@ from gateway import json_text
 from gateway.replies import Reason, Rejected
 from gateway.validate import MAX_BODY_BYTES
 
-#: The largest item with the white space between its tokens, and the largest string.
+#: The largest item with the white space between its tokens.
 MAX_ITEM_BYTES: Final = 4 * MAX_BODY_BYTES
 #: What one step looks at, but for strings, and lines up to twice as long.
 _WINDOW: Final = MAX_BODY_BYTES
@@ -48,7 +48,7 @@ def _nested(depth: int) -> bytes:
 _OBJECT: Final = re.compile(rb"\{" + _nested(1) + rb"\}", re.DOTALL)
 #: Whatever is closed in itself, as far as it goes, and the brackets behind it that open or close what is not.
 _RUN: Final = re.compile(_nested(4) + rb"([{\[]++|[}\]]++)?", re.DOTALL)
-_WHOLE_STRING: Final = re.compile(_STRING, re.DOTALL)
+_IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.|)*+', re.DOTALL)
 _SCALAR: Final = re.compile(_STRING + rb'|[^"{}\[\], \t\r\n]++', re.DOTALL)
 #: Objects one behind another on a line.  It may also be within a string: then the line is scanned for nothing.
 _JOINED: Final = re.compile(rb"\}[ \t\r]*+(?:\xef\xbb\xbf)?\{")
@@ -174,11 +174,15 @@ class Structure:
             return 0
         if found := _SCALAR.match(body, start, min(end, start + MAX_ITEM_BYTES)):
             return found.end()
-        raise _broken(start, end)
+        if body.startswith(b'"', start):
+            return 0
+        raise Broken
 
     def _end_of_nested(self, start: int, end: int) -> _Sought:
-        """Return where any other array or object ends; raises `Broken`, or `Rejected` (413)."""
+        """Return where any other value ends; raises `Broken`, or `Rejected` (413)."""
         body = self._body
+        if body.startswith(b'"', start):
+            return (yield from self._end_of_string(start, end))
         expected = bytearray(body[start : start + 1].translate(_CLOSING))
         at = start + 1
         for step in range(1, _MAX_STEPS + 1):
@@ -190,7 +194,7 @@ class Structure:
             if step % _STEPS_AT_ONCE == 0 or at - before > _LONG_STEP or not brackets:
                 yield None
             if not brackets:
-                at = at if at > before else self._end_of_string(at, end)
+                at = at if at > before else (yield from self._end_of_string(at, end))
             elif brackets[0] in b"{[":
                 expected += brackets.translate(_CLOSING)
             else:
@@ -202,16 +206,17 @@ class Structure:
                     return at - len(brackets) + closed
         raise _too_large()
 
-    def _end_of_string(self, at: int, end: int) -> int:
-        """Return where a string ends that goes on behind a window; raises `Broken`, or `Rejected` (413)."""
-        found = _WHOLE_STRING.match(self._body, at, min(end, at + MAX_ITEM_BYTES))
-        if found is None:
-            raise _broken(at, end)
-        return found.end()
-
-
-def _broken(at: int, end: int) -> Rejected | Broken:
-    return _too_large() if end - at > MAX_ITEM_BYTES else Broken()
+    def _end_of_string(self, at: int, end: int) -> _Sought:
+        """Return where a string ends that goes on behind a window; raises `Broken`."""
+        body = self._body
+        before, at = at, at + 1
+        while before < at < end:
+            found = _IN_STRING.match(body, at, min(end, at + _WINDOW))
+            before, at = at, found.end() if found else at
+            if at < end and body.startswith(b'"', at):
+                return at + 1
+            yield None
+        raise Broken
 
 
 def _too_large() -> Rejected:

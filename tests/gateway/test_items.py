@@ -212,6 +212,24 @@ def test_an_item_on_a_line_that_is_too_large_leaves_the_others_alone() -> None:
         assert split(b"{}\n" + large + b"\n{}") == [{}, "item: is over the limit of 65536 bytes", {}]
 
 
+@pytest.mark.parametrize("text", [b"x" * 300_000, b"x" * 65_528 + b'\\"' * 100_000, b"\\\\" * 150_000, b"}{" * 150_000])
+@pytest.mark.parametrize("form", [b"[{},%b,{}]", b"{}%b{}", b'{"b":\n1}%b{}', b'[{},["x",[%b]],{}]', b"[{},%b ,{}]"])
+def test_an_item_with_a_long_string_leaves_the_others_alone(form: bytes, text: bytes) -> None:
+    large = b'{"a":"' + text + b'"}'
+    first, *others, last = split(form % large)
+
+    assert (first, last) == ({} if form[:2] != b'{"' else {"b": 1}, {})
+    assert others == ["item: is over the limit of 65536 bytes"]
+
+
+def test_a_string_is_an_item_of_an_array_however_long_it_is() -> None:
+    assert split(b'["' + b"x" * 300_000 + b'",{}]') == ["item: is over the limit of 65536 bytes", {}]
+
+
+def test_an_array_is_broken_however_much_follows() -> None:
+    assert rejection(b"[{},," + b"{}," * 100_000 + b"{}]") == (400, "body: is not a valid JSON array (after 1 items)")
+
+
 def test_an_item_is_measured_without_white_space_between_its_tokens() -> None:
     spaced = b'{"a":' + b" " * 70_000 + b'"x"}'
     large = b'{"a":"' + b"x" * 65_529 + b'"}'
