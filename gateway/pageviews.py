@@ -19,7 +19,7 @@ from gateway.accepted import Accepted
 from gateway.batch import Batch
 from gateway.encoding import decode, decode_large
 from gateway.http import arrived_body, check_declared_length, has_arrived, read_body
-from gateway.intake import Intake
+from gateway.intake import IdempotencyKey, Intake
 from gateway.items import MAX_BATCH_BYTES, Items, split
 from gateway.memory_budget import MemoryBudget
 from gateway.pace import Pace
@@ -134,22 +134,24 @@ class Pageviews:
 
     async def _publish(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> tuple[Results, Budget]:
         """Publish a batch's good items; returns what became of each item, and the client's budget."""
-        items, size = await self._items(request, body, client)
-        key = self._intake.idempotency_key(request)
+        key, items, size = await self._items(request, body, client)
         with costing(len(items)):
             budget = await self._limiter.charge_rest(client, len(items), size)  # whole or not at all
         results = await Batch(self._intake, self._publisher, client, key, self._slices).publish(items)
         return results, budget
 
-    async def _items(self, request: BaseRequest, body: bytes | bytearray, client: Client) -> tuple[Items, int]:
-        """Return a batch's items and its cost in bytes; one that has to be refused whole is charged by that."""
+    async def _items(
+        self, request: BaseRequest, body: bytes | bytearray, client: Client
+    ) -> tuple[IdempotencyKey | None, Items, int]:
+        """Return a batch's key, items and cost in bytes; one that has to be refused whole is charged by its bytes."""
         size = len(body)
         try:
+            key = self._intake.idempotency_key(request)  # before the work that it would be refused after
             encodings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
             decoded = await decode_large(body, encodings, MAX_BATCH_BYTES, self._slices)
             size = len(decoded)
             items = await split(decoded, self._slices)
-            return items, items.cost
+            return key, items, items.cost
         except Rejected as rejected:
             size = MAX_BATCH_BYTES if rejected.reason is Reason.TOO_LARGE else size
             rejected.headers |= (await self._limiter.charge_refused(client, size)).headers()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -243,6 +245,14 @@ async def test_checks_run_in_their_order_and_each_refusal_names_its_reason(gatew
     assert await reason(ONE, TOKEN) == (403, "url")
     gateway.registry.granted = True
     assert await reason(ONE, TOKEN) == (503, "not taken")
+
+
+async def test_a_batch_that_is_refused_for_its_key_is_charged_like_any_and_not_unpacked(gateway: Gateway) -> None:
+    packed = gzip.compress(b"\n" * 2**20 + os.urandom(10 * 1024))
+    refused = await gateway.post("/many", packed, **{"Content-Encoding": "gzip", "Idempotency-Key": "ä"})
+
+    assert (refused.status, body(refused)["message"].partition(":")[0]) == (400, "Idempotency-Key")
+    assert refused.headers["RateLimit-Remaining"] == str(1_000 - 1 - len(packed) // 1024)
 
 
 @pytest.mark.parametrize("path", ["/one", "/many"])
