@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from itertools import islice
 from typing import AnyStr, Final
 
@@ -23,12 +24,15 @@ _HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 #: Half of a surrogate pair without the other one, in a text without escaped backslashes.
 _HALF: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
-_ESCAPE: Final = re.compile(r"\\u[dD]")
+#: How an escape begins that may be one; in any text, they are found faster than by a pattern.
+_LOWER: Final = r"\ud"
+_UPPER: Final = r"\uD"
+#: Characters of an escape.
+_LENGTH: Final = 6
 #: Stands for an escaped backslash, which must not look like the beginning of what follows it; no JSON has it.
 _HIDDEN: Final = "\x01\x01"
 #: U+FFFD escaped: as long as what it replaces, and text stays ASCII.
 _ESCAPED: Final = r"\ufffd"
-_REPLACE: Final = _ESCAPED.replace("\\", r"\\")
 #: Bytes that are decoded at once.
 _WINDOW: Final = 4096
 #: Strings that are cut off, and escaped quotes that are passed over in search of the end of one.
@@ -48,10 +52,13 @@ def repair(text: bytes) -> str | None:
         decoded, replaced = text.decode(), 0
     except UnicodeDecodeError:
         decoded, replaced = _decode(text), 1
-    if ("\\ud" in decoded or "\\uD" in decoded) and _HIDDEN[0] not in decoded and not (replaced and _is_json(decoded)):
-        repaired, halves = _replace_halves(decoded.replace("\\\\", _HIDDEN))
-        if halves:
-            decoded, replaced = repaired.replace(_HIDDEN, "\\\\"), replaced + halves
+    if (_LOWER in decoded or _UPPER in decoded) and _HIDDEN[0] not in decoded:
+        hidden = decoded.replace("\\\\", _HIDDEN)
+        escapes = list(islice(_escapes(hidden, 0), MOST_ESCAPES + 1))
+        if len(escapes) <= MOST_ESCAPES or not (replaced and _is_json(decoded)):
+            repaired, halves = _replace_halves(hidden, escapes)
+            if halves:
+                decoded, replaced = repaired.replace(_HIDDEN, "\\\\"), replaced + halves
     return decoded if replaced else None
 
 
@@ -85,23 +92,45 @@ def _decode(text: bytes) -> str:
     raise TooMuch
 
 
-def _replace_halves(text: str) -> tuple[str, int]:
-    """Return a text, whose escaped backslashes are hidden, without halves of pairs, and how many were found."""
-    first = next(islice(_ESCAPE.finditer(text), MOST_ESCAPES, None), None)
-    if first is None:
-        return _HALF.subn(_REPLACE, text)
-    head, halves = _HALF.subn(_REPLACE, text[: first.start()])
-    parts = [head]
-    at = first.start()
+def _replace_halves(text: str, escapes: list[int]) -> tuple[str, int]:
+    """Return a text, whose escaped backslashes are hidden, without halves of pairs, and how many were found.
+
+    `escapes` is where they may be: one more than are looked at, or all.
+    """
+    end = escapes.pop() if len(escapes) > MOST_ESCAPES else len(text)
+    parts: list[str] = []
+    at = 0
+    for start in escapes:
+        if _HALF.match(text, start, end):
+            parts += (text[at:start], _ESCAPED)
+            at = start + _LENGTH
+    parts.append(text[at:end])
+    halves = len(parts) // 2
+    return "".join(parts) + _cut_strings(text, end), halves + (end < len(text))
+
+
+def _cut_strings(text: str, at: int) -> str:
+    """Return the rest of a text with each string that has an escape in it cut off there; `at` is one, or the end."""
+    parts: list[str] = []
     for _ in range(_FEW):
-        parts.append(_ESCAPED)
-        at = _end_of_string(text, at, '"', "\\")
-        escape = _ESCAPE.search(text, at)
-        if escape is None:
-            return "".join([*parts, text[at:]]), halves + len(parts) // 2
-        parts.append(text[at : escape.start()])
-        at = escape.start()
+        if at == len(text):
+            return "".join(parts)
+        string_end = _end_of_string(text, at, '"', "\\")
+        at = next(_escapes(text, string_end), len(text))
+        parts += (_ESCAPED, text[string_end:at])
     raise TooMuch
+
+
+def _escapes(text: str, at: int) -> Iterator[int]:
+    """Yield where escapes begin that may be of surrogates."""
+    lower, upper = text.find(_LOWER, at), text.find(_UPPER, at)
+    while lower >= 0 or upper >= 0:
+        if upper < 0 or 0 <= lower < upper:
+            yield lower
+            lower = text.find(_LOWER, lower + 1)
+        else:
+            yield upper
+            upper = text.find(_UPPER, upper + 1)
 
 
 def _end_of_string(text: AnyStr, at: int, quote: AnyStr, backslash: AnyStr) -> int:

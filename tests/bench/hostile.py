@@ -102,6 +102,14 @@ FIELDS: Final[dict[str, Callable[[str], dict[str, str]]]] = {
     },
 }  # fmt: skip
 
+#: What no JSON writer writes, repeated in a user agent up to a body's limit.
+BY_HAND: Final = {
+    "halves of surrogate pairs": rb"\ud800", "second halves": rb"\uDC00", "escaped emoji": rb"\ud83d\ude00",
+    "escaped Hangul": rb"\ud55c", "letters and halves": rb"a\ud800", "bytes that are not UTF-8": b"\xff",
+    "letters and such bytes": b"a\xff", "CJK": "中".encode(), "emoji": "🙂".encode(), "escaped quotes": rb"\"",
+    "hidden backslashes": rb"\\\"", "escaped letters": rb"\u0061", "escaped CJK": rb"\u4e2d",
+}  # fmt: skip
+
 
 class Cost(NamedTuple):
     """Microseconds of processor time; the worker's is 0 for what the gateway rejects."""
@@ -131,6 +139,13 @@ def body(fields: dict[str, str]) -> bytes:
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     }
     return orjson.dumps(sent | fields)
+
+
+def by_hand(pattern: bytes, salt: int) -> bytes:
+    """Return a body as large as it may be, of a pattern, one half and one byte that is not UTF-8."""
+    around = body({"user_agent": f"s{salt}@"})
+    text = pattern * ((_BODY_BYTES - len(around) - 16) // len(pattern)) + rb"\ud800" + b"\xff"
+    return around.replace(b"@", text)
 
 
 _ORDINARY: Final = body({"referrer": "https://example.org/"})
@@ -205,6 +220,11 @@ def measure(name: str, kind: str, length: int, steps: Steps, salts: Iterator[int
     if len(sent) > _BODY_BYTES:
         sent = body(FIELDS[name](hostile(kind, _shorter(length, len(sent)), next(salts))))
     return cost(sent, steps)
+
+
+def measure_by_hand(pattern: bytes, steps: Steps, salts: Iterator[int]) -> Cost:
+    """Measure one pattern of `BY_HAND` once."""
+    return cost(by_hand(pattern, next(salts)), steps)
 
 
 def worst(
@@ -291,13 +311,19 @@ def run(table: Table, sizes: Sizes, log: Path | None = None) -> None:
                     f"{name}, {length:,} characters",
                     f"gateway {ratio.gateway:5.1f} ({kinds[0]}), worker {ratio.worker:5.1f} ({kinds[1]})",
                 )
+        written = Cost(0, 0)
+        for kind, pattern in BY_HAND.items():
+            ratio = usual.beside(partial(measure_by_hand, pattern, steps, salts), sizes.hostile_rounds)
+            written = Cost(max(written.gateway, ratio.gateway), max(written.worker, ratio.worker))
+            shown = f"gateway {ratio.gateway:5.1f}, worker {ratio.worker:5.1f}"
+            table.note(f"JSON written by hand, 64 KiB of {kind}", shown)
         gc.collect()
         mix = Cost(
             usual.beside(lambda: cost(mixed(worst_at_gateway.values(), salts), steps), sizes.hostile_rounds).gateway,
             usual.beside(lambda: cost(mixed(worst_at_worker.values(), salts), steps), sizes.hostile_rounds).worker,
         )
         gc.enable()
-    for part, ratios in (("all", highest), ("every field at once", mix)):
+    for part, ratios in (("all", highest), ("every field at once", mix), ("JSON written by hand", written)):
         table.ratio(f"gateway, worst of {part}, of the median", ratios.gateway, REACH, at_most=True)
         table.ratio(f"worker, worst of {part}, of the median", ratios.worker, REACH, at_most=True)
 
