@@ -1,4 +1,4 @@
-"""Long work in slices: in each turn of the event loop about a millisecond of it, whichever batch it is for."""
+"""Long work in slices: one in each turn of the event loop, whichever batch it is for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Final
 
 #: A request needs some five turns of the loop (its head, its token, the confirm, …), and waits for a slice in each.
 SLICE_S: Final = 0.001
+#: Where a turn is long, since many requests are in it, slices are half as long as what they have taken, up to this:
+#: otherwise single posts at the limit would leave batches next to nothing.
+LONGEST_S: Final = 0.008
+_SHARE: Final = 0.5
 
 
 class Slices:
@@ -18,8 +22,10 @@ class Slices:
     """
 
     def __init__(self, slice_s: float = SLICE_S) -> None:
-        self._slice_s = slice_s
+        self._shortest_s = self._slice_s = slice_s
         self._ends = 0.0
+        #: When the last slice should have ended: what has passed since is what others have taken.
+        self._others_since = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def over(self) -> bool:
@@ -32,15 +38,19 @@ class Slices:
         mine = loop.create_future()
         self._waiting.append(mine)
         if len(self._waiting) == 1:
+            self._others_since = time.perf_counter()
             loop.call_soon(self._begin_one)
         await mine
         self._ends = time.perf_counter() + self._slice_s
 
     def _begin_one(self) -> None:
+        now = time.perf_counter()
+        self._slice_s = min(max(self._shortest_s, _SHARE * (now - self._others_since)), LONGEST_S)
         while self._waiting:
             first = self._waiting.popleft()
             if not first.done():  # its request has not been cancelled
                 first.set_result(None)
                 break
         if self._waiting:
+            self._others_since = now + self._slice_s
             asyncio.get_running_loop().call_soon(self._begin_one)

@@ -46,3 +46,45 @@ async def test_a_slice_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert not slices.over()
     now += 0.0002
     assert slices.over()
+
+
+async def test_slices_grow_where_others_take_much_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches get a third of the time beside single posts at the limit; alone, a slice stays short."""
+    now = 100.0
+    monkeypatch.setattr("gateway.slices.time.perf_counter", lambda: now)
+    slices = Slices(0.001)
+
+    async def length_ms(others_s: float) -> int:
+        nonlocal now
+
+        def others() -> None:
+            nonlocal now
+            now += others_s
+
+        asyncio.get_running_loop().call_soon(others)
+        await slices.next()
+        began = now
+        while not slices.over():
+            now += 0.0001
+        return round(1000 * (now - began))
+
+    assert [await length_ms(each) for each in (0, 0.004, 0.01, 0.1, 0.001)] == [1, 2, 5, 8, 1]
+
+
+async def test_the_slices_of_other_batches_are_no_reason_for_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("gateway.slices.time.perf_counter", lambda: now)
+    slices, lengths = Slices(0.001), list[int]()
+
+    async def work() -> None:
+        nonlocal now
+        for _ in range(5):
+            await slices.next()
+            began = now
+            while not slices.over():
+                now += 0.0001
+            lengths.append(round(1000 * (now - began)))
+
+    await asyncio.gather(*(work() for _ in range(4)))
+
+    assert set(lengths) == {1}
