@@ -9,10 +9,10 @@ from typing import Final
 
 #: A request needs some five turns of the loop (its head, its token, the confirm, …), and waits for a slice in each.
 SLICE_S: Final = 0.001
-#: Where a turn is long, since many requests are in it, slices are half as long as what they have taken, up to this:
-#: otherwise single posts at the limit would leave batches next to nothing.
-LONGEST_S: Final = 0.008
+#: Where a turn is long, since many requests are in it, slices are half as long as what they have taken, up to so many
+#: times the usual: otherwise single posts at the limit would leave batches next to nothing.
 _SHARE: Final = 0.5
+_LONGEST: Final = 8
 
 
 class Slices:
@@ -45,7 +45,7 @@ class Slices:
 
     def _begin_one(self) -> None:
         now = time.perf_counter()
-        self._slice_s = min(max(self._shortest_s, _SHARE * (now - self._others_since)), LONGEST_S)
+        self._slice_s = min(max(self._shortest_s, _SHARE * (now - self._others_since)), _LONGEST * self._shortest_s)
         while self._waiting:
             first = self._waiting.popleft()
             if not first.done():  # its request has not been cancelled
