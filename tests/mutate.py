@@ -74,6 +74,17 @@ MODULES: Final = {
         ("shared/hostnames.py", "shared/registry/owners.py"),
         ("tests/shared/test_hostnames.py", "tests/shared/registry/test_owners.py"),
     ),
+    "registry": Module(
+        (
+            "shared/registry/replica.py",
+            "shared/registry/apply.py",
+            "shared/registry/apply_grants.py",
+            "shared/registry/cache.py",
+            "shared/registry/touched.py",
+            "shared/registry/rule_log.py",
+        ),
+        ("tests/shared/registry/test_replica.py",),
+    ),
     "judging": Module(
         ("worker/consume/process.py", "worker/delivery.py"),
         (

@@ -92,14 +92,41 @@ def test_the_session_of_a_given_page_is_the_same_with_and_without_a_key() -> Non
     assert derived(Sent(None, PAGE), key=b"other", content=b"other", number=7) == of(Sent(None, PAGE))
 
 
-@given(
-    st.lists(st.binary(min_size=1, max_size=8), min_size=2, max_size=2),
-    st.lists(st.binary(min_size=1, max_size=8), min_size=2, max_size=2),
+class Request(NamedTuple):
+    """An item of a request with a key, by one of two clients."""
+
+    client: bytes
+    key: bytes
+    content: bytes
+    number: int
+    sent: Sent
+
+    def ids(self) -> tuple[bytes, bytes]:
+        return derived(self.sent, self.client, self.key, self.content, self.number)
+
+    def names(self) -> tuple[object, object]:
+        """What its session and its page depend on."""
+        page = self.sent.page_id or self[:4]
+        return self.sent.session_id or ((self.client, page) if self.sent.page_id else self[:4]), page
+
+
+#: Of few of each, so that two requests often differ in one thing only, or read the same one part behind the other.
+requests = st.builds(
+    Request,
+    st.sampled_from([ALICE, BOB]),
+    st.sampled_from([b"a", b"ab", b"b"]),
+    st.sampled_from([b"b", b"c", b"bc"]),
+    st.sampled_from([1, 2, 256]),
+    sent_ids,
 )
-def test_no_two_pairs_of_key_and_content_are_mixed_up(one: list[bytes], other: list[bytes]) -> None:
-    """Also where one text behind the other reads the same."""
-    pages = [derived(Sent(None, None), key=key, content=content)[1] for key, content in (one, other)]
-    assert (pages[0] == pages[1]) is (one == other)
+
+
+@given(st.lists(requests, min_size=2, max_size=20))
+def test_two_requests_get_the_same_ids_only_if_they_are_the_same_of_the_same_client(items: list[Request]) -> None:
+    for part in (0, 1):
+        names = {item.names()[part]: item.ids()[part] for item in items}
+        assert all(item.ids()[part] == names[item.names()[part]] for item in items)
+        assert len(set(names.values())) == len(names)
 
 
 def test_a_key_that_ends_where_the_content_begins_is_another() -> None:

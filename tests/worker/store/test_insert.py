@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError
 
-from shared.clickhouse_address import parse_address
+from tests.worker.store.impatient import Impatient
 from tests.worker.store.test_revise import row_of
 from worker.row import COLUMN_TYPES, COLUMNS
 from worker.store import insert as module
 from worker.store.batch import PositionedRow, deduplication_token
 from worker.store.insert import Inserter, RefusedRow
-from worker.store.retry import Retry
 
 ID = b"b" * 16
 BROKEN = DatabaseError("gone", code=210, name="NETWORK_ERROR")
@@ -47,6 +46,7 @@ class FakeClickHouse:
         assert settings["query_id"].startswith("hitline-insert-")
         assert settings["insert_quorum"] == "auto"
         assert (settings["max_partitions_per_insert_block"], settings["max_insert_block_size"]) == (0, 1_000_000)
+        assert len(self.inserts) < 50, "it never ends"
         positions = list(data[COLUMNS.index("position")])
         self.inserts.append(positions)
         self.tokens.append(token)
@@ -80,10 +80,8 @@ def engine() -> FakeClickHouse:
 
 
 @pytest.fixture
-def inserter(engine: FakeClickHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("worker.store.retry._FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr("worker.store.retry._LONGEST_PAUSE_S", 0.0)
-    made: Any = Inserter(engine, Retry(parse_address("http://127.0.0.1")), FakeLookup(engine), Limiter())  # type: ignore[arg-type]
+def inserter(engine: FakeClickHouse) -> Any:
+    made: Any = Inserter(engine, Impatient(), FakeLookup(engine), Limiter())  # type: ignore[arg-type]
     return made
 
 

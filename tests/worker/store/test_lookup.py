@@ -8,20 +8,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clickhouse_address import parse_address
 from shared.message import Headers
 from shared.outcomes import Outcome
 from tests.worker.deliveries import FakeDelivery
 from tests.worker.factories import SITE
+from tests.worker.store.impatient import Impatient
 from tests.worker.store.test_revise import row_of
 from worker.delivery import PageviewOutcome, ProcessedMessage
 from worker.store import lanes, lookup, sought
 from worker.store.batch import PositionedRow
 from worker.store.lookup import DuplicateLookup
-from worker.store.retry import Retry
 from worker.store.sought import SoughtGroup, SoughtPageview
 
 DAY_MS = 86_400_000
@@ -59,7 +59,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def look_up_of(clickhouse: FakeClickHouse) -> DuplicateLookup:
     made: Any = clickhouse
-    return DuplicateLookup(made, Retry(parse_address("http://127.0.0.1")))
+    return DuplicateLookup(made, Impatient())
 
 
 async def test_rows_of_an_hour_are_asked_for_by_their_times_their_day_and_when_they_were_received() -> None:
@@ -138,8 +138,8 @@ async def test_all_pageviews_of_a_message_are_looked_for_since_the_first_of_them
     clickhouse = FakeClickHouse()
     clickhouse.stored = [(ID, 0, OTHER)]
     assert await look_up_of(clickhouse).stored_of(messages[:1]) == {(ID.bytes, 0): OTHER.bytes}
-    row = row_of(timestamp_ms=5, received_ms=7_999)
-    assert list(sought.of_rows([PositionedRow(row, ID.bytes, 3)])) == [SoughtPageview(ID.bytes, 5, 7)]
+    row = row_of(timestamp_ms=5, received_ms=1_780_000_000_999)
+    assert list(sought.of_rows([PositionedRow(row, ID.bytes, 3)])) == [SoughtPageview(ID.bytes, 5, 1_780_000_000)]
 
 
 async def test_what_was_counted_is_asked_for_by_day_and_message() -> None:
@@ -157,6 +157,24 @@ async def test_what_was_counted_is_asked_for_by_day_and_message() -> None:
         " FROM hitline.outcomes_raw FINAL WHERE (day, batch_id) IN (SELECT day, batch_id FROM sought)"
     )
     assert sent == ("sought", "day Date, batch_id UUID", f"2026-05-28\t{ID}\n2026-05-29\t{OTHER}".encode())
+
+
+async def test_a_look_up_that_fails_is_repeated_and_told_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    clickhouse = FakeClickHouse()
+    looking, query = look_up_of(clickhouse), clickhouse.query
+    for look in (looking.stored_of, looking.counted):
+        failures = [DatabaseError("gone", code=210, name="NETWORK_ERROR")] * 3
+
+        async def fail_at_first(*asked: Any, left: list[Exception] = failures, **more: Any) -> Any:
+            if left:
+                raise left.pop()
+            return await query(*asked, **more)
+
+        clickhouse.query = fail_at_first  # type: ignore[method-assign]
+        caplog.clear()
+        assert await look([message_of(ID, NOON_MS)]) is not None
+        assert not failures
+        assert "; the look-up is repeated until it succeeds" in caplog.text
 
 
 async def test_nothing_is_asked_about_nothing() -> None:

@@ -21,12 +21,12 @@ import pytest
 
 from deploy.queue.dead_letters import DeadLetter
 from shared import message as messages
-from shared.clickhouse_address import parse_address
 from shared.outcomes import Outcome
 from shared.pageview import join, pack, parse
 from shared.seal import Opener, Sealer
 from tests.worker.deliveries import FakeDelivery
 from tests.worker.factories import OTHER_SITE, SITE, pageview
+from tests.worker.store.impatient import Impatient
 from tests.worker.store.test_revise import row_of
 from worker.consume.process import open_message
 from worker.dead_letters.limiter import DeadLetterLimiter
@@ -35,7 +35,6 @@ from worker.delivery import NIL, PageviewKey, PageviewOutcome, Poison, Processed
 from worker.store.batch import Batch, PositionedRow
 from worker.store.insert import RefusedRow
 from worker.store.outcomes import COLUMNS, Earlier, read_earlier
-from worker.store.retry import Retry
 from worker.store.settle import MessageSettler
 from worker.store.write import BatchWriter
 
@@ -206,7 +205,7 @@ async def work(world: World, keys: Iterable[bytes], fates: Sequence[str]) -> Non
     limiter = DeadLetterLimiter(itertools.count(0, 10**6).__next__)  # never pauses
     publisher = Publisher(None, Sealer(KEYS), limiter)  # type: ignore[arg-type]
     publisher.world = world
-    settler = MessageSettler(world, Retry(parse_address("http://127.0.0.1")), publisher, limiter)  # type: ignore[arg-type]
+    settler = MessageSettler(world, Impatient(), publisher, limiter)  # type: ignore[arg-type]
     store = Store(world)
     writer = BatchWriter(store, store, settler)  # type: ignore[arg-type]
     channel = list(world.queue)

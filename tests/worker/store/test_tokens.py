@@ -36,3 +36,12 @@ def test_halves_and_neighbours_have_others(keys: list[Any], data: st.DataObject)
     batch_id, position = keys[moved]
     assert token([*keys[:moved], (batch_id, position + 1), *keys[moved + 1 :]]) != token(keys)
     assert token([*keys[:moved], (b"x" * 16, position), *keys[moved + 1 :]]) != token(keys)
+
+
+@given(_lists, st.data())
+def test_the_order_of_rows_and_which_position_is_whose_count(keys: list[Any], data: st.DataObject) -> None:
+    others = data.draw(st.permutations(keys))
+    assert (token(others) == token(keys)) == (others == keys)
+    positions = data.draw(st.permutations([position for _, position in keys]))
+    exchanged = [(batch_id, position) for (batch_id, _), position in zip(keys, positions, strict=True)]
+    assert (token(exchanged) == token(keys)) == (exchanged == keys)
