@@ -128,7 +128,10 @@ MODULES: Final = {
         ),
     ),
     # Of these, what is decided without an engine; their statements are tested on one.
-    "reconcile": Module(("deploy/cli/reconcile.py",), ("tests/deploy/cli/test_reconcile_figures.py",)),
+    "reconcile": Module(
+        ("deploy/cli/reconcile.py",),
+        ("tests/deploy/cli/test_reconcile_figures.py", "tests/deploy/cli/test_reconcile_noting.py"),
+    ),
     "erasure": Module(
         ("deploy/erasure/conditions.py", "deploy/erasure/clocks.py", "deploy/erasure/months.py"),
         ("tests/deploy/erasure/test_conditions.py", "tests/deploy/erasure/test_decisions.py"),

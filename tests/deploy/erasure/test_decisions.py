@@ -100,6 +100,12 @@ async def test_without_pageviews_nothing_speaks_for_the_clocks(
     assert await erases(Answering(NOW_S, received_s, any_stored=any_stored), idle=idle) == told
 
 
+async def test_nothing_is_taken_for_idle_unless_someone_says_so() -> None:
+    some: Any = Answering(NOW_S, None)
+    with pytest.raises(ClocksDifferError):
+        await check_clocks(some, lambda: NOW_S)
+
+
 async def test_ten_minutes_are_looked_at_before_two_days() -> None:
     busy, silent = Answering(NOW_S, NOW_S), Answering(NOW_S, NOW_S, silent=True)
     assert [await erases(each) for each in (busy, silent)] == ["", ""]

@@ -13,6 +13,7 @@ DAY_MS = 86_400_000
     ("retention_days", "site", "age_ms", "dropped"),
     [
         (0, SITE, 20 * 365 * DAY_MS, False),
+        (1, SITE, DAY_MS + 1, True),
         (10, SITE, 10 * DAY_MS, False),
         (10, SITE, 10 * DAY_MS + 1, True),
         (10, SITE, -DAY_MS, False),

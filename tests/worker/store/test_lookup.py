@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
@@ -273,8 +274,9 @@ def test_what_was_received_on_many_days_is_joined_by_months_too() -> None:
 
 
 def test_days_are_those_of_utc() -> None:
-    assert [sought.as_date(day) for day in (0, 20_601, 65_535)] == [
-        date(1970, 1, 1),
-        date(2026, 5, 28),
-        date(2149, 6, 6),
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Etc/GMT+12")
+        time.tzset()
+        days = [sought.as_date(day) for day in (0, 20_601, 65_535)]
+    time.tzset()
+    assert days == [date(1970, 1, 1), date(2026, 5, 28), date(2149, 6, 6)]
