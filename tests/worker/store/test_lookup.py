@@ -164,7 +164,7 @@ async def test_a_look_up_that_fails_is_repeated_and_told_as_one(caplog: pytest.L
     clickhouse = FakeClickHouse()
     looking, query = look_up_of(clickhouse), clickhouse.query
     for look in (looking.stored_of, looking.counted):
-        failures = [DatabaseError("gone", code=210, name="NETWORK_ERROR")] * 3
+        failures: list[Exception] = [DatabaseError("gone", code=210, name="NETWORK_ERROR")] * 3
 
         async def fail_at_first(*asked: Any, left: list[Exception] = failures, **more: Any) -> Any:
             if left:
