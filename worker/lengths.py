@@ -42,3 +42,15 @@ def cut_encoded(text: str, limit: int, column: str) -> str:
         return text
     broken = _BROKEN_ESCAPE.search(cut(text, limit, column), limit - 2)
     return text[: broken.start() if broken else limit]
+
+
+def read_agent(user_agent: str) -> str:
+    """Return what patterns and rules look at of a user agent: `USER_AGENT` characters, and bytes of UTF-8.
+
+    Real ones are ASCII, and all of it.  As many other characters have up to four times the bytes, and matching those
+    costs several times more.
+    """
+    user_agent = user_agent[:USER_AGENT]
+    if user_agent.isascii():
+        return user_agent
+    return user_agent.encode(errors="replace")[:USER_AGENT].decode(errors="ignore")

@@ -15,7 +15,7 @@ from ua_parser import OS, Domain, UserAgent
 from ua_parser.regex import Resolver
 from ua_parser_builtins.matchers import MATCHERS
 
-from worker.lengths import USER_AGENT
+from worker.lengths import USER_AGENT, read_agent
 from worker.lookups.bot_kinds import OTHER
 from worker.lookups.bots import Bots, is_written_as_a_program, may_be_a_spider
 from worker.lookups.devices import DeviceClasses
@@ -54,12 +54,13 @@ class Agents:
     def parse(self, user_agent: str) -> Agent:
         """Tell what the user agent (at most `USER_AGENT` characters of it) says."""
         user_agent = user_agent[:USER_AGENT]
-        found = self._resolve(user_agent, Domain.ALL)
+        text = read_agent(user_agent)
+        found = self._resolve(text, Domain.ALL)
         family = found.device.family if found.device else ""
-        system = self._systems.system(user_agent, _named(found.os))
-        browser = self._systems.browser(user_agent, _named(found.user_agent))
-        kind = self._bot_kind(user_agent, system.name, family)
-        device = "bot" if kind else self._devices.find(user_agent, system.name, family)
+        system = self._systems.system(text, _named(found.os))
+        browser = self._systems.browser(text, _named(found.user_agent))
+        kind = self._bot_kind(text, system.name, family)
+        device = "bot" if kind else self._devices.find(text, system.name, family)
         return Agent(user_agent, *browser, *system, device, bool(kind), kind)
 
     def _bot_kind(self, user_agent: str, os: str, family: str) -> str:

@@ -146,8 +146,12 @@ def is_written_as_a_program(user_agent: str, os: str, family: str) -> bool:
     first_end = user_agent.find(")")
     if first_end >= 0 and _COMPATIBLE.search(user_agent, first_end):
         return True
-    if _LIKE_GECKO.search(user_agent) or _EMAIL.search(user_agent):
+    if _LIKE_GECKO.search(user_agent) or (_may_have_email(user_agent) and _EMAIL.search(user_agent)):
         return True
     if os or family:
         return False
     return bool(_WRITTEN_WITHOUT_A_SYSTEM.search(user_agent)) or not _browsers.extract(user_agent)
+
+
+def _may_have_email(user_agent: str) -> bool:
+    return "@" in user_agent or "[at]" in user_agent

@@ -28,13 +28,18 @@ _LONGEST_QUERY: Final = 8_192
 _MOST_PARAMETERS: Final = 200
 #: The longest wanted name with every letter escaped is shorter.
 _LONGEST_NAME: Final = 64
-#: `&amp;`, `&#38;` and `&#x26;`, as they are or percent-encoded: what HTML makes of `&`; and JSON's `\\u0026`.
-HTML_AMPERSAND: Final = r"(?:&|%26)(?:amp|(?:#|%23)0*38|(?:#|%23)x0*26)(?:;|%3B)|(?:\\|%5C)u0026"
+_REFERENCE: Final = r"(?:amp|(?:#|%23)(?:0*38|x0*26))(?:;|%3B)"
+#: `&amp;`, `&#38;` and `&#x26;`, as they are or percent-encoded: what HTML makes of `&`; and JSON's `\\u0026`.  Each
+#: alternative begins with a character: a search then skips others in a tenth of the time.
+HTML_AMPERSAND: Final = rf"&{_REFERENCE}|%(?:26{_REFERENCE}|5Cu0026)|\\u0026"
 _HTML_AMPERSAND: Final = re.compile(HTML_AMPERSAND, re.IGNORECASE)
 #: A fragment that is the rest of such a reference: what followed `&#`.
 _CUT_REFERENCE: Final = re.compile(r"(?:0{0,9}38|x0{0,9}26);", re.IGNORECASE)
 _PARAMETER: Final = re.compile(r"([&?;]?)([^&?;=]*)(=?[^&?;]*)")
 _SUFFIX: Final = re.compile(r"\[[0-9]*\]\Z")
+#: Characters at the end of a decoded value that may be another if it was cut off: parts of an escape, bytes that
+#: are not UTF-8 without those behind them.
+_CUT: Final = 8
 #: Characters that break lines or end strings: no campaign is called so.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -51,16 +56,22 @@ def campaign_parameters(query: str, longest: int) -> dict[str, str]:
     Of each value at least `longest` characters are decoded, where it has as many.
     """
     query = query[:_LONGEST_QUERY]
-    lowered = query.lower()
+    lowered = _lowered(query)
     if not _may_have_any(lowered):
         return {}
     if "26" in lowered or "38" in lowered or "amp" in lowered:
-        query = _HTML_AMPERSAND.sub("&", query)
+        # Each separates parameters, so behind as many nothing is read.
+        query = _HTML_AMPERSAND.sub("&", query, count=_MOST_PARAMETERS)
     values: dict[str, str] = {}
     for name, value in _parameters(query):
         if not values.get(name):
             values[name] = _value(value, longest)
     return values
+
+
+def _lowered(query: str) -> str:
+    """Return a query's ASCII characters in lower case: no other occurs in what is looked for, and some take long."""
+    return query.lower() if query.isascii() else query.encode("ascii", "ignore").decode().lower()
 
 
 def _may_have_any(query: str) -> bool:
@@ -107,6 +118,12 @@ def _wanted_of(raw_name: str) -> str:
 
 
 def _value(sent: str, longest: int) -> str:
-    # A character takes up to twelve, escaped; with one more, an escape that this cuts in two is not in the result.
-    value = decoded(sent[: 12 * (longest + 1)].replace("+", " "))
-    return _CONTROL.sub(" ", value).strip()
+    # An escaped character takes three to twelve: most values are long enough with the least.
+    value = _cleaned(sent[: 3 * (longest + _CUT)])
+    if len(value) >= longest + _CUT or len(sent) <= 3 * (longest + _CUT):
+        return value
+    return _cleaned(sent[: 12 * (longest + 1)])
+
+
+def _cleaned(sent: str) -> str:
+    return _CONTROL.sub(" ", decoded(sent.replace("+", " "))).strip()

@@ -14,27 +14,18 @@ from worker.lookups.escapes import decoded
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 #: What a path may hold unescaped beside unreserved characters (section 3.3), and the percent sign of its escapes.
 _SAFE: Final = "/%!$&'()*+,;=:@"
-#: A path with none of these is in canonical form already.
-_NOT_CANONICAL: Final = re.compile(r"[^A-Za-z0-9._~/!$&'()*+,;=:@-]|/\.")
+#: A path with none of these, nor a dot behind a slash, is in canonical form already.
+_NOT_CANONICAL: Final = re.compile(r"[^A-Za-z0-9._~/!$&'()*+,;=:@-]")
 _NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._~/%!$&'()*+,;=:@-]")
 #: A path in the fragment; in a canonical path nothing else has a `#`.
 HASH_PATH: Final = re.compile("(#!?)/")
 _BELOW: Final = re.compile("(?<!/)/(#!?)(?=/|\\Z)")
-_HEX: Final = "0123456789ABCDEFabcdef"
-#: Every spelling of an escape that is not its canonical form, and what that is.
-_CANONICAL: Final = {
-    spelling: form
-    for high in _HEX
-    for low in _HEX
-    if (spelling := f"%{high}{low}")
-    != (form := chr(byte) if (byte := int(high + low, 16)) in _UNRESERVED else f"%{byte:02X}")
-}
-_SPELLINGS: Final = "|".join(
-    f"{high}[{''.join(low for low in _HEX if f'%{high}{low}' in _CANONICAL)}]" for high in _HEX
-)
-#: Any of them, but not behind a percent sign that begins no escape: `%4%41` must not become `%4A`, another one.  The
-#: group makes `split` return them, too.
-_TO_CHANGE: Final = re.compile(f"(%(?<!%%)(?<!%[0-9A-Fa-f]%)(?:{_SPELLINGS}))")
+_HEX: Final = "[0-9A-Fa-f]"
+#: Escapes in a row, but not behind a percent sign that begins none: `%4%41` must not become `%4A`, another one.  The
+#: group makes `split` return them, too.  For the empty alternative see `gateway.structure`.
+_ESCAPES: Final = re.compile(f"(%(?<!%%)(?<!%{_HEX}%){_HEX}{{2}}(?:%{_HEX}{{2}}|)*+)")
+#: The canonical form of each byte that is escaped.
+_FORMS: Final = [chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in range(256)]
 #: U+FFFD, for bytes that were not UTF-8, as an escape.  It stays a character, so that readers see the damage.
 _REPLACEMENT: Final = quote("\ufffd")
 #: Characters that are escaped at a time.
@@ -51,19 +42,33 @@ def canonical(path: str) -> str:
     else than their character (`%2F`, `%21`) stay, and so does a percent sign that begins no escape.  U+FFFD stays too.
     A path in the fragment, behind `#` or `#!`, is one of its own: `/app#/x/../y` is `/app#/y`.
     """
-    if not _NOT_CANONICAL.search(path):
+    if "/." not in path and not _NOT_CANONICAL.search(path):
         return path
     if hash_path := HASH_PATH.search(path):
         return canonical(path[: hash_path.start()]) + hash_path[1] + canonical(path[hash_path.end() - 1 :])
     if "%" in path:
-        pieces = _TO_CHANGE.split(path)
-        pieces[1::2] = [_CANONICAL[spelling] for spelling in pieces[1::2]]
-        path = "".join(pieces)
+        path = _with_canonical_escapes(path)
     if _NOT_ALLOWED.search(path):
         path = _quoted(path)
     if "/." in path:
         path = _without_dot_segments(path)
     return path.replace(_REPLACEMENT, "\ufffd")
+
+
+def _with_canonical_escapes(path: str) -> str:
+    """Write escapes in upper case, or as the character where it needs none; a percent sign that begins none stays."""
+    pieces = _ESCAPES.split(path)
+    if len(pieces) == 1:
+        return path
+    if "%00" in path:
+        pieces[1::2] = map(_canonical_run, pieces[1::2])
+    else:  # with one between all of them, they can be changed in one go
+        pieces[1::2] = _canonical_run("%00".join(pieces[1::2])).split("%00")
+    return "".join(pieces)
+
+
+def _canonical_run(escapes: str) -> str:
+    return "".join(map(_FORMS.__getitem__, bytes.fromhex(escapes.replace("%", ""))))
 
 
 def _quoted(path: str) -> str:

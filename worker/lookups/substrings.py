@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 _UNITS: Final = 4
@@ -63,8 +64,8 @@ class Substrings:
 
     def find(self, text: str) -> str | None:
         """Return a pattern that occurs in `text`."""
-        text = text.casefold()
-        for numbers in _views(text) if self._filed else ():
+        text, readings = _read(text)
+        for numbers in readings if self._filed else ():
             if self._filed.keys().isdisjoint(numbers):
                 continue
             for number in numbers:
@@ -76,6 +77,13 @@ class Substrings:
                 if (found := patterns.get(text[start : start + length])) is not None:
                     return found
         return None
+
+
+@lru_cache(maxsize=1)  # the instance's patterns and the site's are looked for in the same text
+def _read(text: str) -> tuple[str, list[list[int]]]:
+    """Return a text in the case of the patterns, and the numbers that it is read as."""
+    folded = text.casefold()
+    return folded, [numbers.tolist() for numbers in _views(folded)]
 
 
 def _numbers(text: str) -> Iterator[int]:

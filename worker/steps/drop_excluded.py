@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.pageview import QueuedPageview
 from shared.registry import Site
 from worker.drop import Drop
-from worker.lengths import USER_AGENT
+from worker.lengths import read_agent
 from worker.lookups.exclusions import Exclusions
 from worker.lookups.geo_records import Location
 from worker.lookups.rule_sets import Subject
@@ -18,7 +18,7 @@ def drop_excluded(
     """Drop what a rule of the instance, or of the site, excludes."""
     if exclusions.none_for(site):
         return None
-    user_agent = pageview.user_agent[:USER_AGENT]
+    user_agent = read_agent(pageview.user_agent)
     subject = Subject(pageview.visitor_ip, location.country, user_agent, page.rule_path)
     verdict = exclusions.find(site, subject)
     return Drop(verdict.reason, site.site_id, verdict.rule) if verdict else None

@@ -36,9 +36,12 @@ class Page(NamedTuple):
     click_id: str
 
 
-#: Characters of a path that are made canonical.  An escape of three may become one character: no path that is shorter
-#: than its column is cut by this, unless dot segments take most of it away.
-_PATH_READ: Final = 3 * PATH
+#: Characters of a path that are made canonical.  No path that is shorter than its column is cut by this, unless dot
+#: segments, or escapes of letters that need none (which no browser sends), take half of it away.
+_PATH_READ: Final = 2 * PATH
+#: What is read first, and how much of its end may be a part of an escape.
+_BROKEN: Final = 12
+_PATH_READ_FIRST: Final = PATH + 2 * _BROKEN
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}")
 
 
@@ -68,12 +71,13 @@ def parse_page(url: str, rules: QueryRules | None = None, hash_paths: bool = Fal
         sent = f"{_path(sent)}#{behind}"
         query = query_read = "&".join(filter(None, (query, more)))
     path = _path(sent)
+    stored = cut_encoded(path, PATH, "path")
     values = campaign_parameters(query_read, UTM)
     if rules:
         query = rules.stored(query)
     source, medium, campaign, term, content = (cut(values.get(name, ""), UTM, name) for name in UTM_NAMES)
     return Page(
-        cut_encoded(path, PATH, "path"),
+        stored,
         cut_encoded(query, QUERY, "query"),
         source,
         medium,
@@ -81,17 +85,26 @@ def parse_page(url: str, rules: QueryRules | None = None, hash_paths: bool = Fal
         term,
         content,
         _uuid(values.get(QR_NAME, "")),
-        comparable(path),
+        comparable(stored),
         any(values.get(name) for name in UTM_NAMES),
         next((name for name in CLICK_IDS if values.get(name)), ""),
     )
 
 
 def _path(sent: str) -> str:
+    if len(sent) > _PATH_READ_FIRST and not _may_have_dot_segments(sent):
+        # Text only grows but for escaped letters: the beginning suffices for nearly all that are cut.
+        path = canonical(sent[:_PATH_READ_FIRST])
+        if len(path) >= PATH + _BROKEN:
+            return path
     path = canonical(sent[:_PATH_READ])
     if len(sent) > _PATH_READ and len(path) <= PATH:
         TRUNCATED.labels("path").inc()
     return path
+
+
+def _may_have_dot_segments(sent: str) -> bool:
+    return "/." in sent or "%2e" in sent or "%2E" in sent
 
 
 _cached = lru_cache(maxsize=16_384)(parse_page)

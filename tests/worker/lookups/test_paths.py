@@ -115,3 +115,12 @@ def test_a_rule_with_a_path_in_the_fragment_stays_the_same_when_read_again(path)
     once = escaped(comparable(canonical(path)))
     assert escaped(comparable(canonical(once))) == once
     assert comparable(canonical(once)) == comparable(canonical(path))
+
+
+@pytest.mark.parametrize("path", ["/%4%41", "/%%41", "/%%41%", "/%4%41%4"])
+def test_an_escape_behind_a_percent_sign_that_begins_none_stays(path):
+    assert canonical(path) == path
+
+
+def test_escapes_in_a_row_behind_such_a_percent_sign_are_made_canonical():
+    assert canonical("/%4%41%42%c3") == "/%4%41B%C3"

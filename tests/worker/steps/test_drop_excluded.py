@@ -38,3 +38,17 @@ def test_looks_at_no_more_of_a_user_agent_than_is_kept():
     registry = FakeRegistry()
     registry.exclude("user_agent", "needle")
     assert drop(registry, user_agent="x" * 2_000 + "needle") is None
+
+
+def test_looks_at_as_many_bytes_of_a_user_agent_as_it_may_have_characters():
+    registry = FakeRegistry()
+    registry.exclude("user_agent", "needle")
+    assert drop(registry, user_agent="中" * 339 + "needle") is not None
+    assert drop(registry, user_agent="中" * 341 + "needle") is None
+
+
+def test_a_rule_holds_for_the_beginning_of_a_path_that_is_cut():
+    registry = FakeRegistry()
+    registry.exclude("path", "/admin")
+    assert drop(registry, url=f"https://example.com/admin/{'a/' * 9_000}") is not None
+    assert drop(registry, url=f"https://example.com/{'a/' * 9_000}") is None

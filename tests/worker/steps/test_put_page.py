@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tests.worker.factories import SITE, pageview
 from worker.lengths import PATH, QUERY, UTM
+from worker.lookups import campaigns
+from worker.lookups.paths import canonical
 from worker.steps.put_page import parse_page, put_page
 
 ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"
@@ -179,3 +181,29 @@ def test_any_url_with_options(text):
     page = with_options(f"https://example.com/{text}", hash_paths=True, query_drop=("a*",), query_keep=("*",))
     assert page.path.startswith("/")
     assert len(page.path) <= PATH
+
+
+#: Spellings of characters, of one to twelve characters each, and what breaks or removes them.
+_PIECES = ("%61", "%2E", "/..", "/", "%", "%4", "%C3%BC", "%c3%bc", "%F0%9F%99%82", "%00", "%FF", "\ufffd", "ü", " ")
+
+
+@given(st.lists(st.sampled_from(_PIECES), min_size=1, max_size=12), st.integers(1, 400))
+def test_the_beginning_of_a_long_path_is_what_all_of_it_would_begin_with(pieces, times):
+    sent = f"/{''.join(pieces) * times}"[: 2 * PATH]
+    whole = canonical(sent)
+    stored = parse_page(f"https://example.com{sent}").path
+    assert whole.startswith(stored)
+    assert len(stored) > PATH - 3 or stored == whole
+
+
+@given(st.lists(st.sampled_from((*_PIECES, "%0A", "+")), min_size=1, max_size=12), st.integers(1, 400))
+def test_as_much_of_a_value_is_read_as_is_stored(pieces, times):
+    sent = "".join(pieces) * times
+    stored = parse_page(f"https://example.com/?utm_source={sent}").utm_source
+    assert stored == campaigns._cleaned(sent[:8_000])[:UTM]
+
+
+def test_ampersands_of_html_separate_as_many_parameters_as_are_read():
+    for number, found in ((198, "x"), (200, "")):
+        query = "&amp;".join(["a=1"] * number)
+        assert parse_page(f"https://example.com/?{query}&amp;utm_source=x").utm_source == found
