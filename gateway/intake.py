@@ -95,29 +95,37 @@ class Intake:
             # From the validated values, so that it does not depend on how the JSON is written.
             ids = (checked.session_id or _NIL, checked.page_id or _NIL)
             # In the first version's form, which gateways of every version make, so that all derive the same ids.
-            content = pageview.pack_item(pageview.to_item(to_queued(checked, client.client_id, 0, *ids), 1))
+            content = pageview.pack_item(pageview.to_item(to_queued(checked, client.client_id, 0, *ids, None), 1))
             occurrence = idempotency_key.occurrence(content)
             session_id, page_id = self._ids.derived(checked, client.client_id, idempotency_key.key, content, occurrence)
         return pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
 
 
 def to_queued(
-    checked: PageviewRequest, client_id: bytes, received_ms: int, session_id: bytes, page_id: bytes
+    checked: PageviewRequest,
+    client_id: bytes,
+    received_ms: int,
+    session_id: bytes,
+    page_id: bytes,
+    longest: int | None = pageview.LONGEST_TEXT,
 ) -> pageview.QueuedPageview:
-    """Return a validated pageview in the form that goes into the queue; absent values are empty or 0."""
+    """Return a validated pageview in the form that goes into the queue: absent values are empty or 0, long text cut.
+
+    With `longest` None, text is as long as it was sent: ids that are derived from it are those of every version.
+    """
     return pageview.QueuedPageview(
         client_id,
         received_ms,
         checked.url.hostname,
-        checked.url.text,
+        checked.url.text[:longest],
         checked.timestamp,
         checked.visitor_ip,
-        checked.user_agent,
+        checked.user_agent[:longest],
         bool(checked.dnt),
         session_id,
         page_id,
-        _text(checked.referrer),
-        _text(checked.language),
+        _text(checked.referrer)[:longest],
+        _text(checked.language)[:longest],
         checked.screen_width or 0,
         checked.screen_height or 0,
         checked.viewport_width or 0,

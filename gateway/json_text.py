@@ -7,12 +7,12 @@ pageview, so it is replaced with U+FFFD.  Otherwise it is as strict as orjson: n
 
 from __future__ import annotations
 
-import codecs
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.repair import TooMuch, repair
+from gateway import json_strings, repair
+from gateway.json_strings import TooMuch
 
 #: A byte order mark, which RFC 8259 lets parsers ignore: editors and PowerShell write one at the start of a file.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -20,15 +20,10 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 MAX_VALUES: Final = 1_000
 #: A text of this length can't hold enough to matter.
 _SHORT: Final = 4_096
-#: Strings that are looked for one by one.  Nearly always it is all, and their length costs nothing.
+#: Strings that are looked for one by one, and then what begins a value, as a part of a string or not.  Nearly always
+#: it is all, and the length of what is between them costs nothing.
 _FEW_STRINGS: Final = 64
-#: Backslashes in a row that are counted; `rstrip` takes longer than anything else for thousands.
-_LONG_RUN: Final = 64
-_BACKSLASH: Final = ord("\\")
-_MARKS: Final = bytes(
-    ord("a" if each == '"' else "n" if each in ",[{" else each if each == "\\" else "b")
-    for each in map(chr, range(256))
-)
+_FEW_BEGINNINGS: Final = 64
 
 
 class NotJson(ValueError):
@@ -55,18 +50,16 @@ def parse(text: bytes | memoryview) -> Parsed:
     try:
         return Parsed(orjson.loads(text), False)
     except orjson.JSONDecodeError as error:
-        position = error.pos
-    try:
-        repaired = repair(bytes(text))
-    except TooMuch:
-        raise NotJson("has too much that is not UTF-8", position) from None
-    if repaired is None:
+        position, decoded = error.pos, error.doc
+    if not text or not repair.is_broken(decoded, position):
         raise NotJson("is not valid JSON", position)
     try:
-        return Parsed(orjson.loads(repaired), True)
-    except orjson.JSONDecodeError as error:
-        position = error.pos
-    raise NotJson("is not valid JSON, and part of it is not UTF-8", position)
+        return Parsed(repair.parse(bytes(text), decoded, position), True)
+    except TooMuch:
+        problem = "has too much that is not UTF-8"
+    except repair.NotJson as error:
+        problem, position = "is not valid JSON, and part of it is not UTF-8", error.position
+    raise NotJson(problem, position)
 
 
 def _has_many_values(text: bytes) -> bool:
@@ -79,17 +72,22 @@ def _has_many_values(text: bytes) -> bool:
         if start < 0 or end < 0:  # the rest is in no string, or in one that has no end
             outside.append(text[at:start] if start >= 0 else text[at:])
             return _beginnings(b"".join(outside)) > MAX_VALUES
-        if text[end - 1] == _BACKSLASH and _may_be_escaped(text[max(start, end - _LONG_RUN) : end]):
+        if json_strings.is_escaped(text, start + 1, end) is not False:
             break
         outside.append(text[at:start])
         at = end + 1
-    return _has_more_values(text[at:], MAX_VALUES - _beginnings(b"".join(outside)))
+    most = MAX_VALUES - _beginnings(b"".join(outside))
+    if most >= 3 * _FEW_BEGINNINGS and all(_has_few(text, at, each) for each in (b",", b"[", b"{")):
+        return False
+    return _has_more_values(text[at:], most)
 
 
-def _may_be_escaped(before: bytes) -> bool:
-    """Return whether the character behind these is escaped, True where they are too few to tell."""
-    backslashes = len(before) - len(before.rstrip(b"\\"))
-    return backslashes % 2 == 1 or backslashes == _LONG_RUN
+def _has_few(text: bytes, at: int, beginning: bytes) -> bool:
+    for _ in range(_FEW_BEGINNINGS):
+        at = text.find(beginning, at) + 1
+        if not at:
+            return True
+    return False
 
 
 def _beginnings(text: bytes) -> int:
@@ -97,16 +95,12 @@ def _beginnings(text: bytes) -> int:
 
 
 def _has_more_values(text: bytes, most: int) -> bool:
-    r"""Return whether there are more of `,`, `[` and `{` outside of strings, or too many strings.
-
-    Four characters are left: `a` for a quote, `n` for what begins a value, a backslash and `b` for the rest.  Python's
-    decoder of its own escapes, among which are `\\`, `\a`, `\n` and `\b`, takes a tenth of what a pattern takes.
-    """
-    marks = text.translate(_MARKS)
+    """Return whether there are more of `,`, `[` and `{` outside of strings, or too many strings."""
+    marks = json_strings.marks(text)
     if marks.count(b"n", 0, _SHORT) <= most and marks.count(b"n") <= most:  # in strings or not
         return False
-    if _BACKSLASH in text:
-        marks = codecs.escape_decode(marks + b"b")[0]  # no escaped quote is an `a` any more
+    if b"\\" in text:
+        marks = json_strings.unescaped(marks)
     pieces = marks.split(b"a", 4 * MAX_VALUES + 1)
     if len(pieces) > 4 * MAX_VALUES + 1:  # two quotes for each name and each value
         return True

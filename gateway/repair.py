@@ -1,78 +1,83 @@
 """U+FFFD for bytes that are not UTF-8 and for halves of surrogate pairs, so that the JSON around them can be parsed.
 
-The cost is bounded: behind the first thousand bytes, or where there are halves, the first few hundred escapes like
-theirs, a string is cut off at the next one.
+The cost is bounded: of a long text, each string is cut before anything else is done with it; and behind the first
+thousand bytes, or some thousand characters from the first half on, strings are cut off at the next.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
-from itertools import islice
-from typing import AnyStr, Final
+from typing import Any, Final
 
 import orjson
 
+from gateway.json_strings import shorten, strings
+
 #: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-#: Bytes, and escapes of surrogates (and of Hangul: `\\ud55c`), that are looked at one by one.
+#: Bytes of a text whose strings are not cut: a URL, a user agent and a referrer of 8 KiB each are as long.
+MOST_BYTES: Final = 25 * 1024
+#: Bytes that are replaced one by one.
 MOST: Final = 1_000
-MOST_ESCAPES: Final = 250
+#: Characters from the first half of a pair on, among which halves are replaced one by one.
+MOST_CHARACTERS: Final = 2_048
 
 _HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 #: Half of a surrogate pair without the other one, in a text without escaped backslashes.
 _HALF: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
-#: How an escape begins that may be one; in any text, they are found faster than by a pattern.
-_LOWER: Final = r"\ud"
-_UPPER: Final = r"\uD"
-#: Characters of an escape.
-_LENGTH: Final = 6
 #: Stands for an escaped backslash, which must not look like the beginning of what follows it; no JSON has it.
 _HIDDEN: Final = "\x01\x01"
 #: U+FFFD escaped: as long as what it replaces, and text stays ASCII.
 _ESCAPED: Final = r"\ufffd"
+#: Characters before which a text may be cut within a pair.
+_PAIR: Final = 12
 #: Bytes that are decoded at once.
 _WINDOW: Final = 4096
-#: Strings that are cut off, and escaped quotes that are passed over in search of the end of one.
-_FEW: Final = 16
-_FEW_QUOTES: Final = 64
-#: Backslashes in a row that are counted.
-_LONG_RUN: Final = 64
 
 
-class TooMuch(ValueError):
-    """There is more to replace than in any text that a browser sends."""
+class NotJson(ValueError):
+    """The text is not JSON, also with U+FFFD for what is not Unicode; at which character."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
 
 
-def repair(text: bytes) -> str | None:
-    """Return the text with U+FFFD for what is not Unicode, None when all of it is; raises `TooMuch`."""
+def is_broken(decoded: str, position: int) -> bool:
+    """Return whether what a parser has found at a position is no Unicode; where it is not UTF-8, nothing is decoded."""
+    return not decoded or _HALF.match(decoded, position) is not None
+
+
+def parse(text: bytes, decoded: str, position: int) -> Any:
+    """Return the value of a JSON text that `is_broken`, with U+FFFD for what is not Unicode.
+
+    Raises `NotJson`, or `json_strings.TooMuch`.
+    """
+    if len(text) > MOST_BYTES:
+        text, decoded = shorten(text), ""
+    if not decoded:
+        decoded = _decode(text)
+        try:
+            return orjson.loads(decoded)
+        except orjson.JSONDecodeError as error:
+            position = error.pos
+        if not _HALF.match(decoded, position):
+            raise NotJson(position)
     try:
-        decoded, replaced = text.decode(), 0
-    except UnicodeDecodeError:
-        decoded, replaced = _decode(text), 1
-    if (_LOWER in decoded or _UPPER in decoded) and _HIDDEN[0] not in decoded:
-        hidden = decoded.replace("\\\\", _HIDDEN)
-        escapes = list(islice(_escapes(hidden, 0), MOST_ESCAPES + 1))
-        if len(escapes) <= MOST_ESCAPES or not (replaced and _is_json(decoded)):
-            repaired, halves = _replace_halves(hidden, escapes)
-            if halves:
-                decoded, replaced = repaired.replace(_HIDDEN, "\\\\"), replaced + halves
-    return decoded if replaced else None
-
-
-def _is_json(text: str) -> bool:
-    """Return whether a text is JSON, in which there are no halves then: many escapes are no reason to cut it off."""
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        return orjson.loads(_without_halves(decoded, position))
+    except orjson.JSONDecodeError as error:
+        position = error.pos
+    raise NotJson(position)
 
 
 def _decode(text: bytes) -> str:
-    """Return the text with U+FFFD for bytes that are not UTF-8."""
+    """Return the text with U+FFFD for bytes that are not UTF-8; behind `MOST` of them, strings are cut at the next."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        pass
     parts: list[str] = []
     at = wrong = 0
     while at < len(text) and wrong < MOST:
@@ -80,68 +85,68 @@ def _decode(text: bytes) -> str:
         wrong += part.count(REPLACEMENT)
         parts.append(part)
         at += length
-    for _ in range(_FEW):
-        try:
-            parts.append(text[at:].decode())
-        except UnicodeDecodeError as error:
-            start = at + error.start
-        else:
-            return "".join(parts)
-        parts += (text[at:start].decode(), REPLACEMENT)
-        at = _end_of_string(text, start, b'"', b"\\")
-    raise TooMuch
+    parts.append(_cut_at_bytes(text[at:]).decode(errors="replace"))
+    return "".join(parts)
 
 
-def _replace_halves(text: str, escapes: list[int]) -> tuple[str, int]:
-    """Return a text, whose escaped backslashes are hidden, without halves of pairs, and how many were found.
+def _cut_at_bytes(text: bytes) -> bytes:
+    """Return a text with each string cut off at the first byte that is not UTF-8."""
+    first = _first_wrong(text)
+    if first < 0:
+        return text
+    parts: list[bytes] = []
+    done = 0
+    for start, end in strings(text, first, inside=True):
+        wrong = _first_wrong(text[start + 1 : end])
+        if wrong >= 0:
+            parts += (text[done : start + 1 + wrong], REPLACEMENT.encode())
+            done = end
+    return b"".join((*parts, text[done:]))
 
-    `escapes` is where they may be: one more than are looked at, or all.
-    """
-    end = escapes.pop() if len(escapes) > MOST_ESCAPES else len(text)
+
+def _first_wrong(text: bytes) -> int:
+    """Return where the first byte is that is not UTF-8, -1 where there is none."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return -1
+
+
+def _without_halves(text: str, at: int) -> str:
+    """Return a text without halves of surrogate pairs, of which the first is at `at`."""
+    end = _end_of_region(text, at)
+    region = text[at:end]
+    if _HIDDEN[0] not in region:
+        hidden = region.replace("\\\\", _HIDDEN)
+        region = _HALF.sub(_ESCAPED.replace("\\", r"\\"), hidden).replace(_HIDDEN, "\\\\")
+    return text[:at] + region + _cut_at_escapes(text, end)
+
+
+def _end_of_region(text: str, at: int) -> int:
+    """Return the end of what is looked at one by one, not within an escape."""
+    end = at + MOST_CHARACTERS
+    if end >= len(text):
+        return len(text)
+    escape = text.find("\\", end - _PAIR, end)
+    return end if escape < 0 else at + len(text[at:escape].rstrip("\\"))
+
+
+def _cut_at_escapes(text: str, at: int) -> str:
+    """Return the rest of a text from `at`, each string of it cut off at the first escape that may be of a surrogate."""
     parts: list[str] = []
-    at = 0
-    for start in escapes:
-        if _HALF.match(text, start, end):
-            parts += (text[at:start], _ESCAPED)
-            at = start + _LENGTH
-    parts.append(text[at:end])
-    halves = len(parts) // 2
-    return "".join(parts) + _cut_strings(text, end), halves + (end < len(text))
+    if at < len(text):
+        for start, end in strings(text.encode("ascii", "replace"), at, inside=True):
+            found = _first_escape(text, start + 1, end)
+            if found >= 0:
+                # Before all backslashes in a row, however many: the last ones may be an escaped backslash.
+                parts += (text[at:found].rstrip("\\"), _ESCAPED)
+                at = end
+    return "".join((*parts, text[at:]))
 
 
-def _cut_strings(text: str, at: int) -> str:
-    """Return the rest of a text with each string that has an escape in it cut off there; `at` is one, or the end."""
-    parts: list[str] = []
-    for _ in range(_FEW):
-        if at == len(text):
-            return "".join(parts)
-        string_end = _end_of_string(text, at, '"', "\\")
-        at = next(_escapes(text, string_end), len(text))
-        parts += (_ESCAPED, text[string_end:at])
-    raise TooMuch
-
-
-def _escapes(text: str, at: int) -> Iterator[int]:
-    """Yield where escapes begin that may be of surrogates."""
-    lower, upper = text.find(_LOWER, at), text.find(_UPPER, at)
-    while lower >= 0 or upper >= 0:
-        if upper < 0 or 0 <= lower < upper:
-            yield lower
-            lower = text.find(_LOWER, lower + 1)
-        else:
-            yield upper
-            upper = text.find(_UPPER, upper + 1)
-
-
-def _end_of_string(text: AnyStr, at: int, quote: AnyStr, backslash: AnyStr) -> int:
-    """Return where the quote is that ends the string at `at`; raises `TooMuch` where that can't be told soon."""
-    for _ in range(_FEW_QUOTES):
-        end = text.find(quote, at)
-        if end < 0:
-            return len(text)  # this is no JSON
-        before = text[max(at, end - _LONG_RUN) : end]
-        backslashes = len(before) - len(before.rstrip(backslash))
-        if backslashes % 2 == 0 and backslashes < _LONG_RUN:
-            return end
-        at = end + 1
-    raise TooMuch
+def _first_escape(text: str, at: int, end: int) -> int:
+    """Return where the first escape begins that may be of a surrogate, -1 where there is none."""
+    lower = text.find(r"\ud", at, end)
+    upper = text.find(r"\uD", at, end if lower < 0 else lower)
+    return lower if upper < 0 else upper

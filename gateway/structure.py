@@ -103,14 +103,19 @@ class Structure:
                 at = body.find(b"\n", start, end) if start < end else start
                 if at < 0:
                     at = end
-                if joined and (at - start > _LONG_LINE or _JOINED.search(body, start, at)):
+                if joined and at - start > _LONG_LINE:
+                    yield from self._objects(start, at, known=False)
+                elif joined and _JOINED.search(body, start, at):
                     yield from self._objects(start, at)
                 elif start < at:
                     yield start, at
             yield None
 
-    def _objects(self, start: int, end: int) -> Found:
-        """Find objects one behind another; from where that goes wrong, the rest is one item."""
+    def _objects(self, start: int, end: int, *, known: bool = True) -> Found:
+        """Find objects one behind another; from where that goes wrong, the rest is one item.
+
+        If it is not `known` that some are, all is one item unless one stands behind the first.
+        """
         body = self._body
         at = start
         while at < end:
@@ -123,6 +128,9 @@ class Structure:
             except Rejected:
                 if at > start:  # what follows may be good
                     raise
+            if not known and at == start:
+                after = yield from self._space(value_end)
+                value_end = value_end if after >= end or body.startswith(b"{", after) else end
             yield at, value_end
             at = value_end if body.startswith(b"{", value_end) else (yield from self._space(value_end))
 

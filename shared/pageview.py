@@ -20,6 +20,10 @@ OLDEST_SCHEMA_VERSION = 1
 #: Number of fields by version; each version appends some.
 _FIELDS = {1: 16, 2: 17}
 
+#: Characters of URL, user agent, referrer and language that gateways pass on.  No usual server takes longer ones, and
+#: workers read less: of a URL an authority of 2,048, a path of 4,096 and 8,192 of the query.  They count what they cut.
+LONGEST_TEXT = 16_384
+
 #: The permission that an API client needs on a site to post its pageviews.
 MANAGE_DATA = "site.manage_data"
 

@@ -61,6 +61,7 @@ def test_a_string_is_one_value_whatever_it_holds(text: bytes) -> None:
         b'{"x":"\\"","y":[%s,"\\' % b",".join([b"[]"] * 1_000),
         b'{"x":"\\\\","y":[%s],"z":"\\""}' % b",".join([b"1"] * 1_002),
         b"{%s}" % b",".join([b'"a":"\\""'] * 1_100),
+        b'{"x":"\\"","y":[%s]}' % b",".join([b"{}"] * 1_000),
     ],
 )
 def test_many_values_are_found_behind_any_string(text: bytes) -> None:
