@@ -33,3 +33,8 @@ def find_owner(hostname: str, find_listing: Callable[[str], Owner | None]) -> Ow
         if (owner := find_listing(candidate)) is not None:
             return owner
     return None
+
+
+def covering(host: str) -> tuple[str, ...]:
+    """Return what a site may list that has a normalised host as its own: the host, the names above, and wildcards."""
+    return tuple(name for parent in (host, *parents(host)) for name in (parent, f"*.{parent}"))

@@ -59,7 +59,8 @@ class Poller:
         self._polled_at_s = self._noted_at_s = replica.polled_at_s  # by the wall clock
         #: Whether the last poll that has ended failed; False before the first has ended.
         self.failing = False
-        self._known = {table: Window(replica.version, rows=-1) for table in TABLES_BY_NAME}
+        self._kept = replica.windows() if replica.version else {}
+        self._known = {table: self._kept.get(table, Window(replica.version, rows=-1)) for table in TABLES_BY_NAME}
         self._marker: Marker = None
         self._behind = False
         self._idle_s = idle_s
@@ -198,8 +199,9 @@ class Poller:
                 await self._fetch_table(TABLES_BY_NAME[table], now)
             self._known[table] = now.window
         newest = max(now.latest for now in found.values())
-        if newest > self.replica.version:
-            await in_thread(self.replica.complete, newest)
+        if newest > self.replica.version or self._known != self._kept:
+            await in_thread(self.replica.complete, newest, self._known)
+            self._kept = dict(self._known)
             self.replica.refreshed()
         self._marker = marker
         self._behind = newest < self.replica.version

@@ -1,56 +1,41 @@
 """A process's own copy of the registry: an SQLite file behind small caches.
 
 One file serves three purposes: the last known good registry at a start without ClickHouse, a memory footprint that does
-not grow with a million sites, and look-ups of about 10 µs on a cache miss.  Each process has its own file; `poll`
-writes to it on a thread while the event loop reads (SQLite's write-ahead log allows both at once).
+not grow with a million sites (but by pages of the file, which the system may take back), and look-ups of about 10 µs on
+a cache miss.  Each process has its own file; `poll` writes to it on a thread while the event loop reads (SQLite's
+write-ahead log allows both at once).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakValueDictionary
 
-from shared.hostnames import parents
-from shared.registry import apply_grants
-from shared.registry.apply import SITE_COLUMNS, apply, clear, read_site
+from shared.registry import apply_grants, queries
+from shared.registry.apply import apply, clear, read_site
 from shared.registry.cache import Cache
-from shared.registry.owners import find_owner
-from shared.registry.records import EVERY_SITE_ID, EXCLUSIONS, TABLES_BY_NAME, Change, Client, Exclusion, Site
-from shared.registry.replica_file import claim, connect, open_replica
+from shared.registry.owners import covering, find_owner
+from shared.registry.reader import Reader
+from shared.registry.records import EVERY_SITE_ID, TABLES_BY_NAME, Change, Client, Exclusion, Site
+from shared.registry.replica_file import claim, connect
 from shared.registry.rule_log import RuleChanges, RuleLog
 from shared.registry.touched import Rule, Touched
+from shared.registry.window import Window
 from shared.settings import SettingsError
 
-_NAMES: Final = 50_000
+_NAMES: Final = 100_000
+#: Names of hosts that visitors came from.
+_LISTED: Final = 50_000
 _CLIENTS: Final = 10_000
 _GRANTS: Final = 50_000
 #: With more new wildcards than these, looking through the names costs more than forgetting them.
 _MOST_WILDCARDS: Final = 20
-
-#: One statement, since the writer may remove the site between two.
-_FIND_SITE: Final = (
-    f"SELECT {', '.join(SITE_COLUMNS)} FROM hostnames AS listings JOIN sites USING (site_id)"  # noqa: S608
-    " WHERE hostname = ? ORDER BY listings.created_us, site_id LIMIT 1"
-)
-_LISTS: Final = "SELECT 1 FROM hostnames WHERE hostname = ? AND site_id = ? LIMIT 1"
-_IS_LISTED: Final = "SELECT 1 FROM hostnames WHERE hostname = ? LIMIT 1"
-_FIND_CLIENT: Final = "SELECT client_id, name, rate, token_sha256, burst FROM clients WHERE token_sha256 = ?"
-_FIND_GRANT: Final = """
-SELECT 1 FROM holders JOIN grants USING (holder)
-WHERE client_id = ? AND permission = ? AND site_id = ? AND grants.version > 0
-"""
-_ANY_GRANT: Final = (
-    "SELECT 1 FROM holders JOIN grants USING (holder) WHERE client_id = ? AND grants.version > 0 LIMIT 1"
-)
-#: A removed site's rules ended with it.
-_IN_FORCE: Final = "(site_id IS NULL OR site_id IN (SELECT site_id FROM sites))"
-_EXCLUSIONS: Final = f"SELECT {', '.join(EXCLUSIONS.columns)} FROM exclusions WHERE {_IN_FORCE}"  # noqa: S608
-_OF_OWNER: Final = f"{_EXCLUSIONS} AND site_id IS ?"
-_HOLDS: Final = f"SELECT 1 FROM exclusions WHERE site_id IS ? AND kind = ? AND value = ? AND {_IN_FORCE}"  # noqa: S608
 
 
 class Replica:
@@ -75,7 +60,7 @@ class Replica:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path, self._lock = claim(directory, role, owner)
-            self._reader = open_replica(self.path)
+            self._reader = Reader(self.path)
             self._writer = connect(self.path)
         except OSError as error:
             raise SettingsError(f"HITLINE_STATE_DIR: {directory} can't be written: {error.strerror}") from None
@@ -85,11 +70,16 @@ class Replica:
         self.version = self._read_version()
         #: One object a site for all of its names, as long as one of them is remembered.
         self._sites: WeakValueDictionary[bytes, Site] = WeakValueDictionary()
+        #: Sites that were read in a newer state than names have that are remembered, before `refreshed` is told.
+        self._outdated: set[bytes] = set()
         self.find_site = Cache(_NAMES, self._find_site)
-        self._is_listed = Cache(_NAMES, self._find_any_listing)
+        self._is_listed: Cache[str, bool] = Cache(_LISTED, lambda name: self._exists(queries.IS_LISTED, (name,)))
+        self._listed_names = Cache(_LISTED, self._find_listed_names)
         self.find_client = Cache(_CLIENTS, self._find_client)
-        self._granted = Cache(_GRANTS, self._find_grant)
-        self._grants_at_all = Cache(_CLIENTS, self._find_any_grant)
+        self._granted = Cache(_GRANTS, partial(self._exists, queries.FIND_GRANT))
+        self._grants_at_all: Cache[bytes, bool] = Cache(
+            _CLIENTS, lambda client_id: self._exists(queries.ANY_GRANT, (client_id,))
+        )
 
     def apply(self, changes: Iterable[Change]) -> tuple[int, Touched]:
         """Write `changes` (on any thread); returns how many were new, and what to give to `refreshed` afterwards."""
@@ -104,12 +94,22 @@ class Replica:
         """Empty a table (on any thread) before all of it is loaded."""
         clear(self._writer, table)
 
-    def complete(self, version: int) -> None:
+    def complete(self, version: int, windows: Mapping[str, Window] = MappingProxyType({})) -> None:
         """Note that all changes up to `version` have been applied (on any thread); call `refreshed` afterwards.
 
-        Call it only then: after an interrupted load, what is missing would otherwise never be fetched.
+        Call it only then: after an interrupted load, what is missing would otherwise never be fetched.  `windows`, by
+        table: what was compared with ClickHouse, so that a process that is started again need not fetch it again.
         """
-        self._writer.execute("UPDATE state SET version = max(version, ?)", (version,))
+        with self._writer:  # commits, or rolls back
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("UPDATE state SET version = max(version, ?)", (version,))
+            for name, (newest, rows) in windows.items():  # as text: a hash is of 64 bits without a sign
+                self._writer.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", (name, newest, str(rows)))
+
+    def windows(self) -> dict[str, Window]:
+        """Return what `complete` was told last, by table."""
+        found = self._writer.execute("SELECT name, newest, rows FROM windows")
+        return {name: Window(newest, int(rows)) for name, newest, rows in found}
 
     def refreshed(self, touched: Touched | None = None) -> None:
         """Forget cached answers that a change concerns, on the readers' thread; None: only `version` has changed."""
@@ -120,7 +120,9 @@ class Replica:
         self._rule_log.add(touched)
         if touched.all:
             self.find_site.clear()
+            self._outdated.clear()
             self._is_listed.clear()
+            self._listed_names.clear()
             self.find_client.clear()
             self._granted.clear()
             self._grants_at_all.clear()
@@ -135,15 +137,19 @@ class Replica:
         if not touched.sites:
             return
         self._is_listed.drop(touched.hostnames)
+        if touched.hostnames:  # which hosts are below them would have to be looked for
+            self._listed_names.clear()
         wildcards = touched.wildcards
         if len(wildcards) > _MOST_WILDCARDS:
             self.find_site.clear()
             return
         self.find_site.drop(touched.hostnames)
-        sites = touched.sites
-        self.find_site.drop_among(
-            lambda names: [name for name, site in names.items() if site is not None and site.site_id in sites]
-        )
+        # Of most sites that change nothing is remembered, and no name has to be looked for.
+        if sites := {site for site in touched.sites if site in self._sites or site in self._outdated}:
+            self._outdated -= sites
+            self.find_site.drop_among(
+                lambda names: [name for name, site in names.items() if site is not None and site.site_id in sites]
+            )
         if wildcards:
             self.find_site.drop_among(lambda names: [name for name in names if name.endswith(wildcards)])
 
@@ -168,11 +174,11 @@ class Replica:
     @property
     def polled_at_s(self) -> float:
         """When it was last compared with ClickHouse; else the time of its newest change, 0 if there is none."""
-        row = self._reader.execute("SELECT at_s FROM polled").fetchone()
+        row = self._reader.newest("SELECT at_s FROM polled")
         return float(row[0]) if row else self.version / 1e6
 
     def _read_version(self) -> int:
-        version: int = self._reader.execute("SELECT version FROM state").fetchone()[0]
+        version: int = self._reader.newest("SELECT version FROM state")[0]
         return version
 
     def _find_site(self, hostname: str) -> Site | None:
@@ -180,27 +186,31 @@ class Replica:
         return find_owner(hostname, self._find_listing)
 
     def _find_listing(self, hostname: str) -> Site | None:
-        row = self._reader.execute(_FIND_SITE, (hostname,)).fetchone()
+        row = self._reader.find(queries.FIND_SITE, (hostname,))
         if row is None:
             return None
         found = read_site(row)
         known = self._sites.get(found.site_id)
         if known == found:
             return known
+        if known is not None:  # a change that `refreshed` has not been told yet: other names may still have the old one
+            self._outdated.add(found.site_id)
         self._sites[found.site_id] = found
         return found
 
     def lists(self, site: Site, host: str) -> bool:
         """Return whether a normalised host is one of the site's or below one; `*.domain` counts as `domain`."""
-        names = [name for parent in (host, *parents(host)) for name in (parent, f"*.{parent}")]
-        # Most hosts that visitors come from are no site's: known without a look-up for each of many sites.
-        return any(
-            self._is_listed(name) and self._reader.execute(_LISTS, (name, site.site_id)).fetchone() for name in names
-        )
+        return any(self._reader.find(queries.LISTS, (name, site.site_id)) for name in self._listed_names(host))
 
-    def _find_any_listing(self, name: str) -> bool:
-        """Return whether any site lists a name; one that none lists any more may be told as listed."""
-        return self._reader.execute(_IS_LISTED, (name,)).fetchone() is not None
+    def is_listed(self, host: str) -> bool:
+        """Return whether any site lists a normalised host, or a name above it; one that none does any more may be."""
+        return bool(self._listed_names(host))
+
+    def _find_listed_names(self, host: str) -> tuple[str, ...]:
+        return tuple(name for name in covering(host) if self._is_listed(name))
+
+    def _exists(self, sql: str, parameters: tuple[object, ...]) -> bool:
+        return self._reader.find(sql, parameters) is not None
 
     def may(self, client: Client, permission: str, site: Site) -> bool:
         """Return whether the client holds `permission` on `site`."""
@@ -212,14 +222,8 @@ class Replica:
         """Return whether the client holds any permission on any site."""
         return self._grants_at_all(client.client_id)
 
-    def _find_grant(self, key: tuple[bytes, str, bytes]) -> bool:
-        return self._reader.execute(_FIND_GRANT, key).fetchone() is not None
-
-    def _find_any_grant(self, client_id: bytes) -> bool:
-        return self._reader.execute(_ANY_GRANT, (client_id,)).fetchone() is not None
-
     def _find_client(self, token_sha256: str) -> Client | None:
-        row = self._reader.execute(_FIND_CLIENT, (token_sha256,)).fetchone()
+        row = self._reader.find(queries.FIND_CLIENT, (token_sha256,))
         return Client(*row) if row else None
 
     def exclusions(self) -> list[Exclusion]:
@@ -228,17 +232,17 @@ class Replica:
         It uses a separate connection, since a long read would keep the readers' connection on an old snapshot.
         """
         with closing(connect(self.path)) as connection:
-            return [Exclusion(*row) for row in connection.execute(_EXCLUSIONS)]
+            return [Exclusion(*row) for row in connection.execute(queries.EXCLUSIONS_IN_FORCE)]
 
     def exclusions_of(self, owner: bytes | None) -> list[Exclusion]:
         """Return the rules in force of a site, or with None of the instance; on any thread."""
         with closing(connect(self.path)) as connection:
-            return [Exclusion(*row) for row in connection.execute(_OF_OWNER, (owner,))]
+            return [Exclusion(*row) for row in connection.execute(queries.EXCLUSIONS_OF_OWNER, (owner,))]
 
     def holds(self, rules: Iterable[Rule]) -> set[Rule]:
         """Return those of `rules` that are in force; on any thread."""
         with closing(connect(self.path)) as connection:
-            return {rule for rule in rules if connection.execute(_HOLDS, rule).fetchone()}
+            return {rule for rule in rules if connection.execute(queries.HOLDS, rule).fetchone()}
 
     def close(self) -> None:
         """Close the file and release its name."""

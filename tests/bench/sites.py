@@ -61,12 +61,14 @@ class Side:
         self._hostnames = [hostname() for _ in range(sizes.hostnames)]
         self._version = int(parts.execute(system.clickhouse, "SELECT max(version) FROM hitline_control.sites"))
         token = services.add_client(system.env, "everywhere", "*", rate="1000000000/second")
-        self._single, self._batches = self._requests(token)
+        self._single, self._batches = self._requests(token, sizes)
 
-    def _requests(self, token: str) -> tuple[list[bytes], list[bytes]]:
+    def _requests(self, token: str, sizes: Sizes) -> tuple[list[bytes], list[bytes]]:
+        # As many different URLs with one site as with many.
+        pages = [int(sizes.sites ** _CHANCE.random()) for _ in self._hostnames]
         pageviews = [
-            json.dumps({**each, "url": f"https://{name}/page"}).encode()
-            for each, name in zip(requests.pageviews(len(self._hostnames)), self._hostnames, strict=True)
+            json.dumps({**each, "url": f"https://{name}/page-{page}"}).encode()
+            for each, name, page in zip(requests.pageviews(len(self._hostnames)), self._hostnames, pages, strict=True)
         ]
         batches = [pageviews[at : at + ITEMS] for at in range(0, len(pageviews), ITEMS)]
         return (
@@ -89,16 +91,20 @@ class Side:
         self._drain(sizes)
 
     def _drain(self, sizes: Sizes) -> None:
-        """Measure a worker's CPU time for a full queue of pageviews of these hostnames, and its memory."""
+        """Measure a worker's CPU time for a full queue of pageviews of these hostnames, and its memory.
+
+        It has drained one before: a worker that has just started looks each site up once.
+        """
         system, names = self.system, self._hostnames
         made = worker_speed.make_queued(sizes.rows)
         queued = [each._replace(hostname=names[index % len(names)]) for index, each in enumerate(made)]
         parts.empty_tables_of_pageviews(system.clickhouse)
         worker = system.add_worker(flush_rows=str(sizes.flush_rows), flush_seconds="0.5")
         wait_for_registry(worker, self._version)
-        used = of_tree(worker.pid)
-        parts.run_apart(lambda: worker_speed.fill(system, queued))
-        services.wait_for(lambda: metrics.total(worker, "hitline_outcomes_total") >= len(queued), 300)
+        for drained in (len(queued), 2 * len(queued)):
+            used = of_tree(worker.pid)
+            parts.run_apart(lambda: worker_speed.fill(system, queued))
+            services.wait_for(lambda: metrics.total(worker, "hitline_outcomes_total") >= drained, 300)  # noqa: B023
         self.cost["worker"].append((of_tree(worker.pid) - used) / len(queued) * 1e6)
         self.mib["worker"] = worker.resident_mib()
         worker.stop()

@@ -71,6 +71,9 @@ class FakeRegistry:
         own = {hostname.removeprefix("*.") for hostname in site.hostnames}
         return not own.isdisjoint((host, *parents(host)))
 
+    def is_listed(self, host: str) -> bool:
+        return any(self.lists(site, host) for site in self.sites)
+
     def may(self, client: Client, permission: str, site: Site) -> bool:
         return True
 

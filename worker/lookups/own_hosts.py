@@ -19,6 +19,8 @@ class OwnHosts:
 
     def has(self, host: str, site: Site) -> bool:
         """Tell whether `host` is one of the site's hostnames or below one; `*.domain` counts as `domain` here."""
+        if not self._registry.is_listed(host):  # as most that visitors come from: one question for all sites
+            return False
         key = (site.site_id, host)
         answer = self._answers.get(key)
         if answer is None or answer[0] is not site:

@@ -23,6 +23,9 @@ class Registry(Protocol):
     def lists(self, site: Site, host: str) -> bool:
         """Return whether a host is one of the site's or below one."""
 
+    def is_listed(self, host: str) -> bool:
+        """Return whether any site lists a host, or a name above it."""
+
     def rules_since(self, generation: int) -> RuleChanges | None:
         """Return which rules have changed after a generation; None: too many to tell."""
 

@@ -32,15 +32,16 @@ def outcome_row(message: ProcessedMessage, earlier: Earlier) -> list[Any]:
         elif (pageview := (key.batch_id.bytes, key.part - 1)) in earlier.dead:
             counts[earlier.dead[pageview]] -= 1
     outcomes = sorted(counts)
-    entries = {outcome: number for number, outcome in enumerate(outcomes, 1)}
+    minutes, sites, clients, names = zip(*outcomes, strict=True) if outcomes else ((), (), (), ())
+    entries = {outcome: number for number, outcome in enumerate(outcomes, 1)} if dead else {}
     return [
         key.batch_id,
         key.part,
         key.day,
-        [outcome.minute for outcome in outcomes],
-        [int.from_bytes(outcome.site_id, "big") for outcome in outcomes],
-        [int.from_bytes(outcome.client_id, "big") for outcome in outcomes],
-        [str(outcome.outcome) for outcome in outcomes],
+        minutes,
+        list(map(int.from_bytes, sites)),  # a message may have five hundred sites
+        list(map(int.from_bytes, clients)),
+        list(map(str, names)),
         [counts[outcome] for outcome in outcomes],
         list(dead),
         [entries[outcome] for outcome in dead.values()],

@@ -120,6 +120,40 @@ async def test_one_change_after_a_large_import_fetches_one_row(
     assert poller.replica.generation == generation + 3, "once for each table that changed"
 
 
+async def test_a_process_that_starts_again_fetches_only_what_is_new_or_late(
+    poller: Poller, tables: ClickHouseProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns() // 1000
+    execute(
+        tables,
+        "INSERT INTO hitline_control.sites (site_id, name, hostnames, created_at, version)"
+        f" SELECT generateUUIDv4(), 's' || number, ['s' || number], now64(6), {now} FROM numbers(5000)",
+    )
+    await poller.refresh()
+    clickhouse = ClickHouse(tables.url, "hitline tests")
+    fetched = []
+    apply = Replica.apply
+
+    def counted(replica: Replica, changes: Sequence[Change]) -> tuple[int, Touched]:
+        fetched.append(len(changes))
+        return apply(replica, changes)
+
+    monkeypatch.setattr(Replica, "apply", counted)
+    for change, expected in ((lambda: None, 0), (lambda: add_site(tables, 1, "new.example", version=now + 1), 1)):
+        poller.replica.close()
+        change()
+        poller.replica = Replica(tmp_path / "state", "test")
+        await Poller(poller.replica, clickhouse).refresh()
+        assert sum(fetched) == expected
+    poller.replica.close()
+    add_site(tables, 2, "late.example", version=now - OVERLAP_US // 2)
+    poller.replica = Replica(tmp_path / "state", "test")
+    await Poller(poller.replica, clickhouse).refresh()
+    assert poller.replica.find_site("late.example")
+    assert poller.replica.version == now + 1
+    await clickhouse.close()
+
+
 async def test_callers_at_the_same_time_share_a_fetch(
     poller: Poller, tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

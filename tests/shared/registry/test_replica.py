@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 import tracemalloc
@@ -179,7 +180,9 @@ def test_a_site_lists_its_hostnames_and_what_is_below_them(replica: Replica) -> 
     assert one is not None
     own = ("example.com", "a.example.com", "example.net", "b.a.example.net", "shop.example.org")
     assert [replica.lists(one, host) for host in own] == [True] * 5
-    assert [replica.lists(one, host) for host in ("com", "example.org", "other.example", "xexample.com")] == [False] * 4
+    others = ("com", "example.org", "other.example", "xexample.com")
+    assert [replica.lists(one, host) for host in others] == [False] * 4
+    assert [replica.is_listed(host) for host in (*own, *others)] == [*[True] * 5, False, False, True, False]
 
 
 @pytest.mark.parametrize("more", [[], [site(5, *(f"*.{number}.example" for number in range(30)))]])
@@ -188,14 +191,27 @@ def test_a_host_that_a_site_begins_to_list_is_its_own(replica: Replica, more: li
     before = replica.find_site("example.com")
     assert before is not None
     assert not replica.lists(before, "shop.example.org")
+    assert not replica.is_listed("shop.example.org")
 
     put(replica, site(1, "example.com", "*.example.org", version=2), *more)
 
     now = replica.find_site("example.com")
     assert now is not None
     assert replica.lists(now, "shop.example.org")
+    assert replica.is_listed("shop.example.org")
     put(replica, site(1, "example.com", version=3), site(2, "*.example.org", version=3))
     assert not replica.lists(now, "shop.example.org")
+
+
+def test_a_name_that_was_looked_up_before_a_change_was_told_has_the_new_state_afterwards(replica: Replica) -> None:
+    put(replica, site(1, "a.example", "b.example"))
+    assert found(replica, "a.example") == "a.example"
+    _, touched = replica.apply([site(1, "renamed.example", "a.example", "b.example", version=2)])
+    assert found(replica, "b.example") == "renamed.example"
+    replica.find_site.drop(["b.example"])
+    gc.collect()
+    replica.refreshed(touched)
+    assert found(replica, "a.example") == "renamed.example"
 
 
 def test_changed_rules_are_told_until_they_are_too_many(replica: Replica) -> None:

@@ -79,10 +79,10 @@ def test_tells_source_and_channel(referrer: str, query: str, source: str, channe
 
 
 def test_own_hosts_follow_a_change_of_the_site_s_hostnames() -> None:
-    own = OwnHosts(FakeRegistry())
+    changed = replace(SITE, hostnames=("new.example",))
+    own = OwnHosts(FakeRegistry([SITE, replace(changed, site_id=b"n" * 16)]))
     assert own.has("a.example.net", SITE)
     assert not own.has("new.example", SITE)
-    changed = replace(SITE, hostnames=("new.example",))
     assert own.has("new.example", changed)
     assert not own.has("a.example.net", changed)
 
