@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import subprocess
 import sys
 import weakref
@@ -99,3 +100,12 @@ async def test_cycles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
             while left() is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         returning.cancel()
+
+
+def test_pages_of_mapped_files_do_not_count_as_memory_to_give_back(tmp_path: Path) -> None:
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(64 * MIB))
+    before = process._resident()
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[:: mmap.PAGESIZE]) == 0
+        assert process._resident() - before < 32 * MIB
