@@ -17,9 +17,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import count, cycle
+from itertools import count, cycle, product
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -31,6 +31,7 @@ from shared import pageview as wire
 from shared.clocks import Clocks
 from shared.pageview import QueuedPageview
 from shared.registry import Client
+from tests.bench.hostile_texts import BODY_BYTES, BY_HAND, ENDS, FIELDS, KINDS, body, by_hand, hostile
 from tests.bench.sizes import Sizes
 from tests.bench.steps import prepare_lookups, stream
 from tests.bench.table import Table
@@ -50,66 +51,6 @@ _AGAIN: Final = 2
 _MIXED: Final = ("url", "referrer", "user_agent", "language")
 _MIXED_LENGTH: Final = 15_000
 
-#: A body's limit; longer hostile text is no input.
-_BODY_BYTES: Final = 64 * 1024
-
-#: Kinds of hostile text, each a pattern that is repeated to the wanted length; `{}` is made different every time.
-KINDS: Final = {
-    "one letter": "a", "one digit": "7", "spaces": " ", "tabs": "\t", "NUL": "\0", "line breaks": "\r\n",
-    "dots": ".", "letters and dots": "a.", "hyphens": "-", "slashes": "/", "backslashes": "\\", "dot segments": "/..",
-    "single dots": "/.", "encoded dots": "/%2e%2e", "segments": "/a", "percent signs": "%", "broken escapes": "%2",
-    "escapes": "%C3%BC", "escaped escapes": "%25", "escaped letters": "%61", "invalid UTF-8": "%FF",
-    "parameters": "&a=1", "empty parameters": "&", "campaigns": "&utm_source=a", "escaped names": "&%75tm_source=%61",
-    "escaped ampersands": "&amp;", "doubly escaped ampersands": "%26amp%3B", "numeric references": "&#038;",
-    "equals signs": "=", "pluses": "+", "semicolons": ";", "questions": "?", "fragments": "#", "at signs": "@",
-    "colons": ":", "brackets": "[", "closing brackets": "]", "parentheses": "(", "quotes": '"', "commas": ",",
-    "quotes and commas": '",', "backslashes and commas": "\\,", "line breaks and braces": "\n{",
-    "CJK": "中", "CJK labels": "中.", "umlauts": "ü", "umlaut labels": "ü.", "emoji": "🙂", "emoji labels": "🙂.",
-    "Arabic": "ا", "Hebrew and digits": "א1",
-    "joiners": "a\u200d", "combining marks": "e\u0301", "soft hyphens": "\u00ad",
-    "ligatures": "ﷺ", "sharp s": "ß", "dotted I": "İ", "punycode": "xn--", "punycode labels": "xn--bcher-kva.",
-    "full-width dots": "a。", "language subtags": "-ab", "language list": "en;q=0.9,", "private subtags": "-x-y",
-    "schemes": "http://", "escaped schemes": "http%3A%2F%2F", "view-source": "view-source:", "Mozilla": "Mozilla/5.0 (",
-    "browsers": " Chrome/1.0 Safari/1", "compatible": "(compatible; ", "Android": "Android ; ", "bots": "bot ",
-    "Windows": "Windows NT 10.0; ", "Mobile": "Mobile ", "almost a bot": "bo crawle spide ", "Linux": "Linux; U; ",
-    "versions": "1.", "app links": "android-app://", "zeros": "0", "hex digits": "f0", "every character": "",
-}  # fmt: skip
-
-#: Fields, and the text that they hold around the hostile one.
-FIELDS: Final[dict[str, Callable[[str], dict[str, str]]]] = {
-    "url": lambda text: {"url": text},
-    "url: host": lambda text: {"url": f"https://{text}/"},
-    "url: host below the site": lambda text: {"url": f"https://{text}.example.net/"},
-    "url: user info": lambda text: {"url": f"https://{text}@example.com/"},
-    "url: path": lambda text: {"url": f"https://example.com/{text}"},
-    "url: query": lambda text: {"url": f"https://example.com/?{text}"},
-    "url: parameter": lambda text: {"url": f"https://example.com/?utm_source={text}"},
-    "url: fragment": lambda text: {"url": f"https://example.com/#{text}"},
-    "referrer": lambda text: {"referrer": text},
-    "referrer: host": lambda text: {"referrer": f"https://{text}/"},
-    "referrer: path": lambda text: {"referrer": f"https://example.org/{text}"},
-    "user_agent": lambda text: {"user_agent": text},
-    "user_agent: in a browser's": lambda text: {"user_agent": f"Mozilla/5.0 (Linux; Android 14; {text}) Chrome/138.0"},
-    "language": lambda text: {"language": text},
-    "language: behind a tag": lambda text: {"language": f"en{text}"},
-    "timestamp": lambda text: {"timestamp": text},
-    "visitor_ip": lambda text: {"visitor_ip": text},
-    "session_id": lambda text: {"session_id": text},
-    "unknown field": lambda text: {"x": text},
-    "all fields at once": lambda text: {
-        "url": f"https://example.com/{text}?{text}", "referrer": text, "language": text,
-        "user_agent": f"Mozilla/5.0 (Linux; Android 14; {text}) Chrome/138.0",
-    },
-}  # fmt: skip
-
-#: What no JSON writer writes, repeated in a user agent up to a body's limit.
-BY_HAND: Final = {
-    "halves of surrogate pairs": rb"\ud800", "second halves": rb"\uDC00", "escaped emoji": rb"\ud83d\ude00",
-    "escaped Hangul": rb"\ud55c", "letters and halves": rb"a\ud800", "bytes that are not UTF-8": b"\xff",
-    "letters and such bytes": b"a\xff", "CJK": "中".encode(), "emoji": "🙂".encode(), "escaped quotes": rb"\"",
-    "hidden backslashes": rb"\\\"", "escaped letters": rb"\u0061", "escaped CJK": rb"\u4e2d",
-}  # fmt: skip
-
 
 class Cost(NamedTuple):
     """Microseconds of processor time; the worker's is 0 for what the gateway rejects."""
@@ -120,32 +61,6 @@ class Cost(NamedTuple):
     def over(self, other: Cost) -> Cost:
         """Return the ratios."""
         return Cost(self.gateway / other.gateway, self.worker / other.worker)
-
-
-def hostile(kind: str, length: int, salt: int) -> str:
-    """Return text of a kind; `salt` makes it new to every cache."""
-    pattern = KINDS[kind]
-    if not pattern:  # a run of different characters, the worst case of punycode
-        return f"s{salt}" + "".join(chr(0x4E00 + (7 * n + salt) % 20_000) for n in range(length))
-    return f"s{salt}" + (pattern * (length // len(pattern) + 1))[:length]
-
-
-def body(fields: dict[str, str]) -> bytes:
-    """Return a request's body with some fields replaced."""
-    sent: dict[str, Any] = {
-        "url": "https://example.com/",
-        "timestamp": "2026-05-28T20:00:00Z",
-        "visitor_ip": "81.2.69.142",
-        "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    }
-    return orjson.dumps(sent | fields)
-
-
-def by_hand(pattern: bytes, salt: int) -> bytes:
-    """Return a body as large as it may be, of a pattern, one half and one byte that is not UTF-8."""
-    around = body({"user_agent": f"s{salt}@"})
-    text = pattern * ((_BODY_BYTES - len(around) - 16) // len(pattern)) + rb"\ud800" + b"\xff"
-    return around.replace(b"@", text)
 
 
 _ORDINARY: Final = body({"referrer": "https://example.org/"})
@@ -217,14 +132,14 @@ class Usual:
 def measure(name: str, kind: str, length: int, steps: Steps, salts: Iterator[int]) -> Cost:
     """Measure one kind of text in a field once."""
     sent = body(FIELDS[name](hostile(kind, length, next(salts))))
-    if len(sent) > _BODY_BYTES:
+    if len(sent) > BODY_BYTES:
         sent = body(FIELDS[name](hostile(kind, _shorter(length, len(sent)), next(salts))))
     return cost(sent, steps)
 
 
-def measure_by_hand(pattern: bytes, steps: Steps, salts: Iterator[int]) -> Cost:
-    """Measure one pattern of `BY_HAND` once."""
-    return cost(by_hand(pattern, next(salts)), steps)
+def measure_by_hand(pattern: bytes, end: bytes, steps: Steps, salts: Iterator[int]) -> Cost:
+    """Measure one pattern of `BY_HAND` with one of `ENDS` once."""
+    return cost(by_hand(pattern, end, next(salts)), steps)
 
 
 def worst(
@@ -266,7 +181,7 @@ def mixed(worst_of: Iterable[Worst], salts: Iterator[int]) -> bytes:
     for each in worst_of:
         fields |= FIELDS[each.field](hostile(each.kind, min(each.length, _MIXED_LENGTH), next(salts)))
     sent = body(fields)
-    share = (_BODY_BYTES - 1_024) / len(sent)
+    share = (BODY_BYTES - 1_024) / len(sent)
     return sent if share >= 1 else body({name: text[: int(len(text) * share)] for name, text in fields.items()})
 
 
@@ -279,7 +194,7 @@ def note(worst_of: dict[str, Worst], found: Worst) -> None:
 
 def _shorter(length: int, size: int) -> int:
     """Return how many characters fit into a body when `length` of them make `size` bytes."""
-    return int(length * (_BODY_BYTES - 1_024) / size)
+    return int(length * (BODY_BYTES - 1_024) / size)
 
 
 def run(table: Table, sizes: Sizes, log: Path | None = None) -> None:
@@ -312,11 +227,11 @@ def run(table: Table, sizes: Sizes, log: Path | None = None) -> None:
                     f"gateway {ratio.gateway:5.1f} ({kinds[0]}), worker {ratio.worker:5.1f} ({kinds[1]})",
                 )
         written = Cost(0, 0)
-        for kind, pattern in BY_HAND.items():
-            ratio = usual.beside(partial(measure_by_hand, pattern, steps, salts), sizes.hostile_rounds)
+        for (kind, pattern), (last, end) in product(BY_HAND.items(), ENDS.items()):
+            ratio = usual.beside(partial(measure_by_hand, pattern, end, steps, salts), sizes.hostile_rounds)
             written = Cost(max(written.gateway, ratio.gateway), max(written.worker, ratio.worker))
             shown = f"gateway {ratio.gateway:5.1f}, worker {ratio.worker:5.1f}"
-            table.note(f"JSON written by hand, 64 KiB of {kind}", shown)
+            table.note(f"JSON written by hand, 64 KiB of {kind}, then {last}", shown)
         gc.collect()
         mix = Cost(
             usual.beside(lambda: cost(mixed(worst_at_gateway.values(), salts), steps), sizes.hostile_rounds).gateway,
