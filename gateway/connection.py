@@ -56,8 +56,8 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_address", "_arriving", "_ended", "_finished", "_head", "_limits", "_may_have_more", "_refused", "_sent_all",
-        "_silence", "_taken", "_unhandled", "_unread_finished", "_unread_since",
+        "_address", "_arriving", "_ended", "_finished", "_head", "_limits", "_may_have_more", "_offered", "_refused",
+        "_sent_all", "_silence", "_taken", "_unhandled", "_unread_finished", "_unread_since",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +87,10 @@ class Connection(web.RequestHandler):
         self._unhandled = 0  # bytes of requests that are not handled yet
         self._taken = 0  # of those, taken from the budget of all connections
         self._may_have_more = False  # received bytes that the parser has kept for later
+        # The newest request, which is not answered yet, offers a protocol that the parser does not know, such as h2c.
+        # It is answered as if it did not (RFC 9110, section 7.8), but the parser loses what is behind it: if there is
+        # any, the connection is closed, so that the client repeats it.
+        self._offered = False
         self._refused = False  # nothing more is read
         self._sent_all = False
         self._finished = 0
@@ -116,10 +120,13 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; answer 431 or 503 to more than a client may have unhandled."""
+        in_body = not self._arriving.is_eof()
+        if self._offered and data and not in_body:
+            self._refused = True
         if self._refused:
             self._drop(len(data))
             return
-        in_body = not self._arriving.is_eof()
+        received = self._arriving.total_bytes
         waiting = len(self._messages)
         began_here = not (in_body or waiting or self._head or self._may_have_more)
         self._may_have_more = True
@@ -133,6 +140,9 @@ class Connection(web.RequestHandler):
             self._head += 0 if in_body else len(data)
             if self._head > MAX_HEAD_BYTES:
                 self._refuse(Rejected(Reason.HEADERS_TOO_LARGE))
+        if self._offered and self._arriving.is_eof():
+            head = data.find(b"\r\n\r\n") + 4 if len(self._messages) > waiting else 0
+            self._refused |= head + self._arriving.total_bytes - (0 if head else received) != len(data)
         self._take_unhandled()
 
     def _note_request(self, size: int) -> None:
@@ -151,6 +161,7 @@ class Connection(web.RequestHandler):
             self._messages.pop()
             self._refuse(Rejected(Reason.MALFORMED_HTTP))
             return
+        self._offered = message.upgrade and _offers_unknown_protocol(message)
         earlier, self._head = self._head, 0
         complete = self._arriving.is_eof()
         if complete and earlier + size <= MAX_HEAD_BYTES:  # as nearly all are
@@ -228,14 +239,16 @@ class Connection(web.RequestHandler):
         if self._may_have_more:
             self.data_received(b"")
             self._may_have_more = bool(self._messages) or not self._arriving.is_eof() or self._upgraded
+        if not self._messages:
+            self._offered = False
         if type(resp) is Accepted and self._is_usual(request, resp):
             self.transport.write(resp.as_bytes())  # type: ignore[union-attr]  # as `_is_usual` says
             self._finished += 1
             self._give_back_handled()
             return resp, False
         resp.headers["Server"] = "hitline"  # aiohttp would name its version and Python's
-        if not self._arriving.is_eof() and not self._messages:  # the rest of its body is not the next request
-            self._refused = True
+        if not self._messages and (self._refused or not self._arriving.is_eof()):
+            self._refused = True  # the rest of its body is not the next request
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         self._finished += 1
@@ -328,6 +341,11 @@ class Connection(web.RequestHandler):
         request._version = HttpVersion11  # aiohttp's stand-in for a request that can't be parsed says 1.0
         metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
         return response
+
+
+def _offers_unknown_protocol(message: RawRequestMessage) -> bool:
+    """Return whether a request to upgrade is to what aiohttp has no way of its own for."""
+    return message.method != "CONNECT" and message.headers.get("Upgrade", "").lower() != "websocket"
 
 
 def _has_usable_host(message: RawRequestMessage) -> bool:

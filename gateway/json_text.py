@@ -20,6 +20,8 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 MAX_VALUES: Final = 1_000
 #: A text of this length can't hold enough to matter.
 _SHORT: Final = 4_096
+#: Backslashes of one pageview: three of eight bytes of the largest.
+_MANY_ESCAPES: Final = 24 * 1024
 #: Strings that are looked for one by one, and then what begins a value, as a part of a string or not.  Nearly always
 #: it is all, and the length of what is between them costs nothing.
 _FEW_STRINGS: Final = 64
@@ -45,8 +47,10 @@ def parse(text: bytes | memoryview) -> Parsed:
     """Parse one JSON value, with or without a byte order mark before it; raises `NotJson`."""
     if text[:3] == BYTE_ORDER_MARK:
         text = text[3:]
-    if len(text) > _SHORT and _has_many_values(bytes(text)):
-        raise NotJson(f"has over {MAX_VALUES} values", 0)
+    if len(text) > _SHORT:
+        text = _with_few_escapes(bytes(text))
+        if _has_many_values(text):
+            raise NotJson(f"has over {MAX_VALUES} values", 0)
     try:
         return Parsed(orjson.loads(text), False)
     except orjson.JSONDecodeError as error:
@@ -60,6 +64,20 @@ def parse(text: bytes | memoryview) -> Parsed:
     except repair.NotJson as error:
         problem, position = "is not valid JSON, and part of it is not UTF-8", error.position
     raise NotJson(problem, position)
+
+
+def _with_few_escapes(text: bytes) -> bytes:
+    """Return a text, with its long strings cut where nearly all of it is escapes; raises `NotJson`.
+
+    Some of them in turns take a parser, by the processor's luck, five times as long as others.
+    """
+    if len(text) <= _MANY_ESCAPES or b"\\" not in text or text.count(b"\\") <= _MANY_ESCAPES:
+        return text
+    try:
+        return json_strings.shorten(text)
+    except TooMuch:
+        pass
+    raise NotJson(f"has over {json_strings.MOST_STRINGS} strings, and too many escapes", 0)
 
 
 def _has_many_values(text: bytes) -> bool:
@@ -101,7 +119,15 @@ def _has_more_values(text: bytes, most: int) -> bool:
         return False
     if b"\\" in text:
         marks = json_strings.unescaped(marks)
-    pieces = marks.split(b"a", 4 * MAX_VALUES + 1)
+    at = 0
+    for _ in range(_FEW_STRINGS):
+        # One after another: the pieces between all quotes would be a copy of the whole.
+        start = marks.find(b"a", at)
+        most -= marks.count(b"n", at, start if start >= 0 else len(marks))
+        at = marks.find(b"a", start + 1) + 1
+        if start < 0 or not at:
+            return most < 0
+    pieces = marks[at:].split(b"a", 4 * MAX_VALUES + 1)
     if len(pieces) > 4 * MAX_VALUES + 1:  # two quotes for each name and each value
         return True
     return b"".join(pieces[::2]).count(b"n") > most

@@ -158,6 +158,55 @@ async def test_an_upgrade_that_is_not_wanted_costs_no_later_request(number: int,
     assert ["/1.1 202 " in each for each in found[:4]] == [True] * 4
 
 
+#: Offers of HTTP/2, without a body, in chunks, and with a body that comes in two pieces.
+OFFER = b"POST /i HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n"
+OFFERS = {
+    "length": [REQUESTS[10]],
+    "no body": [OFFER + b"\r\n"],
+    "later body": [OFFER + b"Content-Length: 2\r\n\r\nh", b"i"],
+    "chunks": [OFFER + b"Transfer-Encoding: chunked\r\n\r\n2\r\nh", b"i\r\n0\r\n\r\n"],
+}
+
+
+@pytest.mark.parametrize("kind", OFFERS)
+@pytest.mark.parametrize("before", [b"", REQUESTS[0]])
+async def test_what_is_behind_an_offer_of_another_protocol_is_answered_or_left_for_another_connection(
+    kind: str, before: bytes
+) -> None:
+    pieces = [*OFFERS[kind][:-1], OFFERS[kind][-1] + REQUESTS[0]]
+    found, _ = await answers(short, [before + pieces[0], *pieces[1:]])
+    answered = ["Connection: close" in each for each in found if "/1.1 202 " in each]
+    assert answered == ([False, True] if before else [True])
+
+
+@pytest.mark.parametrize("kind", ["length", "no body", "later body"])
+async def test_an_offer_with_nothing_behind_it_leaves_the_connection_open(kind: str) -> None:
+    found, closed = await answers(short, [*OFFERS[kind], *OFFERS[kind], REQUESTS[0]])
+    assert [sum("/1.1 202 " in each for each in found), closed] == [3, False]
+
+
+async def test_what_arrives_behind_an_offer_before_it_is_answered_is_left_for_another_connection() -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: BaseRequest) -> web.StreamResponse:
+        arrived.set()
+        await release.wait()
+        return Accepted(BUDGET)
+
+    wire, limits = Wire(), ConnectionLimits()
+    connection = Connection(JsonServer(slow, limits), asyncio.get_running_loop(), limits, "192.0.2.1")
+    connection.connection_made(wire)
+    connection.data_received(REQUESTS[10])
+    await arrived.wait()
+    connection.data_received(REQUESTS[0])
+    release.set()
+    for _ in range(40):
+        await asyncio.sleep(0)
+    assert wire.written.count(b" 202 ") == 1
+    assert b"Connection: close" in wire.written
+    connection.connection_lost(None)
+
+
 @pytest.mark.parametrize("cut", range(6))
 async def test_a_request_behind_a_head_that_was_cut_in_its_end_is_answered(cut: int) -> None:
     length = REQUESTS[0].find(b"\r\n\r\n") + cut

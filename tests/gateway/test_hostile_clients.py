@@ -52,7 +52,7 @@ def test_a_client_that_fills_the_buffers_with_batches_that_never_end_keeps_nobod
     ("unpacked", "status", "cost"),
     [
         (b"[" + b"[]," * (4 * MIB // 3) + b"[]]", 413, 4096),  # refused whole: one for each KiB
-        (b"{}," * (4 * MIB // 3), 400, 4096),  # two items, one of them too large: as much
+        (b"{}," * (4 * MIB // 3), 413, 4096),  # one item, which is too large: as much
         (b"[NaN," + b" " * (4 * MIB) + b"{}]", 400, 4096),
         (b"[" + b",".join([b"[1," * 300 + b"1" + b"]" * 300] * 500) + b"]", 400, 1000),  # by the search for their ends
     ],

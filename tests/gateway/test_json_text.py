@@ -105,3 +105,20 @@ def test_where_a_text_is_wrong_does_not_depend_on_escaped_backslashes() -> None:
             json_text.parse(b'{"x":"%s\\ud800"} x' % (escape * 10))
         positions.add(raised.value.position)
     assert len(positions) == 1
+
+
+@pytest.mark.parametrize("escape", [b'\\"', b"\\\\", b'\\\\\\"', b"\\/"])
+def test_strings_are_cut_where_nearly_all_of_a_text_is_escapes(escape: bytes) -> None:
+    for number, is_cut in ((24_576 // escape.count(b"\\") - 2, False), (31_000 // escape.count(b"\\"), True)):
+        text = escape * number
+        found = json_text.parse(b'{"a":"%s","b":"z\\u00e9"}' % text).value
+        whole = json.loads(b'"%s"' % text)
+        assert found["b"] == "zé"
+        assert found["a"] == (whole[: len(found["a"]) - 1] + "\ufffd" if is_cut else whole)
+        assert len(found["a"]) > 2_000
+
+
+def test_many_strings_and_escapes_are_too_much() -> None:
+    strings = b",".join([b'"a":"b"'] * 110)
+    with pytest.raises(json_text.NotJson, match="has over 200 strings"):
+        json_text.parse(b'{%s,"c":"%s"}' % (strings, b'\\"' * 25_000))
