@@ -14,10 +14,8 @@ from typing import Final
 
 #: Strings of one pageview: a hundred fields.
 MOST_STRINGS: Final = 200
-#: Bytes of the longest string that `shorten` leaves as it is, of the shortest that it cuts, and of all together.
-_LONGEST: Final = 8 * 1024
+#: Bytes of a string that `shorten` leaves as it is in any case.
 _SHORTEST: Final = 256
-_ALL: Final = 32 * 1024
 #: Escaped quotes of one string that are passed over one by one, and backslashes in a row that are counted.
 _FEW_QUOTES: Final = 16
 _LONG_RUN: Final = 64
@@ -118,12 +116,15 @@ def _characters(left: bytes) -> int:
     return 2 * len(left) - len(left.translate(None, _DECODED))
 
 
-def shorten(text: bytes) -> bytes:
-    """Return a text with long strings cut, the more of them the shorter, and U+FFFD at their end; raises `TooMuch`."""
+def shorten(text: bytes, longest: int, together: int) -> bytes:
+    """Return a text with long strings cut, and U+FFFD at their end; raises `TooMuch`.
+
+    Each keeps `longest` bytes at most, and half of what those before it have left of `together`.
+    """
     parts: list[bytes] = []
-    done, left = 0, _ALL
+    done, left = 0, together
     for start, end in strings(text, 0):
-        most = max(_SHORTEST, min(_LONGEST, left // 2))
+        most = max(_SHORTEST, min(longest, left // 2))
         left -= min(end - start, most)
         if end - start > most:
             parts += (text[done : _before_character(text, start + 1, start + most)], _CUT)

@@ -20,8 +20,13 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 MAX_VALUES: Final = 1_000
 #: A text of this length can't hold enough to matter.
 _SHORT: Final = 4_096
-#: Backslashes of one pageview: three of eight bytes of the largest.
-_MANY_ESCAPES: Final = 24 * 1024
+#: A text of this length may be cut where nearly all of it is escapes; and how many samples tell, of how many bytes.
+_LONG: Final = 32 * 1024
+_SAMPLES: Final = 16
+_SAMPLE: Final = 256
+#: Bytes that each of its strings keeps, and all together.
+_LONGEST: Final = 4 * 1024
+_TOGETHER: Final = 8 * 1024
 #: Strings that are looked for one by one, and then what begins a value, as a part of a string or not.  Nearly always
 #: it is all, and the length of what is between them costs nothing.
 _FEW_STRINGS: Final = 64
@@ -71,13 +76,20 @@ def _with_few_escapes(text: bytes) -> bytes:
 
     Some of them in turns take a parser, by the processor's luck, five times as long as others.
     """
-    if len(text) <= _MANY_ESCAPES or b"\\" not in text or text.count(b"\\") <= _MANY_ESCAPES:
+    if len(text) <= _LONG or not _is_nearly_all_escapes(text):
         return text
     try:
-        return json_strings.shorten(text)
+        return json_strings.shorten(text, _LONGEST, _TOGETHER)
     except TooMuch:
         pass
     raise NotJson(f"has over {json_strings.MOST_STRINGS} strings, and too many escapes", 0)
+
+
+def _is_nearly_all_escapes(text: bytes) -> bool:
+    """Return whether a text is, by samples: to count all backslashes takes twice as long as the median pageview."""
+    step = len(text) // _SAMPLES
+    backslashes = sum(text.count(b"\\", at, at + _SAMPLE) for at in range(step, len(text) - _SAMPLE, step))
+    return backslashes * 8 > _SAMPLES * _SAMPLE * 3
 
 
 def _has_many_values(text: bytes) -> bool:
@@ -97,7 +109,8 @@ def _has_many_values(text: bytes) -> bool:
     most = MAX_VALUES - _beginnings(b"".join(outside))
     if most >= 3 * _FEW_BEGINNINGS and all(_has_few(text, at, each) for each in (b",", b"[", b"{")):
         return False
-    return _has_more_values(text[at:], most)
+    # The beginning, where it is short, is looked at again: without it, the rest would be a copy.
+    return _has_more_values(text, MAX_VALUES) if at < _SHORT else _has_more_values(text[at:], most)
 
 
 def _has_few(text: bytes, at: int, beginning: bytes) -> bool:

@@ -1,7 +1,7 @@
 """U+FFFD for bytes that are not UTF-8 and for halves of surrogate pairs, so that the JSON around them can be parsed.
 
 The cost is bounded: of a long text, each string is cut before anything else is done with it; and behind the first
-thousand bytes, or some thousand characters from the first half on, strings are cut off at the next.
+thousand bytes, or fifteen hundred characters from the first half on, strings are cut off at the next.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from gateway.json_strings import shorten, strings
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 #: Bytes of a text whose strings are not cut: a URL, a user agent and a referrer of 8 KiB each are as long.
 MOST_BYTES: Final = 25 * 1024
+#: Bytes that each string of a longer one keeps, and all together.
+_LONGEST: Final = 8 * 1024
+_TOGETHER: Final = 32 * 1024
 #: Bytes that are replaced one by one.
 MOST: Final = 1_000
 #: Characters from the first half of a pair on, among which halves are replaced one by one.
-MOST_CHARACTERS: Final = 2_048
+MOST_CHARACTERS: Final = 1_500
 
 _HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -56,7 +59,7 @@ def parse(text: bytes, decoded: str, position: int) -> Any:
     Raises `NotJson`, or `json_strings.TooMuch`.
     """
     if len(text) > MOST_BYTES:
-        text, decoded = shorten(text), ""
+        text, decoded = shorten(text, _LONGEST, _TOGETHER), ""
     if not decoded:
         decoded = _decode(text)
         try:

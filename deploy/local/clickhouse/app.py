@@ -226,13 +226,13 @@ class Server:
                 await response.write(packer.add(block.data))
                 block = await pipe.next(job)
             await job
-            await response.write(packer.end())
-            await response.write_eof()
+            await response.write_eof(packer.end())
         except ClickHouseError as error:
-            late = replies.late_error(error, self._engine.version, answer.tag)
+            late = replies.late_error(error, self._engine.version, answer)
+            end = response.write_eof if answer.error_is_row else response.write
             with suppress(ConnectionError):
-                await response.write(packer.add(late) + packer.end())
-            if http.transport is not None:
+                await end(packer.add(late) + packer.end())
+            if http.transport is not None and not answer.error_is_row:
                 http.transport.close()  # no last chunk: the client sees that the answer is incomplete
         except ConnectionError:
             pass  # the client disconnected; leaving the pipe cancels its query

@@ -35,6 +35,8 @@ _CONTENT_TYPES = {
     "arrow": "application/octet-stream",
     "arrowstream": "application/octet-stream",
 }
+# What http_write_exception_in_output_format means for what is streamed; other formats of one document are not.
+_OBJECTS_IN_LINES = frozenset(("jsoneachrow", "jsonlines", "ndjson", "jsonstringseachrow"))
 _DISPLAY_NAME = socket.gethostname()
 
 
@@ -86,11 +88,12 @@ def result(query: Query, fmt: str | None, timezone: str, got: Result) -> web.Res
 
 @dataclass(frozen=True)
 class Streamed:
-    """The start of a streamed answer, and the tag that marks an error in it."""
+    """The start of a streamed answer, the tag that marks an error in it, and whether an error is its last row."""
 
     response: web.StreamResponse
     packer: Packer
     tag: str
+    error_is_row: bool
 
 
 def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
@@ -100,7 +103,8 @@ def streamed(query: Query, fmt: str, timezone: str, so_far: Result) -> Streamed:
     tag = secrets.token_hex(8)
     fields["X-ClickHouse-Exception-Tag"] = tag
     packer = _packer(query, fields)
-    return Streamed(web.StreamResponse(headers=fields), packer, tag)
+    error_is_row = query.exception_in_format and fmt.lower() in _OBJECTS_IN_LINES
+    return Streamed(web.StreamResponse(headers=fields), packer, tag, error_is_row)
 
 
 def _packer(query: Query, fields: dict[str, str]) -> Packer:
@@ -113,9 +117,11 @@ def _packer(query: Query, fields: dict[str, str]) -> Packer:
     return Compressor(encoding)
 
 
-def late_error(error: ClickHouseError, version: str, tag: str) -> bytes:
-    """Return an error for the middle of a stream, as servers write it since 25.11 (src/Server/HTTP/)."""
-    text = error.text(version).encode()
+def late_error(error: ClickHouseError, version: str, answer: Streamed) -> bytes:
+    """Return an error for the middle of a stream, as servers write it since 25.11 (src/Server/HTTP/), or as a row."""
+    if answer.error_is_row:
+        return json.dumps({"exception": error.text(version).rstrip("\n")}, ensure_ascii=False).encode() + b"\n"
+    text, tag = error.text(version).encode(), answer.tag
     return b"\r\n__exception__\r\n%s\r\n%s%d %s\r\n__exception__\r\n" % (tag.encode(), text, len(text), tag.encode())
 
 

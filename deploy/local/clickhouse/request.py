@@ -96,6 +96,7 @@ class Query:
     progress_s: float | None = None
     ends_with_client: bool = False
     protocol_version: int = 0
+    exception_in_format: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     external: tuple[External, ...] = ()
@@ -139,6 +140,7 @@ def read(
         progress_s=_progress_s(args),
         ends_with_client=_flag(args, "cancel_http_readonly_queries_on_client_close"),
         protocol_version=_number(args, "client_protocol_version"),
+        exception_in_format=_flag(args, "http_write_exception_in_output_format"),
         settings=settings,
         params={name.removeprefix("param_"): value for name, value in args.items() if name.startswith("param_")},
         external=external,
