@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.report import standing
-from deploy.rollups import run, zones
+from deploy.rollups import progress, run, zones
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
 from tests.deploy.rollups import visits
@@ -67,6 +67,13 @@ def test_an_insert_under_way_holds_the_time_back(tables: ClickHouseProcess, hitl
     assert (int(row["stored"]), int(row["rolled_up"])) == (3, 0)
     hitline("rollup")
     assert parts.execute(tables, "SELECT sum(pageviews) FROM hitline.daily WHERE dimension = ''").strip() == "3"
+
+
+def test_the_oldest_of_several_inserts_holds_the_time_back(tables: ClickHouseProcess) -> None:
+    running = "(SELECT 'Insert' AS query_kind, arrayJoin([1.5, 90., 5.]) AS elapsed UNION ALL SELECT 'Select', 500.)"
+    told = parts.execute(tables, progress._MOMENTS.format(processes=running)).strip().split("\t")
+    before, now = (datetime.fromisoformat(each) for each in told)
+    assert timedelta(seconds=90) <= now - before < timedelta(seconds=91)
 
 
 def test_all_sites_are_asked_by_a_row_a_site(tables: ClickHouseProcess, hitline: Hitline) -> None:
