@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +18,10 @@ async def poller(tables: ClickHouseProcess, tmp_path: Path) -> AsyncIterator[Pol
     yield Poller(replica, client, poll_s=0.05)
     replica.close()
     await client.close()
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    made = Replica(tmp_path / "state", "test")
+    yield made
+    made.close()

@@ -6,7 +6,6 @@ import gc
 import sqlite3
 import threading
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +27,6 @@ def an_id(number: int) -> bytes:
 
 def site(number: int, *hostnames: str, version: int = 1, created_us: int = 0, removed: bool = False) -> Change:
     return Change(Site(an_id(number), hostnames[0], hostnames, created_us=created_us), version, removed)
-
-
-@pytest.fixture
-def replica(tmp_path: Path) -> Iterator[Replica]:
-    made = Replica(tmp_path / "state", "test")
-    yield made
-    made.close()
 
 
 def put(replica: Replica, *sites: Change) -> int:
