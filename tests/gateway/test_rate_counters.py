@@ -13,7 +13,8 @@ import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from gateway import rate_counters
-from gateway.rate_counters import SharedCounter
+from gateway.rate_counters import LocalCounter, SharedCounter
+from gateway.rate_limit import RateLimiter
 from gateway.window_storage import WindowStorage
 from shared import metrics
 from tests.gateway.test_rate_limit import Clock
@@ -223,3 +224,10 @@ def test_a_key_is_dropped_once_the_window_after_its_own_is_over(
     now.now += later_s
     storage.acquire_sliding_window_entry("busy", 10, 60)
     assert len(storage) == left
+
+
+def test_a_limiter_that_has_a_storage_counts_there_and_one_without_in_its_process() -> None:
+    shared: Any = RateLimiter("1/day", "redis://127.0.0.1:7")._counter
+    assert type(shared) is SharedCounter
+    assert shared._pool.connection_kwargs["port"] == 7
+    assert type(RateLimiter("1/day")._counter) is LocalCounter

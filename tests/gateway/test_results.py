@@ -87,6 +87,35 @@ def test_every_error_is_listed_on_request() -> None:
     assert "omitted" not in body
 
 
+@pytest.mark.parametrize("number", [249, 250, 251, 500, 1_001])
+def test_however_many_errors_are_listed_they_are_one_array(number: int) -> None:
+    _, body, _ = answer(results_of(7, (number, NO_IP)), every_error=True)
+    assert body == {
+        "accepted": 7,
+        "rejected": number,
+        "errors": [{"index": index, "status": 400, "message": NO_IP.text} for index in range(7, 7 + number)],
+    }
+
+
+@pytest.mark.parametrize("every_error", [False, True])
+def test_errors_are_told_in_the_order_of_the_items_and_counted_by_message(every_error: bool) -> None:
+    """Messages are confirmed after later items were found to be wrong."""
+    results = Results()
+    for indexes, rejected in (((3,), NO_IP), ((9,), NO_IP), ((0, 5), DOWN), ((11,), NO_SITE), ((12,), LONG)):
+        results.reject(indexes, rejected)
+    _, body, _ = answer(results, every_error=every_error)
+    assert [each["index"] for each in body["errors"]] == [0, 3, 5, 9, 11, 12]
+    assert [results.counts[each.reason, each.text] for each in (NO_IP, DOWN, NO_SITE, LONG)] == [2, 2, 1, 1]
+
+
+def test_two_reasons_of_one_status_are_left_out_together() -> None:
+    many = [(100, Rejected(reason, f"{'x' * 490} {reason.label}")) for reason in (Reason.BROKER_DOWN, Reason.NO_QUEUE)]
+    others = [(1, Rejected(Reason.BUFFER_FULL, f"{number:02} {'y' * 490}")) for number in range(9)]
+    _, body, _ = answer(results_of(1, *many, *others))
+    assert {each["status"] for each in body["omitted"]} == {503}
+    assert len(body["errors"]) + sum(each["count"] for each in body["omitted"]) == 209
+
+
 def test_the_answer_to_a_batch_is_json_with_the_headers_of_the_limit() -> None:
     response = asyncio.run(results_of(1).response(HEADERS, Slices(), every_error=False))
     assert dict(response.headers) == {"Content-Type": "application/json", **HEADERS}

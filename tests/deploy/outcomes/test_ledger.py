@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,6 +85,25 @@ async def test_a_day_among_a_thousand_reads_the_day(history: ClickHouseProcess) 
     everything, all_read = await count(history, Period())
     assert everything.pageviews == DAYS * A_DAY
     assert all_read > DAYS * A_DAY
+
+
+async def test_a_period_has_its_first_moment_and_not_its_last(tables: ClickHouseProcess) -> None:
+    first, last = datetime(2026, 2, 28, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+    minute, moment = timedelta(minutes=1), timedelta(milliseconds=1)
+    received = ", ".join(f"'{each:%Y-%m-%d %H:%M:%S.%f}'" for each in (first - moment, first, last - moment, last))
+    parts.execute(
+        tables,
+        "INSERT INTO hitline.pageviews_raw (site_id, timestamp, received_at, session_id, page_id)"
+        f" SELECT toUUID('{SITE}'), received_at, received_at, generateUUIDv4(), generateUUIDv4()"
+        f" FROM (SELECT arrayJoin([{received}])::DateTime64(3, 'UTC') AS received_at)",
+    )
+    counted = [
+        (uuid.uuid4(), 0, at.date(), [(at, messages.SITES[1], messages.CLIENTS[0], "stored", 1)], [], [], 1)
+        for at in (first - minute, first, last - minute, last)
+    ]
+    messages.insert(tables, counted)
+    for period, number in ((Period(last=first), 1), (Period(first, last), 2), (Period(first=last), 1)):
+        assert (await count(tables, period))[0] == by_views(tables, period) == Counted(number, number, 0, {})
 
 
 async def test_figures_are_those_of_the_views_folded_or_not(tables: ClickHouseProcess) -> None:

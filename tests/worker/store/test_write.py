@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -160,3 +161,23 @@ async def test_an_abandoned_insert_is_killed() -> None:
     parts = Killing()
     await parts.writer().abandon()
     assert parts.killed == 1
+
+
+class Traces:
+    """Notes what is told of inserts."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Sequence[ProcessedMessage], int, int]] = []
+
+    def inserted(self, messages: Sequence[ProcessedMessage], rows: int, began_ns: int) -> None:
+        self.told.append((messages, rows, began_ns))
+
+
+async def test_an_insert_is_traced_with_its_messages_and_when_it_began() -> None:
+    some, traces = Parts(), Traces()
+    parts: Any = some
+    before_ns, messages = time.time_ns(), [message(5_000, 5_001), message(5_002)]
+    await BatchWriter(parts, parts, parts, traces).write(batch_of(*messages))  # type: ignore[arg-type]
+    [(told, rows, began_ns)] = traces.told
+    assert (list(told), rows) == (messages, 3)
+    assert before_ns <= began_ns <= time.time_ns()
