@@ -6,12 +6,14 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from deploy.erasure import retention
 from deploy.erasure.clocks import ClocksDifferError
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.report.figures import midnight
 from shared.clickhouse import ClickHouse
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
@@ -95,6 +97,26 @@ def test_many_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitli
     if number > 16:
         hitline("rollup", "--all")
         check(tables, stored, zones)
+
+
+def test_a_day_is_kept_from_its_first_moment_on_the_site_s_clock(tables: ClickHouseProcess, hitline: Hitline) -> None:
+    sites = groups(2)
+    zones = {site: zone for site, (zone, _) in sites.items()}
+    register(tables, sites)
+    [template] = visits.make(1, seed=41, first=NOW - timedelta(1.9), days=1, sites=zones)[:1]
+    stored: visits.Stored = {}
+    for number, (site, (zone, days)) in enumerate(sites.items()):
+        first_kept = (datetime.now(UTC) - timedelta(days)).astimezone(ZoneInfo(zone)).date()
+        moments = [midnight(first_kept, zone) + timedelta(milliseconds=each) for each in (-900_000, -1, 0, 899_999)]
+        rows = [
+            {**template, "site_id": str(site), "timestamp": visits.stamp(at), "session_id": str(uuid.UUID(int=each))}
+            for each, at in enumerate([*moments, NOW - timedelta(1)], 1 + 10 * number)
+        ]
+        visits.insert(tables, rows)
+        visits.store(stored, rows[2:])
+    hitline("rollup")
+    hitline("retain")
+    check(tables, stored, zones)
 
 
 def mutations(clickhouse: ClickHouseProcess) -> list[str]:
