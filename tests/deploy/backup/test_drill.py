@@ -42,17 +42,28 @@ def _in_the_engine(tmp_path: Path, instance: str, statement: str) -> None:
     assert "BACKUP_CREATED" in done.stdout or "RESTORED" in done.stdout, done.stderr
 
 
+def _fill(process: ClickHouseProcess, tmp_path: Path) -> None:
+    """Put sites, clients and pageviews into an instance."""
+    hitline = runner_with(parts.make_env(tmp_path / "state", process))
+    hitline("site", "add", "example.com", "--hostname", "*.example.org")
+    hitline("client", "add", "edge", "--grant", "example.com", "--rate", "600/second")
+    hitline("exclude", "add", "--cidr", "192.0.2.0/24")
+    parts.execute(process, _PAGEVIEWS)
+
+
 @pytest.fixture
 def first(tmp_path: Path) -> Iterator[ClickHouseProcess]:
-    """An instance with sites, clients and pageviews."""
+    """An instance of the test's own, which is stopped."""
     with ClickHouseProcess(tmp_path / "first") as process:
         parts.run_apart(lambda: parts.apply_schema(process.url))
-        hitline = runner_with(parts.make_env(tmp_path / "state", process))
-        hitline("site", "add", "example.com", "--hostname", "*.example.org")
-        hitline("client", "add", "edge", "--grant", "example.com", "--rate", "600/second")
-        hitline("exclude", "add", "--cidr", "192.0.2.0/24")
-        parts.execute(process, _PAGEVIEWS)
+        _fill(process, tmp_path)
         yield process
+
+
+@pytest.fixture
+def filled(tables: ClickHouseProcess, tmp_path: Path) -> ClickHouseProcess:
+    _fill(tables, tmp_path)
+    return tables
 
 
 def test_what_is_restored_is_what_was_there(first: ClickHouseProcess, tmp_path: Path) -> None:
@@ -90,8 +101,8 @@ def _verify(hitline: Hitline, registry: Path) -> str:
     return hitline("restore", str(registry), "--verify-only", expect=1).stdout
 
 
-def test_keys_that_are_lost_are_told(first: ClickHouseProcess, tmp_path: Path) -> None:
-    env = parts.make_env(tmp_path / "state", first)
+def test_keys_that_are_lost_are_told(filled: ClickHouseProcess, tmp_path: Path) -> None:
+    env = parts.make_env(tmp_path / "state", filled)
     runner_with(env)("backup", str(tmp_path / "kept"))
     other = {**env, "HITLINE_QUEUE_KEYS": "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI=", "HITLINE_ID_SECRET": "x" * 16}
     result = runner_with(other)("restore", str(tmp_path / "kept"), "--verify-only")
@@ -103,8 +114,8 @@ def test_keys_that_are_lost_are_told(first: ClickHouseProcess, tmp_path: Path) -
             assert secret.encode() not in content
 
 
-def test_a_backup_that_is_not_whole_is_refused(first: ClickHouseProcess, tmp_path: Path) -> None:
-    hitline = runner_with(parts.make_env(tmp_path / "state", first))
+def test_a_backup_that_is_not_whole_is_refused(filled: ClickHouseProcess, tmp_path: Path) -> None:
+    hitline = runner_with(parts.make_env(tmp_path / "state", filled))
     kept = tmp_path / "kept"
     hitline("backup", str(kept))
     manifest = kept / "manifest.json"

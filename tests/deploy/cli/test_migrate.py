@@ -17,11 +17,18 @@ from tests import parts
 from tests.deploy.cli.conftest import Hitline, runner_with
 
 
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[ClickHouseProcess]:
-    """An engine without any schema."""
-    with ClickHouseProcess(tmp_path / "clickhouse") as process:
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseProcess]:
+    with ClickHouseProcess(tmp_path_factory.mktemp("clickhouse")) as process:
         yield process
+
+
+@pytest.fixture
+def bare(engine: ClickHouseProcess) -> ClickHouseProcess:
+    """An engine without any schema."""
+    for database in ("hitline", "hitline_control"):
+        parts.execute(engine, f"DROP DATABASE IF EXISTS {database} SYNC")
+    return engine
 
 
 @pytest.fixture
