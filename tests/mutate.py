@@ -77,6 +77,7 @@ MODULES: Final = {
     "registry": Module(
         (
             "shared/registry/replica.py",
+            "shared/registry/reader.py",
             "shared/registry/apply.py",
             "shared/registry/apply_grants.py",
             "shared/registry/cache.py",

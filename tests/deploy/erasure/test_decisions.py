@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.erasure import retention
 from deploy.erasure.clocks import MAX_DIFFERENCE_S, MAX_SILENCE_S, ClocksDifferError, check_clocks
 from deploy.erasure.months import BUDGET, Month, merge, plan
 
@@ -167,3 +168,18 @@ async def test_a_month_becomes_one_part_or_the_command_fails() -> None:
             {"optimize_throw_if_noop": 1, "alter_sync": 2},
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("partition", "start", "end"),
+    [
+        ("202601", (2026, 1, 1), (2026, 2, 1)),
+        ("202611", (2026, 11, 1), (2026, 12, 1)),
+        ("202612", (2026, 12, 1), (2027, 1, 1)),
+        ("2026", (2026, 1, 1), (2027, 1, 1)),
+    ],
+)
+def test_a_partition_is_a_month_or_a_year(
+    partition: str, start: tuple[int, int, int], end: tuple[int, int, int]
+) -> None:
+    assert retention._span(partition) == (datetime(*start, tzinfo=UTC), datetime(*end, tzinfo=UTC))

@@ -97,7 +97,7 @@ async def test_a_period_has_its_first_moment_and_not_its_last(tables: ClickHouse
         f" SELECT toUUID('{SITE}'), received_at, received_at, generateUUIDv4(), generateUUIDv4()"
         f" FROM (SELECT arrayJoin([{received}])::DateTime64(3, 'UTC') AS received_at)",
     )
-    counted = [
+    counted: list[messages.Row] = [
         (uuid.uuid4(), 0, at.date(), [(at, messages.SITES[1], messages.CLIENTS[0], "stored", 1)], [], [], 1)
         for at in (first - minute, first, last - minute, last)
     ]

@@ -113,7 +113,7 @@ def test_a_table_is_emptied_with_what_belongs_to_it_and_no_other(replica: Replic
     replica.refreshed(Touched(all=True))
     assert not replica.has_grants(client)
     for table in ("grants", "holders"):
-        assert replica._reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        assert replica._reader.newest(f"SELECT count(*) FROM {table}") == (0,)
 
 
 def test_when_it_was_polled_is_noted_and_until_then_its_newest_change_says_so(replica: Replica) -> None:
