@@ -84,7 +84,11 @@ MODULES: Final = {
             "shared/registry/touched.py",
             "shared/registry/rule_log.py",
         ),
-        ("tests/shared/registry/test_replica.py", "tests/shared/registry/test_replica_changes.py"),
+        (
+            "tests/shared/registry/test_reader.py",
+            "tests/shared/registry/test_replica.py",
+            "tests/shared/registry/test_replica_changes.py",
+        ),
     ),
     "judging": Module(
         ("worker/consume/process.py", "worker/delivery.py"),
