@@ -19,6 +19,8 @@ _SHORTEST: Final = 256
 #: Escaped quotes of one string that are passed over one by one, and backslashes in a row that are counted.
 _FEW_QUOTES: Final = 16
 _LONG_RUN: Final = 64
+#: The same of a row that is measured by comparing.
+_LONGEST_ROW: Final = 16 * 1024
 #: Bytes before which a cut may be within an escape, or between those of a surrogate pair.
 _LONGEST_ESCAPE: Final = 12
 _BACKSLASH: Final = ord("\\")
@@ -57,7 +59,14 @@ def is_escaped(text: bytes, start: int, at: int) -> bool | None:
         return False
     before = text[max(start, at - _LONG_RUN) : at]
     backslashes = len(before) - len(before.rstrip(b"\\"))
-    return None if backslashes == _LONG_RUN else backslashes % 2 == 1
+    if backslashes == _LONG_RUN:
+        backslashes = _row_of_backslashes(text, max(start, at - _LONGEST_ROW), at)
+        if backslashes == _LONGEST_ROW:
+            first = text.find(b"\\", start)
+            if text.count(b"\\", first, at) != at - first:
+                return None
+            backslashes = at - first  # there are no others in the string
+    return backslashes % 2 == 1
 
 
 def strings(text: bytes, at: int, *, inside: bool = False) -> Iterator[tuple[int, int]]:
