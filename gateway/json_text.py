@@ -25,8 +25,8 @@ _LONG: Final = 32 * 1024
 _SAMPLES: Final = 16
 _SAMPLE: Final = 256
 #: Bytes that each of its strings keeps, and all together.
-_LONGEST: Final = 4 * 1024
-_TOGETHER: Final = 8 * 1024
+_LONGEST: Final = 2 * 1024
+_TOGETHER: Final = 4 * 1024
 #: Strings that are looked for one by one, and then what begins a value, as a part of a string or not.  Nearly always
 #: it is all, and the length of what is between them costs nothing.
 _FEW_STRINGS: Final = 64
