@@ -45,7 +45,7 @@ def marks(text: bytes) -> bytes:
     return text.translate(_MARKS)
 
 
-def unescaped(marked: bytes) -> bytes:
+def unescaped(marked: bytes | memoryview) -> bytes:
     """Return marks without escapes: no escaped quote is an `a` any more."""
     try:
         return codecs.escape_decode(marked)[0]
@@ -102,7 +102,7 @@ def _end(text: bytes, start: int) -> int | None:
 
 
 def _strings_by_marks(text: bytes, start: int) -> Iterator[tuple[int, int]]:
-    left = unescaped(marks(text[start + 1 :]))
+    left = unescaped(memoryview(marks(text))[start + 1 :])
     at = 0
     for _ in range(MOST_STRINGS):
         mark = left.find(b"a", at)
