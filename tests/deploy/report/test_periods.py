@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -46,6 +47,39 @@ def test_today_is_the_day_on_the_sites_clock(
     assert wanted(first=last).period(zone) == Period(last, last, zone)
     with pytest.raises(CommandError, match="--from must not be after --to"):
         wanted(first=last + timedelta(1)).period(zone)
+
+
+@pytest.mark.parametrize("names", [(), ("Asia/Kolkata", "UTC", "Pacific/Pago_Pago")], ids=["all", "named"])
+async def test_each_of_several_sites_has_the_days_of_its_own_clock(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    zones = ("Asia/Kolkata", "UTC", "Pacific/Pago_Pago")  # which are the sites' names here
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime(2026, 3, 11, 20, tzinfo=UTC).astimezone(tz)
+
+    async def named(_: object, name: str) -> Any:
+        return SimpleNamespace(name=name, site_id=name, zone=name)
+
+    async def every(_: object, first: date, last: date) -> list[Any]:
+        assert (first, last) == (date(2026, 3, 11), date(2026, 3, 11))
+        return [await named(_, zone) for zone in zones]
+
+    async def collect(_: object, name: str, site_id: str, period: Period, *, with_bots: bool, top: int) -> Any:
+        assert (site_id, with_bots, top) == (name, False, 10)
+        return name, period
+
+    monkeypatch.setattr(command, "datetime", Clock)
+    monkeypatch.setattr(command, "report_sites", SimpleNamespace(named=named, every=every))
+    monkeypatch.setattr(command, "collect", collect)
+    nothing: Any = None
+    found: list[Any] = [
+        each async for each in command._collect(nothing, command._Wanted(names, None, None, 1, 10, False))
+    ]
+    today = {"Asia/Kolkata": date(2026, 3, 12), "UTC": date(2026, 3, 11), "Pacific/Pago_Pago": date(2026, 3, 11)}
+    assert found == [(zone, Period(today[zone], today[zone], zone)) for zone in zones]
 
 
 def test_given_days_are_taken_as_they_are() -> None:
