@@ -16,6 +16,8 @@ QUERY: Final = 4_096
 REFERRER: Final = 2_048
 UTM: Final = 512
 USER_AGENT: Final = 1_024
+#: Bytes of UTF-8 that patterns and rules look at of a user agent that is not ASCII; real ones are much shorter.
+_AGENT_BYTES: Final = 768
 #: RFC 5646 section 4.4.1: enough for any tag without extensions.
 LANGUAGE: Final = 35
 #: Names of regions, cities and networks; they come from databases, not from visitors.
@@ -45,12 +47,11 @@ def cut_encoded(text: str, limit: int, column: str) -> str:
 
 
 def read_agent(user_agent: str) -> str:
-    """Return what patterns and rules look at of a user agent: `USER_AGENT` characters, and bytes of UTF-8.
+    """Return what patterns and rules look at of a user agent: of ASCII, all that is stored.
 
-    Real ones are ASCII, and all of it.  As many other characters have up to four times the bytes, and matching those
-    costs several times more.
+    As many other characters have up to four times the bytes, and matching them costs several times more.
     """
     user_agent = user_agent[:USER_AGENT]
     if user_agent.isascii():
         return user_agent
-    return user_agent.encode(errors="replace")[:USER_AGENT].decode(errors="ignore")
+    return user_agent.encode(errors="replace")[:_AGENT_BYTES].decode(errors="ignore")
