@@ -13,6 +13,7 @@ from shared.registry import Replica
 from shared.registry.records import GRANTS, SITES, Change, Client, Exclusion, Grant, Site
 from shared.registry.rule_log import RuleLog
 from shared.registry.touched import Rule, Touched
+from shared.registry.window import Window
 from tests.shared.registry.test_replica import an_id, found, put, site
 
 SHARED = "shared.example"
@@ -170,3 +171,28 @@ def test_changes_since_a_generation_are_those_after_it_as_long_as_they_are_remem
     now = log.since(70)
     assert now is not None
     assert not now.rules
+
+
+def test_a_site_that_was_read_before_its_change_was_told_is_forgotten_under_each_name(replica: Replica) -> None:
+    """Its newer state was remembered under one name, and is not any more; its older one is, under another."""
+    put(replica, *(site(number, f"a{number}.example", f"b{number}.example") for number in (1, 2)))
+    old = [replica.find_site(f"a{number}.example") for number in (1, 2)]
+    assert old[0] is not None
+    told = []
+    for number in (1, 2):
+        names = (f"a{number}.example", f"b{number}.example")
+        told.append(replica.apply([Change(Site(an_id(number), "new", names, created_us=0), 2)])[1])
+        assert found(replica, names[1]) == "new"
+        replica.find_site.drop([names[1]])
+    for number, touched in enumerate(told, 1):
+        assert found(replica, f"a{number}.example") == f"a{number}.example"
+        replica.refreshed(touched)
+        assert found(replica, f"a{number}.example") == "new"
+
+
+def test_what_was_compared_with_clickhouse_is_kept_by_table(replica: Replica) -> None:
+    assert replica.windows() == {}
+    windows = {"sites": Window(5, 2**64 - 1), "grants": Window(7, 0)}
+    replica.complete(7, windows)
+    replica.complete(8, {"grants": Window(8, 3)})
+    assert replica.windows() == {**windows, "grants": Window(8, 3)}
