@@ -21,7 +21,7 @@ MAX_VALUES: Final = 1_000
 #: A text of this length can't hold enough to matter.
 _SHORT: Final = 4_096
 #: A text of this length may be cut where nearly all of it is escapes; and how many samples tell, of how many bytes.
-_LONG: Final = 32 * 1024
+_LONG: Final = 16 * 1024
 _SAMPLES: Final = 16
 _SAMPLE: Final = 256
 #: Bytes that each of its strings keeps, and all together.
