@@ -50,7 +50,7 @@ _PAGEVIEWS: Final = _Table(
 )
 _ROLLUPS: Final = tuple(
     _Table(name, "day", "day < cutoff.first_day", "first_day", "Date")
-    for name in ("session_days_raw", "daily_counts_raw", "hourly_counts_raw")
+    for name in ("session_days_raw", "several_days_raw", "daily_counts_raw", "hourly_counts_raw")
 )
 
 

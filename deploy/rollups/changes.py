@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from deploy.rollups import visitors
+from deploy.rollups import several, visitors
 from deploy.rollups.dimensions import COLUMNS, DAILY, HOURLY, quoted
 
 #: Of several rows of one pageview the one counts that was inserted last, as in the view `pageviews`.  Parts are
@@ -29,11 +29,13 @@ _PATH: Final = _DIMENSIONS.index("path") + 1
 #: Pageviews of a session on a day that are handled as arrays; a client that gives all visitors one id has more.
 MOST_IN_ARRAY: Final = 10_000
 _LENGTH: Final = "toUInt32(bitShiftRight(max(place), 128) - bitShiftRight(min(place), 128)) AS length_ms"
+_BEGAN: Final = "fromUnixTimestamp64Milli(toInt64(bitShiftRight(min({}), 128)), 'UTC') AS began_at"
 _LOCAL_DAY: Final = "toDate(timestamp, {zone:String})"
 
 UNIT: Final = "site_id, day, session_id, is_bot"
 CONTENT: Final = "pageviews, milliseconds, entry_page, exit_page, dimensions, `values`, hours, counts, fingerprint"
 _INTO: Final = f"INSERT INTO hitline_control.rollup_changes (run, sign, {UNIT}, {CONTENT})"
+_INTO_NOW: Final = f"INSERT INTO hitline_control.rollup_changes (run, sign, {UNIT}, {CONTENT}, began)"
 CHANGES: Final = "hitline_control.rollup_changes WHERE run = {run:UInt64}"
 _LARGE: Final = f"SELECT {UNIT} FROM {CHANGES} AND sign = 2"  # noqa: S608
 _TOUCHED: Final = "hitline_control.rollup_touched WHERE run = {run:UInt64}"
@@ -66,8 +68,9 @@ def _stored(columns: str, more: str = "") -> str:
 def _now(*, derived: bool) -> str:
     """Return the statement for sessions that fit into arrays; of others it writes a row of sign 2.
 
-    Those that are what is known of them get a row of sign 4 and no values.  In an array of all values, the last of each
-    counts: its number is how often it has been there until then.
+    Those that are what is known of them get a row of sign 4 and no values, or of sign 5 with these where they are kept
+    for reports (`several`).  In an array of all values, the last of each counts: its number is how often it has been
+    there until then.
     """
     arrays, values, numbers, hours, names = [], [], [], [], []
     for name, value in DAILY.items():
@@ -85,21 +88,24 @@ def _now(*, derived: bool) -> str:
         names.append(f"arrayWithConstant(length({values[-1]}), {quoted(name)})")
     columns = [f"arrayConcat({', '.join(parts)})" for parts in (names, values, hours, numbers)]
     return f"""
-    {_INTO}
-    SELECT {{run:UInt64}}, multiIf(same, 4, number > {MOST_IN_ARRAY}, 2, 1), {UNIT}, number, length_ms, entry, exit,
-           if(same, [], dimensions), if(same, [], `values`), if(same, [], hours), if(same, [], counts), fingerprint
+    {_INTO_NOW}
+    SELECT {{run:UInt64}}, multiIf(done, 4, number > {MOST_IN_ARRAY}, 2, same, 5, 1), {UNIT}, number, length_ms, entry,
+           exit, if(done, [], dimensions), if(done, [], `values`), if(done, [], hours), if(done, [], counts),
+           fingerprint, began_at
     FROM
     (
         SELECT *, arraySum(arrayMap((d, v, h, n) -> cityHash64(d, v, h, n), dimensions, `values`, hours, counts))
                   + cityHash64(length_ms, entry, exit) AS fingerprint,
-               ({UNIT}, fingerprint) IN (SELECT {UNIT}, fingerprint FROM {CHANGES} AND sign = 3) AS same
+               ({UNIT}, fingerprint) IN (SELECT {UNIT}, fingerprint FROM {CHANGES} AND sign = 3) AS same,
+               same AND NOT {several.IS_KEPT} AS done
         FROM
         (
-            SELECT {UNIT}, number, length_ms, entry, exit, {columns[0]} AS dimensions, {columns[1]} AS `values`,
-                   {columns[2]} AS hours, arrayMap(n -> toUInt32(n), {columns[3]}) AS counts
+            SELECT {UNIT}, number, length_ms, began_at, entry, exit, {columns[0]} AS dimensions,
+                   {columns[1]} AS `values`, {columns[2]} AS hours, arrayMap(n -> toUInt32(n), {columns[3]}) AS counts
             FROM
             (
-                SELECT {UNIT}, toUInt32(count()) AS number, {_LENGTH}, argMin(path, place) AS entry,
+                SELECT {UNIT}, toUInt32(count()) AS number, {_LENGTH}, {_BEGAN.format("place")},
+                       argMin(path, place) AS entry,
                        argMax(path, place) AS exit, groupArray({MOST_IN_ARRAY + 1})(hour) AS all_hours,
                        {", ".join(arrays)}
                 FROM ({_rows(derived=derived)})
@@ -121,13 +127,14 @@ def _now_large(*, derived: bool) -> str:
     values = ", ".join(f"toString({value})" for value in _VALUES)
     hours = ", ".join(["toDateTime(0, 'UTC')"] * len(DAILY) + ["hour"] * len(HOURLY))
     return f"""
-    {_INTO}
+    {_INTO_NOW}
     WITH [{names}] AS names
     SELECT {{run:UInt64}}, 1, {UNIT}, sumIf(number, kind = {_PATH}) AS pageviews,
            toUInt32(bitShiftRight(max(latest), 128) - bitShiftRight(min(earliest), 128)) AS length_ms,
            argMinIf(value, earliest, kind = {_PATH}) AS entry, argMaxIf(value, latest, kind = {_PATH}) AS exit,
            groupArray(names[kind]), groupArray(value), groupArray(hour), groupArray(number),
-           sum(cityHash64(names[kind], value, hour, number)) + cityHash64(length_ms, entry, exit)
+           sum(cityHash64(names[kind], value, hour, number)) + cityHash64(length_ms, entry, exit),
+           {_BEGAN.format("earliest")}
     FROM
     (
         SELECT {UNIT}, kind, value, at AS hour, toUInt32(count()) AS number,
@@ -173,7 +180,7 @@ _KNOWN: Final = f"""
     GROUP BY {UNIT} HAVING argMax(pageviews, days.run) > 0"""  # noqa: S608
 _LEFT: Final = f"""
     SELECT {UNIT} FROM {CHANGES} AND sign = 3
-    AND ({UNIT}) NOT IN (SELECT {UNIT} FROM {CHANGES} AND sign = 4)"""  # noqa: S608
+    AND ({UNIT}) NOT IN (SELECT {UNIT} FROM {CHANGES} AND sign IN (4, 5))"""  # noqa: S608
 PLAIN: Final = Statements(
     _KNOWN,
     _now(derived=False),

@@ -22,6 +22,7 @@ _SESSIONS: Final = (
     " ARRAY JOIN [-1, 0, 1] AS shift)"
 )
 _DAYS: Final = f"site_id IN (SELECT site_id FROM {_ERASED}) AND day BETWEEN {{first:Date}} - 1 AND {{last:Date}} + 1"  # noqa: S608
+_PARTS: Final = ("session_days_raw", "several_days_raw")
 _SESSIONS_KEY: Final = "site_id, day, session_id, is_bot"
 _SUMS: Final = {"daily_counts_raw": DAILY_KEY, "hourly_counts_raw": HOURLY_KEY}
 _IN_PARTITION: Final = "_partition_id = {partition:String}"
@@ -34,16 +35,17 @@ async def forget_replaced(clickhouse: ClickHouse, erasure_id: UUID) -> None:
     given: dict[str, Any] = {"erasure": str(erasure_id)}
     listed = await clickhouse.query(f"SELECT count(), min(day), max(day) FROM {_ERASED}", given)  # noqa: S608
     sessions, given["first"], given["last"] = listed.result_rows[0]
-    if 3 * sessions <= SET_ROWS:
-        await _forget_of_sessions(clickhouse, given)
-    else:
-        await _forget_of_days(clickhouse, "session_days_raw", _SESSIONS_KEY, given)
+    for table in _PARTS:
+        if 3 * sessions <= SET_ROWS:
+            await _forget_of_sessions(clickhouse, table, given)
+        else:
+            await _forget_of_days(clickhouse, table, _SESSIONS_KEY, given)
     for table, key in _SUMS.items():
         await _forget_of_days(clickhouse, table, key, given)
 
 
-async def _forget_of_sessions(clickhouse: ClickHouse, given: dict[str, Any]) -> None:
-    table, key = "session_days_raw", _SESSIONS_KEY
+async def _forget_of_sessions(clickhouse: ClickHouse, table: str, given: dict[str, Any]) -> None:
+    key = _SESSIONS_KEY
     newest = f"SELECT {key}, max(run) FROM hitline.{table} WHERE {_SESSIONS} GROUP BY {key}"  # noqa: S608
     await delete(clickhouse, table, f"{_SESSIONS} AND ({key}, run) NOT IN ({newest})", given)
     await delete(clickhouse, table, f"{_SESSIONS} AND pageviews = 0", given)

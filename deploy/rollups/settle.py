@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from deploy.bounds import WRITES
-from deploy.rollups import changes, differences, shares, site_days, visitors
+from deploy.rollups import changes, differences, several, shares, site_days, visitors
 from deploy.rollups.lease import Lease
 from deploy.rollups.shares import Share
 from deploy.rollups.touched import Scope
@@ -94,13 +94,14 @@ async def _settle_touched(
     """Compute the sessions that are in `rollup_touched` for this run, all of one time zone."""
     settled = Settled()
     if await _number(clickhouse, _TOUCHED, run):
+        await clickhouse.command(several.TOUCH_NEIGHBOURS, {"run": run, "zone": zone}, WRITES)
         await _write_changes(clickhouse, run, zone)
         counts = await clickhouse.query(changes.COUNT, {"run": run})
         settled = Settled(*counts.result_rows[0])
         if settled.sessions and counted_to:
             drifted = await clickhouse.query(changes.DRIFTED, {"run": run, "counted_to": counted_to})
             settled = Settled(settled.sessions, settled.site_days, drifted.result_rows[0][0])
-        if settled.sessions:
+        if settled.sessions or await _number(clickhouse, several.COUNT, run):
             lease.check()
             await clickhouse.command(changes.COMPLETE, {"run": run}, WRITES)
             await _apply(clickhouse, run)
@@ -133,7 +134,8 @@ async def _statements(clickhouse: ClickHouse, run: int, zone: str, settings: Map
 
 
 async def _apply(clickhouse: ClickHouse, run: int) -> None:
-    for statement in (differences.TO_DAILY, differences.TO_HOURLY, site_days.OF_CHANGES, differences.TO_SESSIONS):
+    sums = differences.TO_DAILY, differences.TO_HOURLY, site_days.OF_CHANGES
+    for statement in (*sums, several.KEEP, differences.TO_SESSIONS):
         await clickhouse.command(statement, {"run": run}, WRITES)
 
 

@@ -44,6 +44,7 @@ CREATE ROLE IF NOT EXISTS hitline_keeper;
 GRANT SELECT ON hitline.* TO hitline_keeper;
 GRANT ALTER DELETE, OPTIMIZE ON hitline.pageviews_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.session_days_raw TO hitline_keeper;
+GRANT INSERT, ALTER DELETE ON hitline.several_days_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.daily_counts_raw TO hitline_keeper;
 GRANT INSERT, ALTER DELETE ON hitline.hourly_counts_raw TO hitline_keeper;
 GRANT INSERT ON hitline.site_days_raw TO hitline_keeper;

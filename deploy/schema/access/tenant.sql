@@ -14,8 +14,8 @@ CREATE QUOTA OR REPLACE hitline_tenant_TENANT KEYED BY user_name
     TO hitline_tenant_TENANT;
 
 CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT
-    ON hitline.pageviews_raw, hitline.session_days_raw, hitline.daily_counts_raw, hitline.hourly_counts_raw,
-       hitline.site_days_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw,
+    ON hitline.pageviews_raw, hitline.session_days_raw, hitline.several_days_raw, hitline.daily_counts_raw,
+       hitline.hourly_counts_raw, hitline.site_days_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw,
        hitline_control.erased_sessions, hitline_control.rollup_zones, hitline_control.retention_cutoffs
     USING site_id = 'SITE_ID' TO hitline_tenant_TENANT;
 
@@ -28,8 +28,8 @@ CREATE ROW POLICY OR REPLACE hitline_tenant_TENANT ON hitline.outcomes_raw USING
 
 -- Everyone else sees every row, also where the server is told that users without a policy see none.
 CREATE ROW POLICY OR REPLACE hitline_everyone
-    ON hitline.pageviews_raw, hitline.session_days_raw, hitline.daily_counts_raw, hitline.hourly_counts_raw,
-       hitline.site_days_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw,
+    ON hitline.pageviews_raw, hitline.session_days_raw, hitline.several_days_raw, hitline.daily_counts_raw,
+       hitline.hourly_counts_raw, hitline.site_days_raw, hitline.daily_raw, hitline.hourly_raw, hitline.sites_raw, hitline.outcomes_raw,
        hitline_control.rollup_changes, hitline_control.erased_sessions, hitline_control.rollup_zones,
        hitline_control.retention_cutoffs
     USING 1 TO hitline_worker, hitline_registry, hitline_keeper, hitline_analyst;

@@ -14,7 +14,7 @@ from tests import parts
 from tests.deploy.rollups import visits
 from tests.deploy.rollups.test_exactness import check
 
-TABLES = ("session_days_raw", "daily_counts_raw", "hourly_counts_raw")
+TABLES = ("session_days_raw", "several_days_raw", "daily_counts_raw", "hourly_counts_raw")
 UNMERGED = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool")
 #: Sets of 3 of at most 60 sessions; and none, with hashes in one share or in several.
 SIZES = {"a set": (10**6, 10**6), "all of their days": (0, 10**6), "in shares": (0, 150)}
@@ -57,7 +57,13 @@ def test_nothing_that_was_replaced_is_left(
     erased = "arrayExists((d, v) -> d = 'path' AND v = '/a', dimensions, `values`) OR entry_page = '/a'"
     assert count(tables, f"hitline.session_days_raw WHERE {erased}") == 0
     assert count(tables, "hitline.session_days_raw FINAL WHERE pageviews = 0") == 0
-    for table in TABLES[1:] if set_rows else TABLES:
+    erased = "has(`values`, cityHash64('path', '/a')) OR entry_page = cityHash64('entry_page', '/a')"
+    assert everything["several_days_raw"]
+    assert count(tables, f"hitline.several_days_raw WHERE {erased}") == 0
+    assert count(tables, "hitline.several_days_raw FINAL WHERE pageviews = 0") == 0
+    # Parts of sessions on several days are kept again when what is left is verified.
+    sums = TABLES[2:]
+    for table in sums if set_rows else ("session_days_raw", *sums):
         assert everything[table] == count(tables, f"hitline.{table} FINAL"), "what was replaced of others neither"
         assert count(tables, f"hitline.{table} FINAL WHERE pageviews = 0") == 0
 

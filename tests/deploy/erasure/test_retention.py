@@ -91,7 +91,7 @@ def test_many_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitli
     for key in gone:
         del stored[key]
     check(tables, stored, zones)
-    for table in ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw"):
+    for table in ("pageviews_raw", "session_days_raw", "several_days_raw", "daily_counts_raw", "hourly_counts_raw"):
         assert masked(tables, table) == 0
     assert hitline("retain").stdout == ""
     if number > 16:
@@ -213,5 +213,5 @@ async def test_cut_off_at_any_step_the_next_run_completes_it(
             break
     assert killed == (kills is MARKING), "it has fewer steps"
     check(tables, stored, zones)
-    for table in ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw"):
+    for table in ("pageviews_raw", "session_days_raw", "several_days_raw", "daily_counts_raw", "hourly_counts_raw"):
         assert masked(tables, table) == 0

@@ -25,7 +25,7 @@ from tests.deploy.rollups.test_exactness import check
 
 pytestmark = pytest.mark.processes
 
-TABLES = ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw")
+TABLES = ("pageviews_raw", "session_days_raw", "daily_counts_raw", "hourly_counts_raw", "several_days_raw")
 
 
 def stored_with_repeats(

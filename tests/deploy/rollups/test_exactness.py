@@ -14,7 +14,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups import changes
 from tests import parts, services
 from tests.deploy.cli.conftest import Hitline
-from tests.deploy.rollups import visits
+from tests.deploy.rollups import kept, visits
 from tests.deploy.rollups.visits import SITES, Rollup, Stored
 
 
@@ -44,6 +44,7 @@ def check(clickhouse: ClickHouseProcess, stored: Stored, zones: dict[uuid.UUID, 
     hourly = in_clickhouse(clickhouse, "hourly", "site_id, day, hour, is_bot, dimension, value", "pageviews, sessions")
     assert hourly == visits.hourly(stored, zones)
     check_sessions(clickhouse, stored)
+    kept.check(clickhouse, stored, zones)
     check_days(clickhouse, stored, zones)
 
 
@@ -142,15 +143,20 @@ def erase(stored: Stored, keys: list[tuple[Any, ...]]) -> None:
         del stored[key]
 
 
+IS_SECRET = "has(`values`, cityHash64('path', '/secret')) OR entry_page = cityHash64('entry_page', '/secret')"
+
+
 def test_erased_values_are_in_no_row_of_a_rollup_any_more(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables, visits.PAIR)
-    visits.insert(tables, [{**row, "path": "/secret"} for row in visits.make(50, seed=3, sites=visits.PAIR)])
+    visits.insert(tables, [{**row, "path": "/secret"} for row in visits.make(150, seed=3, sites=visits.PAIR)])
     hitline("rollup")
+    assert services.count(tables, "several_days_raw", IS_SECRET)
     hitline("erase", "--path", "/sec*", "--yes")
     for table, where in (
         ("daily_counts_raw", "value = '/secret'"),
         ("hourly_counts_raw", "value = '/secret'"),
         ("session_days_raw", "has(`values`, '/secret') OR entry_page = '/secret' OR exit_page = '/secret'"),
+        ("several_days_raw", IS_SECRET),
     ):
         assert services.count(tables, table, where) == 0
     for table in ("rollup_changes", "rollup_touched", "erased_sessions"):

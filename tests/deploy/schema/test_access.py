@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -115,6 +115,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         sites = ", ".join(f"('{site}', '{site.hex[-4:]}.example', '{zone}')" for site, zone in SITES.items())
         server("hitline_registry", f"INSERT INTO hitline_control.sites (site_id, name, timezone) VALUES {sites}")
         rows = visits.make(60, seed=1, sites=SITES)
+        rows += [{**row, "timestamp": visits.stamp(visits.at(row) + timedelta(days=1))} for row in rows]
         columns = ", ".join(rows[0])
         values = "\n".join(visits.json.dumps(row) for row in rows)
         worker = server("hitline_worker", f"INSERT INTO hitline.pageviews_raw ({columns}) FORMAT JSONEachRow\n{values}")
@@ -259,7 +260,7 @@ def test_an_analyst_can_not_leave_the_limits(server: Server) -> None:
     assert server(analyst, "SELECT number FROM numbers(2000000) FORMAT Null") in ("", "396")
 
 
-ROLLUPS = ("session_days_raw", "daily_counts_raw", "hourly_counts_raw")
+ROLLUPS = ("session_days_raw", "several_days_raw", "daily_counts_raw", "hourly_counts_raw")
 
 
 def test_a_tenant_sees_its_own_sites_in_every_view(server: Server) -> None:
