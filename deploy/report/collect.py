@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from deploy.report import session_keys, standing, uncommon
-from deploy.report.corrections import FOUND, REPEATS
+from deploy.report.corrections import REPEATS
 from deploy.report.figures import Counted, Period, Report, Top, Totals, points
 from deploy.report.rankings import RANKINGS
 from deploy.report.standing import Standing
@@ -105,9 +105,6 @@ class _Asked:
             return None
         rows = await self._with_rollups(period, kinds, top, found, once=False)
         if _number(rows, REPEATS):
-            rows = await self._with_rollups(period, kinds, top, found, once=True)
-        if _number(rows, FOUND) != found.pageviews:  # some lie outside of the usual times
-            found = await uncommon.looked_for(self._clickhouse, found, period, given)
             rows = await self._with_rollups(period, kinds, top, found, once=True)
         return rows
 

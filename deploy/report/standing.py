@@ -25,6 +25,8 @@ _LOOK: Final = """
             WHERE site_id = {site:UUID} AND first_day > {first:Date}),
            (SELECT count() FROM hitline_control.erased_sessions WHERE site_id = {site:UUID}),
            (SELECT max(run) FROM hitline.daily_counts_raw WHERE site_id = {site:UUID}
+            AND day BETWEEN {first:Date} AND {last:Date}),
+           (SELECT max(run) FROM hitline.several_days_raw WHERE site_id = {site:UUID}
             AND day BETWEEN {first:Date} AND {last:Date})"""
 
 
@@ -38,6 +40,7 @@ class Standing:
     counted_to: datetime
     erasing: int
     last_run: int
+    last_kept: int
 
 
 async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standing | None:
@@ -48,7 +51,7 @@ async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standin
     """
     given = {"site": str(site_id), "first": period.before().first, "last": period.last}
     found = await clickhouse.query(_LOOK, given)
-    complete, counted_to, ahead, zone, writing, expiring, erasing, last_run = found.result_rows[0]
+    complete, counted_to, ahead, zone, writing, expiring, erasing, *runs = found.result_rows[0]
     if not complete or ahead or zone != period.zone or writing or expiring:
         return None
-    return Standing(counted_to - _MARGIN, erasing, last_run)
+    return Standing(counted_to - _MARGIN, erasing, *runs)

@@ -3,8 +3,8 @@
 Each answers rows of (kind, value, pageviews, sessions, bounces, milliseconds).  Kinds: `TOTALS`, `BOTS` (the totals of
 all bots), `SERIES` (a value a day or hour), and the dimensions of `RANKINGS`.
 
-Rollups count a session once a day.  So with them, `uncommon` sessions are looked at in their exact rows; of the others
-the sums say all about them.
+Rollups count a session once a day.  What that is too often for sessions on several days is in the parts of these that
+rollups keep (`several`); `uncommon` sessions are looked at in their exact rows; of the others the sums say all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from deploy.report.corrections import FOUND, PAGES, REPEATS, of_sessions, of_values
+from deploy.report import several
+from deploy.report.corrections import PAGES, REPEATS, of_sessions, of_values, parts_of_pageviews
 from deploy.report.figures import Period
 from deploy.report.quarters import WITHIN
 from deploy.report.rankings import LEFT_OUT
@@ -57,10 +58,10 @@ class Statements:
         """
         parts = [*self._sums(kinds)]
         if uncommon.quarters:
-            parts += self._corrections(kinds, uncommon, _rows(uncommon, once=once))
+            parts += self._of_uncommon(kinds, uncommon, _rows(uncommon, once=once))
         if uncommon.recorded:
             parts.append(self._recorded(kinds, uncommon))
-        return _ranked(parts, top)
+        return _ranked(parts, top, self._of_several_days(kinds, uncommon))
 
     def _value(self, kind: str) -> str:
         """Return the SQL of a pageview's value."""
@@ -97,20 +98,34 @@ class Statements:
                    argMin(path, {_PLACE}) AS entry_page, argMax(path, {_PLACE}) AS exit_page
             FROM hitline.pageviews WHERE {IN_PERIOD} GROUP BY session_id, is_bot"""  # noqa: S608
 
-    def _corrections(self, kinds: Collection[str], uncommon: Uncommon, rows: str) -> Iterable[str]:
+    def _of_several_days(self, kinds: Collection[str], uncommon: Uncommon) -> Iterable[str]:
+        """Take back what the sums count too often; values of the series are of one day each.
+
+        The queries answer rows of (hash, p, s, b, t), with the hash of the kind and the value.
+        """
+        pages = [kind for kind in kinds if kind in PAGES]
+        query = of_sessions(several.parts(uncommon), pages, none="toUInt64(0)")
+        whole = self._correction(query)
+        yield f"SELECT if(value = 0, cityHash64(kind, ''), value) AS hash, p, s, b, t FROM ({whole})"  # noqa: S608
+        if any(kind in DAILY for kind in kinds):
+            values = several.of_values(uncommon, self._counted)
+            yield f"SELECT hash, toInt64(0) AS p, s, toInt64(0) AS b, toInt64(0) AS t FROM ({values})"  # noqa: S608
+
+    def _of_uncommon(self, kinds: Collection[str], uncommon: Uncommon, rows: str) -> Iterable[str]:
         values = {kind: self._value(kind) for kind in kinds if kind not in OF_SESSIONS}
         if not uncommon.changed:
             values.pop(SERIES, None)  # each of its values is of one day, so that none counts too often
-        queries = [of_sessions(rows, self._zone, [kind for kind in kinds if kind in PAGES])]
+        pages = [kind for kind in kinds if kind in PAGES]
+        yield self._correction(of_sessions(parts_of_pageviews(rows, self._zone), pages))
         if values:
-            queries.append(of_values(rows, self._zone, values, with_empty="path"))
-        for query in queries:
-            yield f"""
-                SELECT shown AS kind, value, p, s, b, t
-                FROM ({query})
-                ARRAY JOIN if(kind = '' AND is_bot, ['', '{BOTS}'], [kind]) AS shown
-                WHERE multiIf(kind IN ('{FOUND}', '{REPEATS}'), true, kind IN ('bot_kind', '{BOTS}'), is_bot,
-                              {self._counted})"""  # noqa: S608
+            yield self._correction(of_values(rows, self._zone, values, with_empty="path"))
+
+    def _correction(self, query: str) -> str:
+        return f"""
+            SELECT shown AS kind, value, p, s, b, t
+            FROM ({query})
+            ARRAY JOIN if(kind = '' AND is_bot, ['', '{BOTS}'], [kind]) AS shown
+            WHERE multiIf(kind = '{REPEATS}', true, kind IN ('bot_kind', '{BOTS}'), is_bot, {self._counted})"""  # noqa: S608
 
     def _recorded(self, kinds: Collection[str], uncommon: Uncommon) -> str:
         """Subtract what the rollups hold of changed sessions."""
@@ -194,20 +209,26 @@ def _rows(uncommon: Uncommon, *, once: bool) -> str:
     return f"({rows})"
 
 
-def _ranked(parts: Iterable[str], top: int) -> str:
-    """Add up; of each dimension return the first `top` values."""
+def _ranked(parts: Iterable[str], top: int, hashed: Iterable[str] = ()) -> str:
+    """Add up; of each dimension return the first `top` values.
+
+    `hashed`: queries in which the hash of kind and value stands for these; what `parts` do not have is not asked for.
+    """
     left_out = [
         f"(kind = {quoted(kind)} AND value IN ({', '.join(map(quoted, values))}))"
         for kind, values in LEFT_OUT.items()
         if values
     ]
-    keep = ", ".join(
-        map(quoted, (TOTALS, BOTS, FOUND, REPEATS, *(kind for kind, values in LEFT_OUT.items() if not values)))
-    )
-    return f"""
-        SELECT kind, value, sum(p) AS pageviews, sum(s) AS sessions, sum(b) AS bounces, sum(t) AS milliseconds
+    keep = ", ".join(map(quoted, (TOTALS, BOTS, REPEATS, *(kind for kind, values in LEFT_OUT.items() if not values))))
+    named = f"""
+        SELECT cityHash64(kind, value) AS hash, (kind, value) AS row, true AS is_named, p, s, b, t
         FROM ({" UNION ALL ".join(parts)})
-        WHERE (value != '' OR kind IN ({keep})) AND NOT ({" OR ".join(left_out)})
-        GROUP BY kind, value HAVING pageviews > 0
+        WHERE (value != '' OR kind IN ({keep})) AND NOT ({" OR ".join(left_out)})"""  # noqa: S608
+    others = (f"SELECT hash, ('', ''), false, p, s, b, t FROM ({each})" for each in hashed)  # noqa: S608
+    return f"""
+        SELECT anyIf(row.1, is_named) AS kind, anyIf(row.2, is_named) AS value, sum(p) AS pageviews, sum(s) AS sessions,
+               sum(b) AS bounces, sum(t) AS milliseconds
+        FROM ({" UNION ALL ".join((named, *others))})
+        GROUP BY hash HAVING max(is_named) AND pageviews > 0
         ORDER BY kind, pageviews DESC, value
         LIMIT {top:d} BY kind, if(kind = '{SERIES}', value, '')"""  # noqa: S608

@@ -1,15 +1,13 @@
-"""Which sessions of a period are not simply in the sums of rollups, and when their pageviews are.
+"""Which sessions of a period are not simply in what rollups hold, and when their pageviews are.
 
 - *Changed* ones have rows that are newer than the rollups, or are being erased.
-- *Crossing* ones go past one midnight of their site's: known by one row a day.  Their pageviews are looked for around
-  those midnights, and counted: these must be as many as the rollups say.
-- *Wide* ones are on days that are further apart, or have several rows a day; all of these days is looked at.
+- *Wide* ones are on several days of which rollups do not keep all parts by themselves, since they are not in a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -19,10 +17,11 @@ from deploy.report.session_keys import DERIVED, PLAIN, Keys, query
 from deploy.rollups.visitors import NIL
 from shared.clickhouse import ClickHouse
 
-#: External tables of keys, the others parts of the first.
+#: External tables of keys, the other one a part of the first.
 UNCOMMON: Final = "uncommon"
 CHANGED: Final = "changed"
-CROSSING: Final = "crossing"
+#: Another of sessions.
+_SOME: Final = "some"
 #: What pageviews are in a period.
 IN_PERIOD: Final = (
     "site_id = {site:UUID} AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}"
@@ -33,35 +32,46 @@ _ANY_DERIVED: Final = (
     f"SELECT count() FROM (SELECT 1 FROM hitline.pageviews_raw WHERE {IN_PERIOD} AND visitor_id != {NIL} LIMIT 1)"  # noqa: S608
 )
 _NEW: Final = f"{IN_PERIOD} AND stored_at >= {{counted_to:DateTime64(3, 'UTC')}}"
-#: Longest time between two pageviews at midnight that is looked for at once, beside the length of the session's days.
-_NEAR: Final = timedelta(minutes=30)
+_SESSION: Final = "cityHash64(session_id)"
+#: Sessions with several rows of which not each part is kept by itself, or of which some are replaced: as little of each
+#: as can tell it, since all rows of the period are read.
+_UNSURE: Final = f"""
+    SELECT groupArray(session) FROM
+    (
+        SELECT session FROM
+        (
+            SELECT {_SESSION} AS session, toInt64(fingerprint) AS difference FROM hitline.session_days_raw WHERE {DAYS}
+            UNION ALL
+            SELECT {_SESSION}, -toInt64(fingerprint) FROM hitline.several_days_raw FINAL WHERE {DAYS}
+        )
+        GROUP BY session HAVING count() > 1 AND sum(difference) != 0
+    )"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
 class Uncommon:
     """Keys of sessions, and the quarters of an hour (of Unix time) in which their pageviews are.
 
-    `recorded`: days of `changed` in rollups; `pageviews`: how many those of `crossing` have.
+    `recorded`: days of `changed` in rollups.
     """
 
     keys: Keys
     changed: Sequence[int]
-    crossing: Sequence[int]
     wide: Sequence[int]
     quarters: Sequence[int]
     recorded: Sequence[date]
-    pageviews: int
 
     @property
     def number(self) -> int:
         """How many there are."""
-        return len(self.changed) + len(self.crossing) + len(self.wide)
+        return len(self.changed) + len(self.wide)
 
     @property
     def tables(self) -> dict[str, Iterable[int]]:
         """The external tables for a statement."""
-        every = [*self.changed, *self.crossing, *self.wide]
-        return {UNCOMMON: every, CHANGED: self.changed, CROSSING: self.crossing, QUARTERS: self.quarters}
+        if not self.number:
+            return {}
+        return {UNCOMMON: [*self.changed, *self.wide], CHANGED: self.changed, QUARTERS: self.quarters}
 
 
 async def find(
@@ -72,31 +82,18 @@ async def find(
     keys = DERIVED if derived else PLAIN
     given = {**parameters, "counted_to": counted_to, "zone": period.zone}
     [[changed, new_days]] = await query(clickhouse, _changed(keys), given)
-    tables = {CHANGED: changed} if changed else {}
-    [found] = await query(clickhouse, _others(keys, changed=bool(changed)), given, tables)
-    crossing, wide, pageviews, (midnights, lengths), wide_days, recorded = found
-    if len(changed) + len(crossing) + len(wide) > most:
+    [[unsure]] = await query(clickhouse, _UNSURE, given) if period.days > 1 else [[[]]]
+    wide, wide_days, recorded = (), (), ()
+    if unsure or changed:
+        tables = {_SOME: unsure, CHANGED: changed}
+        [[wide, wide_days, recorded]] = await query(clickhouse, _recorded(keys), given, tables)
+    if len(changed) + len(wide) > most:
         return None
     quarters = {
         *(each for day in {*new_days, *recorded} for each in between(*_day(day, period.zone))),
-        *(
-            each
-            for day, length in zip(midnights, lengths, strict=True)
-            for each in _near(midnight(day, period.zone), timedelta(milliseconds=length))
-        ),
         *(await _quarters_of(clickhouse, keys, wide, wide_days, period, parameters)),
     }
-    return Uncommon(keys, changed, crossing, wide, sorted(quarters), sorted(recorded), pageviews)
-
-
-async def looked_for(
-    clickhouse: ClickHouse, uncommon: Uncommon, period: Period, parameters: Mapping[str, Any]
-) -> Uncommon:
-    """Return the same with all times at which there are pageviews of crossing sessions, which then count as wide."""
-    days = [period.first + timedelta(number) for number in range(period.days)]
-    quarters = await _quarters_of(clickhouse, uncommon.keys, uncommon.crossing, days, period, parameters)
-    wide = [*uncommon.wide, *uncommon.crossing]
-    return replace(uncommon, crossing=(), wide=wide, quarters=sorted({*uncommon.quarters, *quarters}), pageviews=0)
+    return Uncommon(keys, changed, wide, sorted(quarters), sorted(recorded))
 
 
 def _changed(keys: Keys) -> str:
@@ -115,26 +112,30 @@ def _changed(keys: Keys) -> str:
     return f"SELECT groupUniqArray(key), groupUniqArray(day) FROM ({' UNION ALL '.join(selects)})"  # noqa: S608
 
 
-def _others(keys: Keys, *, changed: bool) -> str:
-    """Return the query for all else that `find` needs; of replaced rows and zeros there may be several a day."""
-    is_changed = f"key IN (SELECT key FROM {CHANGED})" if changed else "false"  # noqa: S608
-    is_crossing = "f + 1 = l AND number = 2" if keys is PLAIN else "false"
+def _recorded(keys: Keys) -> str:
+    """Return the query for the keys of wide sessions, their days, and the days of changed ones in rollups."""
+    columns = f"{_SESSION} AS session, {keys.of_session} AS key, day, session_id, is_bot, run, fingerprint"
+    where = f"{DAYS} AND ({_SESSION} IN (SELECT key FROM {_SOME}) OR {keys.of_session} IN (SELECT key FROM {CHANGED}))"  # noqa: S608
     return f"""
-        SELECT groupArrayIf(key, class = 1), groupArrayIf(key, class = 2), sumIf(pageviews, class = 1),
-               maxMapIf([l], [length], class = 1), groupUniqArrayArrayIf(days, class = 2),
+        SELECT groupUniqArrayIf(key, is_wide), groupUniqArrayArrayIf(days, is_wide),
                groupUniqArrayArrayIf(days, is_changed)
         FROM
         (
-            SELECT *, multiIf(is_changed OR f = l, 0, {is_crossing}, 1, 2) AS class,
-                   arrayMap(number -> f + number, range(toUInt32(l - f + 1))) AS days
+            SELECT any(key) AS key, key IN (SELECT key FROM {CHANGED}) AS is_changed, groupUniqArray(day) AS days,
+                   NOT is_changed AND length(days) > 1 AND min(as_kept) = 0 AS is_wide
             FROM
             (
-                SELECT {keys.of_session} AS key, min(day) AS f, max(day) AS l, count() AS number,
-                       sum(toUInt32(days.pageviews)) AS pageviews, max(milliseconds) AS length,
-                       {is_changed} AS is_changed
-                FROM hitline.session_days_raw AS days WHERE {DAYS}
-                GROUP BY key HAVING f != l OR is_changed
+                SELECT session, any(key) AS key, day, argMaxIf(fingerprint, run, counted) AS now,
+                       now = argMaxIf(fingerprint, run, NOT counted) AND countIf(NOT counted) > 0 AS as_kept
+                FROM
+                (
+                    SELECT {columns}, true AS counted FROM hitline.session_days_raw WHERE {where}
+                    UNION ALL
+                    SELECT {columns}, false FROM hitline.several_days_raw WHERE {where}
+                )
+                GROUP BY session, day, session_id, is_bot
             )
+            GROUP BY session
         )"""  # noqa: S608 - constants
 
 
@@ -160,7 +161,3 @@ async def _quarters_of(
 
 def _day(day: date, zone: str) -> tuple[datetime, datetime]:
     return midnight(day, zone), midnight(day + timedelta(1), zone)
-
-
-def _near(moment: datetime, length: timedelta) -> Iterator[int]:
-    return between(moment - length - _NEAR, moment + length + _NEAR)

@@ -53,10 +53,10 @@ class World:
         visits.insert(self.clickhouse, [{**row, "stored_at": stored_at} if stored_at else row for row in rows])
         visits.store(self.stored, rows)
 
-    def roll_up(self) -> None:
+    def roll_up(self, *, everything: bool = False) -> None:
         async def run() -> None:
             client = ClickHouse(self.clickhouse.url, "hitline tests")
-            await roll_up(client)
+            await roll_up(client, everything=everything)
             await client.close()
 
         parts.run_apart(run)
