@@ -11,6 +11,7 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.rollups.run import roll_up
@@ -59,6 +60,20 @@ def make_rows(site: uuid.UUID, seed: int, *, derived: bool = False) -> list[visi
         rows.append({**row, **ids, "timestamp": f"{first - timedelta(3)} 12:00:00.000"})
         rows.append({**row, **ids, "timestamp": f"{first + timedelta(1)} 12:00:00.000", "is_bot": True})
     return rows
+
+
+def of_last_seconds(zone: str, rows: list[visits.Row]) -> list[visits.Row]:
+    """Return a pageview in the last half second of each period; each to be inserted alone, in a part of its own."""
+    ends = [datetime.combine(last + timedelta(1), datetime.min.time(), ZoneInfo(zone)) for _, last in PERIODS.values()]
+    return [
+        {
+            **next(row for row in rows if not row["is_bot"] and "visitor_id" not in row),
+            "session_id": str(uuid.uuid4()),
+            "page_id": str(uuid.uuid4()),
+            "timestamp": f"{(end - timedelta(seconds=0.5)).astimezone(UTC):%Y-%m-%d %H:%M:%S}.500",
+        }
+        for end in ends
+    ]
 
 
 def computed(clickhouse: ClickHouseProcess) -> None:

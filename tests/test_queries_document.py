@@ -24,6 +24,7 @@ from tests.queries_in_clickhouse import (
     compare,
     computed,
     make_rows,
+    of_last_seconds,
 )
 from tests.queries_in_python import ANSWERS, BY_DAY, Asked
 
@@ -34,13 +35,15 @@ pytestmark = pytest.mark.processes
 def pageviews(clickhouse: ClickHouseProcess, _schema: None) -> Iterator[dict[uuid.UUID, list[visits.Row]]]:
     """Store them, some of them twice and some of them corrected, and compute rollups."""
     parts.empty_tables(clickhouse)
+    parts.execute(clickhouse, "SYSTEM STOP MERGES hitline.pageviews_raw")
     visits.register(clickhouse, SITES)
     found = {}
     for number, site in enumerate(SITES):
         rows = make_rows(site, seed=number, derived=True)
         stored: visits.Stored = {}
         corrected = [{**row, "path": "/corrected", "is_bot": not row["is_bot"]} for row in rows[100:130]]
-        for some in (rows, rows[:200], corrected):
+        last = [[row] for row in of_last_seconds(SITES[site], rows)]
+        for some in (rows, rows[:200], corrected, *last):
             visits.insert(clickhouse, some)
             visits.store(stored, some)
         found[site] = list(visits.shown(stored).values())
@@ -52,6 +55,7 @@ def pageviews(clickhouse: ClickHouseProcess, _schema: None) -> Iterator[dict[uui
     )
     computed(clickhouse)
     yield found
+    parts.execute(clickhouse, "SYSTEM START MERGES hitline.pageviews_raw")
     parts.empty_tables(clickhouse)
 
 
@@ -77,6 +81,18 @@ def test_it_answers_what_python_counts(
     assert wanted or query.number == 18
     if query.rollup and not query.equal:
         assert BY_DAY[query.number](asked) != wanted, "the data tell both apart"
+
+
+@pytest.mark.parametrize("site", SITES, ids=ZONES)
+@pytest.mark.parametrize("period", PERIODS)
+def test_pageviews_between_has_the_same(
+    clickhouse: ClickHouseProcess, pageviews: dict[uuid.UUID, list[visits.Row]], period: str, site: uuid.UUID
+) -> None:
+    (first, last), zone = PERIODS[period], SITES[site]
+    asked = Asked(pageviews[site], zone, first, last)
+    given = f"site = '{site}', zone = '{zone}', from = '{first}', to = '{last}'"
+    counts = ask(clickhouse, f"SELECT countIf(NOT is_bot), countIf(is_bot) FROM hitline.pageviews_between({given})")
+    assert counts == [(len(asked.people), len(asked.bots))]
 
 
 def test_what_became_of_what_was_sent(clickhouse: ClickHouseProcess, pageviews: object) -> None:

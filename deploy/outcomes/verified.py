@@ -37,7 +37,7 @@ _REPLAYED: Final = f"""
     )
     ARRAY JOIN counted.1 AS minute, counted.2 AS outcome, counted.3 AS number
     WHERE minute < {{to:DateTime('UTC')}}"""  # noqa: S608 - constants
-_STORED: Final = "stored_at >= {after:DateTime64(6, 'UTC')} AND received_at < {to:DateTime('UTC')}"
+_STORED: Final = "stored_at >= {after:DateTime64(6, 'UTC')} AND received_at < {to:DateTime64(3, 'UTC')}"
 _ROWS: Final = f"""
     SELECT count() FROM hitline.pageviews_raw FINAL WHERE {_STORED} AND (site_id, toDate(timestamp)) IN
     (SELECT site_id, toDate(timestamp) FROM hitline.pageviews_raw WHERE {_STORED})

@@ -64,7 +64,7 @@ async def count(clickhouse: ClickHouseProcess, period: Period) -> tuple[Counted,
 
 
 def by_views(clickhouse: ClickHouseProcess, period: Period) -> Counted:
-    first, last = (f"toDateTime('{each:%Y-%m-%d %H:%M:%S}', 'UTC')" for each in (period.first, period.last))
+    first, last = (f"toDateTime64('{each:%Y-%m-%d %H:%M:%S}', 3, 'UTC')" for each in (period.first, period.last))
     where = f"minute >= {first} AND minute < {last} AND NOT startsWith(outcome, 'refused:')"
     ended = services.rows(
         clickhouse, f"SELECT outcome, sum(pageviews) AS n FROM hitline.outcomes WHERE {where} GROUP BY outcome"
