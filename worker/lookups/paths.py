@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from worker.lengths import PATH
-from worker.lookups.escapes import decoded
+from worker.lookups.escapes import decoded, with_runs
 
 #: RFC 3986 section 2.3.
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -47,7 +47,7 @@ def canonical(path: str) -> str:
     if hash_path := HASH_PATH.search(path):
         return canonical(path[: hash_path.start()]) + hash_path[1] + canonical(path[hash_path.end() - 1 :])
     if "%" in path:
-        path = _with_canonical_escapes(path)
+        path = with_runs(path, _ESCAPES, _canonical_run)
     if _NOT_ALLOWED.search(path):
         path = _quoted(path)
     if "/." in path:
@@ -55,19 +55,8 @@ def canonical(path: str) -> str:
     return path.replace(_REPLACEMENT, "\ufffd")
 
 
-def _with_canonical_escapes(path: str) -> str:
-    """Write escapes in upper case, or as the character where it needs none; a percent sign that begins none stays."""
-    pieces = _ESCAPES.split(path)
-    if len(pieces) == 1:
-        return path
-    if "%00" in path:
-        pieces[1::2] = map(_canonical_run, pieces[1::2])
-    else:  # with one between all of them, they can be changed in one go
-        pieces[1::2] = _canonical_run("%00".join(pieces[1::2])).split("%00")
-    return "".join(pieces)
-
-
 def _canonical_run(escapes: str) -> str:
+    """Write escapes in upper case, or as the character where it needs none."""
     return "".join(map(_FORMS.__getitem__, bytes.fromhex(escapes.replace("%", ""))))
 
 
