@@ -16,9 +16,9 @@ class Sizes:
     #: Seconds of each measurement at full rate, and of the one at a steady rate.
     seconds: float = 4.0
     steady_seconds: float = 12.0
-    #: Rows that a worker drains from a full queue.
-    rows: int = 150_000
-    #: Rows of an insert.
+    #: Rows that a worker drains from a full queue, and those of an insert.  The first is a multiple of the second: what
+    #: is left over would wait for its age, which is no work.
+    rows: int = 160_000
     flush_rows: int = 20_000
     #: Prepared requests of a pageview each, all different.
     requests: int = 30_000
