@@ -52,6 +52,14 @@ def test_every_section_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row.what in printed for row in run.rows)
 
 
+@pytest.mark.full
+@pytest.mark.processes
+def test_steps_are_a_section_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "steps"])  # on its own it takes a log
+    bench.measure(["steps"], SHORT)
+    assert "put_source" in capsys.readouterr().out
+
+
 def sections(run: results.Run) -> set[str]:
     assert all(value >= 0 for row in run.rows for value in row.values)
     return {row.section for row in run.rows}

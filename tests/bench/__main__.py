@@ -75,7 +75,7 @@ LONGER: Final[dict[str, Section]] = {
 LONGER_IN_PROCESS: Final[dict[str, Callable[[Table, Sizes], None]]] = {
     "scale": lambda table, _: scale.main(scale.PAGEVIEWS, scale.SITES, scale.NEW, table),
     "report": lambda table, _: report.main(report.PAGEVIEWS, table),
-    "steps": lambda _table, _: steps.main(),
+    "steps": lambda _, sizes: steps.main(numbers_of_rules=(1, sizes.rules // 100, sizes.rules)),
 }
 
 

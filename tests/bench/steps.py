@@ -164,13 +164,12 @@ def serialise(columns: Sequence[Sequence[Any]]) -> int:
     return size
 
 
-def main() -> None:
-    """Print the table."""
+def main(log: Path | None = None, numbers_of_rules: Sequence[int] = RULES) -> None:
+    """Print the table, for an access log or what is made up."""
     logging.disable(logging.WARNING)
-    log = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     pageviews = stream(log)
     found: dict[int, dict[str, float]] = {}
-    for rules in RULES:
+    for rules in numbers_of_rules:
         with tempfile.TemporaryDirectory() as directory:
             began = time.process_time()
             lookups = prepare_lookups(Path(directory) / "state", rules)
@@ -181,10 +180,10 @@ def main() -> None:
     print(
         f"{len(pageviews):,} pageviews of {log.name if log else 'a made-up stream'}, Python {platform.python_version()}"
     )
-    print(f"{'µs a pageview, rules of each kind:':36}" + "".join(f"{rules:>10,}" for rules in RULES))
-    for name in found[RULES[0]]:
-        print(f"{name:36}" + "".join(f"{found[rules][name]:>10.2f}" for rules in RULES))
+    print(f"{'µs a pageview, rules of each kind:':36}" + "".join(f"{rules:>10,}" for rules in found))
+    for name in found[numbers_of_rules[0]]:
+        print(f"{name:36}" + "".join(f"{of_rules[name]:>10.2f}" for of_rules in found.values()))
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
