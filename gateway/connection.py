@@ -7,9 +7,8 @@ import contextlib
 import logging
 from typing import Final
 
-from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.http import HttpRequestParser, RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp import HttpVersion11, web
+from aiohttp.http import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
@@ -17,8 +16,20 @@ from aiohttp.web_server import Server
 
 from gateway.accepted import Accepted
 from gateway.connections import ConnectionLimits
+from gateway.heads import (
+    MAX_HEAD_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_LINE_BYTES,
+    offers_unknown_protocol,
+    rejection,
+    size_of,
+    unusable,
+)
 from gateway.replies import Reason, Rejected, error_response
 from gateway.settings import KEEPALIVE_SECONDS
+from gateway.unhandled import Unhandled
+from gateway.unread import Unread
 from shared import metrics
 
 log = logging.getLogger(__name__)
@@ -29,21 +40,10 @@ _mute.disabled = True
 
 #: Seconds within which the first request's head must be complete.
 HEAD_SECONDS: Final = 30.0
-#: Seconds within which a client must have read what was sent to it.
-WRITE_SECONDS: Final = 30.0
-#: Bytes of the request line, of one header, and of a whole head (nginx: large_client_header_buffers 4 8k).
-MAX_LINE_BYTES: Final = 8190
-MAX_HEADER_BYTES: Final = 8191  # unlike the line's, so that the parser's error tells which it was
-MAX_HEAD_BYTES: Final = 32 * 1024
-MAX_HEADERS: Final = 100
 #: Parsed requests that wait behind the one that is handled; nothing more is read meanwhile.
 MAX_PIPELINED: Final = 2
-#: Unhandled bytes that every connection may have; more are taken from the budget of all connections.
-_FREE_BYTES: Final = 8 * 1024
 #: What is buffered of a body before nothing more is read; a sixteenth of it is the most chunks that are parsed at once.
 _BUFFER_BYTES: Final = 16 * 1024
-#: HTTP/0.9 and 2.0 are in no request line that means something (RFC 9113, section 3).
-_VERSIONS: Final = (HttpVersion11, HttpVersion10)
 #: How long what is not wanted is read and dropped, for the client to see its answer.
 _LINGER_S: Final = 2.0
 
@@ -56,8 +56,8 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_address", "_arriving", "_ended", "_finished", "_head", "_limits", "_may_have_more", "_offered", "_refused",
-        "_sent_all", "_silence", "_taken", "_unhandled", "_unread_finished", "_unread_since",
+        "_address", "_arriving", "_ended", "_limits", "_may_have_more", "_offered", "_refused", "_sent_all", "_silence",
+        "_unhandled", "_unread",
     )  # fmt: skip
 
     def __init__(
@@ -83,9 +83,8 @@ class Connection(web.RequestHandler):
         self._address = address
         #: The body that is arriving, or has arrived last.
         self._arriving: StreamReader = EMPTY_PAYLOAD
-        self._head = 0  # bytes of an incomplete head
-        self._unhandled = 0  # bytes of requests that are not handled yet
-        self._taken = 0  # of those, taken from the budget of all connections
+        self._unhandled = Unhandled(limits.unhandled, address)
+        self._unread = Unread()
         self._may_have_more = False  # received bytes that the parser has kept for later
         # The newest request, which is not answered yet, offers a protocol that the parser does not know, such as h2c.
         # It is answered as if it did not (RFC 9110, section 7.8), but the parser loses what is behind it: if there is
@@ -93,9 +92,6 @@ class Connection(web.RequestHandler):
         self._offered = False
         self._refused = False  # nothing more is read
         self._sent_all = False
-        self._finished = 0
-        self._unread_since: float | None = None
-        self._unread_finished = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timeout for the first request; aiohttp has one for later requests only."""
@@ -106,8 +102,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancel the timer, which would keep closed connections in memory until it fires, and give back all bytes."""
         self._limits.leave(self._address)
-        self._limits.unhandled.give_back(self._address, self._taken)
-        self._taken = 0
+        self._unhandled.give_back_all()
         self._silence.cancel()
         self._end()
         # The base class would end it with an exception, whose traceback's frame holds this future: a cycle.
@@ -128,7 +123,7 @@ class Connection(web.RequestHandler):
             return
         received = self._arriving.total_bytes
         waiting = len(self._messages)
-        began_here = not (in_body or waiting or self._head or self._may_have_more)
+        began_here = not (in_body or waiting or self._unhandled.head or self._may_have_more)
         self._may_have_more = True
         super().data_received(data)
         if len(self._messages) > waiting:
@@ -136,14 +131,15 @@ class Connection(web.RequestHandler):
             if began_here and data[:1].isalpha() and not self._refused:  # as nearly all do
                 self._may_have_more = self._has_left(data)
         elif waiting or not in_body:
-            self._unhandled += len(data)
-            self._head += 0 if in_body else len(data)
-            if self._head > MAX_HEAD_BYTES:
+            self._unhandled.bytes += len(data)
+            self._unhandled.head += 0 if in_body else len(data)
+            if self._unhandled.head > MAX_HEAD_BYTES:
                 self._refuse(Rejected(Reason.HEADERS_TOO_LARGE))
         if self._offered and self._arriving.is_eof():
             head = data.find(b"\r\n\r\n") + 4 if len(self._messages) > waiting else 0
             self._refused |= head + self._arriving.total_bytes - (0 if head else received) != len(data)
-        self._take_unhandled()
+        if not self._refused and not self._unhandled.take():
+            self._refuse(Rejected(Reason.BUFFER_FULL))
 
     def _note_request(self, size: int) -> None:
         """Note what the newest request, the last that `size` bytes were parsed for, takes."""
@@ -153,22 +149,19 @@ class Connection(web.RequestHandler):
             message.exc.__traceback__ = None
             self._refused = True
             return
-        if message.version not in _VERSIONS:  # the answer would have the same
+        if reason := unusable(message):
             self._messages.pop()
-            self._refuse(Rejected(Reason.HTTP_VERSION))
+            self._refuse(Rejected(reason))
             return
-        if not _has_usable_host(message):
-            self._messages.pop()
-            self._refuse(Rejected(Reason.MALFORMED_HTTP))
-            return
-        self._offered = message.upgrade and _offers_unknown_protocol(message)
-        earlier, self._head = self._head, 0
+        self._offered = message.upgrade and offers_unknown_protocol(message)
+        unhandled = self._unhandled
+        earlier, unhandled.head = unhandled.head, 0
         complete = self._arriving.is_eof()
         if complete and earlier + size <= MAX_HEAD_BYTES:  # as nearly all are
-            self._unhandled += size
+            unhandled.bytes += size
             return
-        head = len(message.path) + sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
-        self._unhandled += size if complete else max(0, head - earlier)  # its handler counts the body
+        head = size_of(message)
+        unhandled.bytes += size if complete else max(0, head - earlier)  # its handler counts the body
         if head > MAX_HEAD_BYTES:
             self._messages.pop()
             self._refuse(Rejected(Reason.HEADERS_TOO_LARGE))
@@ -182,25 +175,6 @@ class Connection(web.RequestHandler):
         end = data.find(b"\r\n\r\n") + 4 + self._arriving.total_bytes
         message = self._messages[-1][0]
         return end != len(data) or not self._arriving.is_eof() or isinstance(message, _ErrInfo) or message.upgrade
-
-    def _take_unhandled(self) -> None:
-        more = self._unhandled - _FREE_BYTES - self._taken
-        if more <= 0 or self._refused:
-            return
-        if self._limits.unhandled.take(self._address, more):
-            self._taken += more
-        else:
-            self._refuse(Rejected(Reason.BUFFER_FULL))
-
-    def _give_back_handled(self) -> None:
-        """Release what a handled request has taken, unless others wait behind it."""
-        if self._messages:
-            return
-        self._unhandled = self._head
-        left = max(0, self._unhandled - _FREE_BYTES)
-        if self._taken > left:
-            self._limits.unhandled.give_back(self._address, self._taken - left)
-            self._taken = left
 
     def _refuse(self, rejected: Rejected) -> None:
         """Answer an error behind the requests that wait, and read nothing more."""
@@ -243,21 +217,24 @@ class Connection(web.RequestHandler):
             self._offered = False
         if type(resp) is Accepted and self._is_usual(request, resp):
             self.transport.write(resp.as_bytes())  # type: ignore[union-attr]  # as `_is_usual` says
-            self._finished += 1
-            self._give_back_handled()
+            self._note_answered()
             return resp, False
         resp.headers["Server"] = "hitline"  # aiohttp would name its version and Python's
         if not self._messages and (self._refused or not self._arriving.is_eof()):
             self._refused = True  # the rest of its body is not the next request
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
-        self._finished += 1
-        self._give_back_handled()
+        self._note_answered()
         if self._sent_all and not self._messages:
             self._close = True
         if self._refused and not self._messages:
             await self._linger()
         return finished
+
+    def _note_answered(self) -> None:
+        self._unread.answers += 1
+        if not self._messages:
+            self._unhandled.give_back()
 
     def _is_usual(self, request: BaseRequest, resp: web.StreamResponse) -> bool:
         """Return whether an answer can be sent as it is, and the connection stays open."""
@@ -313,12 +290,8 @@ class Connection(web.RequestHandler):
             self.force_close()
 
     def abort_if_unread(self, transport: asyncio.Transport, now: float) -> None:
-        """End a connection whose client has not read for `WRITE_SECONDS`; called now and then."""
-        if not transport.get_write_buffer_size():
-            self._unread_since = None
-        elif self._unread_since is None or self._finished != self._unread_finished:
-            self._unread_since, self._unread_finished = now, self._finished
-        elif now - self._unread_since > WRITE_SECONDS:
+        """End a connection whose client does not read; called now and then."""
+        if self._unread.is_given_up(transport, now):
             metrics.CONNECTIONS_UNREAD.inc()
             transport.abort()
 
@@ -330,7 +303,7 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - quotes the request
     ) -> web.StreamResponse:
         """Return the response to a request that never reached a handler, or whose handler crashed."""
-        rejected = _rejection(status, exc)
+        rejected = rejection(status, exc)
         if rejected.reason is Reason.INTERNAL:
             log.error("a request handler failed", exc_info=exc)
         metrics.REJECTED.labels(rejected.reason.label).inc()
@@ -341,29 +314,3 @@ class Connection(web.RequestHandler):
         request._version = HttpVersion11  # aiohttp's stand-in for a request that can't be parsed says 1.0
         metrics.REQUESTS.labels(metrics.OTHER_ROUTE, response.status).inc()
         return response
-
-
-def _offers_unknown_protocol(message: RawRequestMessage) -> bool:
-    """Return whether a request to upgrade is to what aiohttp has no way of its own for."""
-    return message.method != "CONNECT" and message.headers.get("Upgrade", "").lower() != "websocket"
-
-
-def _has_usable_host(message: RawRequestMessage) -> bool:
-    """Return False for a request line with a whole URL whose host is invalid: aiohttp would never answer it."""
-    try:
-        return not message.url.absolute or message.url.host is not None
-    except ValueError:  # of `idna`
-        return False
-
-
-def _rejection(status: int, error: BaseException | None) -> Rejected:
-    """Return what to answer to a request that could not be parsed or handled, by aiohttp's status and error."""
-    if isinstance(error, Rejected):
-        return error
-    if isinstance(error, LineTooLong):
-        line = MAX_LINE_BYTES in error.args
-        return Rejected(Reason.URI_TOO_LONG if line else Reason.HEADERS_TOO_LARGE)
-    if status < 500 or isinstance(error, HttpProcessingError):
-        many = isinstance(error, HttpProcessingError) and error.message.startswith("Too many headers")
-        return Rejected(Reason.HEADERS_TOO_LARGE if many else Reason.MALFORMED_HTTP)
-    return Rejected(Reason.INTERNAL)

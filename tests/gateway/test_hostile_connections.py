@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from gateway import connection as connections
+from gateway import unread
 from gateway.app import App, Routes
 from gateway.authenticate import network_of
 from gateway.connection import Connection
@@ -288,7 +288,7 @@ def test_connections_by_default_are_as_many_as_memory_bears() -> None:
 
 
 async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(unread, "WRITE_SECONDS", 0.05)
     async with serve() as server:
         never_reads = socket.socket()
         never_reads.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
