@@ -15,9 +15,10 @@ from uuid import UUID
 from deploy.report import session_keys, standing, uncommon
 from deploy.report.corrections import REPEATS
 from deploy.report.figures import Counted, Period, Report, Top, Totals, points
+from deploy.report.kinds import BOTS, SERIES, TOTALS
 from deploy.report.rankings import RANKINGS
 from deploy.report.standing import Standing
-from deploy.report.statement import BOTS, OF_SESSIONS, SERIES, TOTALS, Statements
+from deploy.report.statement import OF_SESSIONS, Statements
 from shared.clickhouse import ClickHouse
 from shared.clickhouse_errors import failure_of
 

@@ -24,10 +24,10 @@ _PLACE: Final = "bitShiftLeft(toUInt256(toUnixTimestamp64Milli(timestamp)), 128)
 _MS: Final = "toInt64(bitShiftRight({}, 128))"
 #: Entries: (number of the kind, value, pageviews, sessions, bounces, milliseconds).
 _WHOLE: Final = (
-    """[(1, {none}, n * (1 - known), 1 - known * toInt64(length(parts)),
+    """[(1, '', n * (1 - known), 1 - known * toInt64(length(parts)),
          toInt64(n = 1) - known * toInt64(countEqual(parts.2, 1)),
          ms - known * arraySum(arrayMap(part -> part.4 - part.3, parts)))]""",
-    "[(2, {none}, repeats, 0, 0, 0)]",
+    "[(2, '', repeats, 0, 0, 0)]",
 )
 
 
@@ -46,15 +46,13 @@ def parts_of_pageviews(rows: str, zone: str) -> str:
         GROUP BY session_id, bot, day"""  # noqa: S608 - constants, and a time zone that is quoted
 
 
-def of_sessions(parts: str, pages: Sequence[str], none: str = "''") -> str:
+def of_sessions(parts: str, pages: Sequence[str]) -> str:
     """Return the query about sessions as a whole: of the kind '', and of these `PAGES`.
 
-    `parts`: the query for their parts, with the columns of `parts_of_pageviews`; `none`: what stands for no value where
-    something else than text stands for pages.
+    `parts`: the query for their parts, with the columns of `parts_of_pageviews`.
     """
     kinds = ["", REPEATS, *pages]
-    whole = (each.format(none=none) for each in _WHOLE)
-    entries = ", ".join((*whole, *(_of_page(kinds.index(kind) + 1, *PAGES[kind]) for kind in pages)))
+    entries = ", ".join((*_WHOLE, *(_of_page(kinds.index(kind) + 1, *PAGES[kind]) for kind in pages)))
     return f"""
         SELECT [{", ".join(map(quoted, kinds))}][entry.1] AS kind, entry.2 AS value, is_bot, sum(entry.3) AS p,
                sum(entry.4) AS s, sum(entry.5) AS b, sum(entry.6) AS t

@@ -5,8 +5,11 @@ Hashes stand for values there: cityHash64(dimension, value).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
+from deploy.report.corrections import PAGES
+from deploy.report.kinds import BOTS, TOTALS
 from deploy.report.uncommon import DAYS, UNCOMMON, Uncommon
 
 #: Kinds of bots are counted among bots, whatever else is counted.
@@ -14,15 +17,29 @@ _BOT_KINDS: Final = (
     "SELECT cityHash64('bot_kind', value) FROM hitline.daily_counts_raw"  # noqa: S608
     f" WHERE {DAYS} AND dimension = 'bot_kind' AND is_bot"
 )
+_BEGAN: Final = "toUnixTimestamp64Milli(days.began)"
 
 
-def parts(uncommon: Uncommon) -> str:
-    """Return the query for their parts, for `corrections.of_sessions`; hashes stand for pages."""
+def of_sessions(uncommon: Uncommon, pages: Collection[str], counted: str) -> str:
+    """Return the query for hashes and (p, s, b, t): each session as a whole, less its parts that the sums count.
+
+    `pages`: some `corrections.PAGES`.  `counted`: the condition on `is_bot` of what counts.
+    """
+    hashes = ", ".join((_hash(TOTALS), *(page for page in PAGES if page in pages)))
     return f"""
-        SELECT session_id, is_bot AS bot, day, toInt64(pageviews) AS of_day, of_day AS different, false AS is_changed,
-               toUnixTimestamp64Milli(days.began) AS began, began + milliseconds AS ended, entry_page AS entry,
-               exit_page AS exit
-        {_kept(uncommon)}"""
+        SELECT hash, sum(sign * n) AS p, sum(sign) AS s, sum(sign * (n = 1)) AS b, sum(sign * ms) AS t
+        FROM
+        (
+            SELECT is_bot, -1 AS sign, toInt64(pageviews) AS n, toInt64(milliseconds) AS ms, entry_page, exit_page
+            {_kept(uncommon)}
+            UNION ALL
+            SELECT is_bot, 1, toInt64(sum(pageviews)), max({_BEGAN} + milliseconds) - min({_BEGAN}),
+                   argMin(entry_page, day), argMax(exit_page, day)
+            {_kept(uncommon)}
+            GROUP BY session_id, is_bot
+        )
+        ARRAY JOIN arrayConcat(if(is_bot, [{_hash(BOTS)}], []), if({counted}, [{hashes}], [])) AS hash
+        GROUP BY hash"""  # noqa: S608 - constants
 
 
 def of_values(uncommon: Uncommon, counted: str) -> str:
@@ -41,6 +58,10 @@ def of_values(uncommon: Uncommon, counted: str) -> str:
         ARRAY JOIN arrayFilter((hash, times) -> times > 1, every, arrayEnumerateUniq(every)) AS hash
         WHERE if(hash IN ({_BOT_KINDS}), is_bot, {counted})
         GROUP BY hash"""  # noqa: S608 - constants
+
+
+def _hash(kind: str) -> str:
+    return f"cityHash64('{kind}', '')"
 
 
 def _kept(uncommon: Uncommon) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 from deploy.report import several
 from deploy.report.corrections import PAGES, REPEATS, of_sessions, of_values, parts_of_pageviews
 from deploy.report.figures import Period
+from deploy.report.kinds import BOTS, SERIES, TOTALS
 from deploy.report.quarters import WITHIN
 from deploy.report.rankings import LEFT_OUT
 from deploy.report.session_keys import DERIVED
@@ -23,9 +24,6 @@ from deploy.rollups import visitors
 from deploy.rollups.changes import LAST_INSERTED_FIRST
 from deploy.rollups.dimensions import COLUMNS, DAILY, quoted
 
-TOTALS: Final = ""
-BOTS: Final = "bots"
-SERIES: Final = "series"
 #: Kinds that are about sessions as a whole, each the SQL of its value for one.
 OF_SESSIONS: Final = {TOTALS: "''", BOTS: "''", "entry_page": "entry_page", "exit_page": "exit_page"}
 
@@ -103,10 +101,7 @@ class Statements:
 
         The queries answer rows of (hash, p, s, b, t), with the hash of the kind and the value.
         """
-        pages = [kind for kind in kinds if kind in PAGES]
-        query = of_sessions(several.parts(uncommon), pages, none="toUInt64(0)")
-        whole = self._correction(query)
-        yield f"SELECT if(value = 0, cityHash64(kind, ''), value) AS hash, p, s, b, t FROM ({whole})"  # noqa: S608
+        yield several.of_sessions(uncommon, kinds, self._counted)
         if any(kind in DAILY for kind in kinds):
             values = several.of_values(uncommon, self._counted)
             yield f"SELECT hash, toInt64(0) AS p, s, toInt64(0) AS b, toInt64(0) AS t FROM ({values})"  # noqa: S608
