@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from deploy.bounds import WRITES
-from deploy.rollups import site_days, sums, touched
+from deploy.rollups import apart, site_days, sums, touched
 from deploy.rollups.lease import Lease
 from deploy.rollups.settle import Settled, rows_by_zone, settle
 from shared.clickhouse import ClickHouse
@@ -86,6 +86,7 @@ async def _check(
     clickhouse: ClickHouse, lease: Lease, day: date, zone: str, rows: int, counted_to: datetime
 ) -> Settled:
     found = await settle(clickhouse, lease, touched.days(day, day), {zone: rows}, counted_to)
+    found += await apart.keep(clickhouse, lease, day, zone, counted_to)
     return found + Settled(drifted=await _mend_sums(clickhouse, lease, day, day, zone))
 
 

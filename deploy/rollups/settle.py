@@ -60,11 +60,21 @@ async def settle(
         zones = await rows_by_zone(clickhouse, scope)
     for zone, rows in zones.items():
         for share in await _shares(clickhouse, scope, zone, rows):
-            run = lease.next_number()
-            given = {**scope.parameters, **share.parameters(), "run": run, "zone": zone}
-            await clickhouse.command(scope.touch(zone), given, WRITES)
-            total += await _settle_touched(clickhouse, lease, run, zone, counted_to)
+            given = {**scope.parameters, **share.parameters()}
+            total += await settle_listed(clickhouse, lease, zone, scope.touch(zone), given, counted_to)
     return total
+
+
+async def settle_listed(
+    clickhouse: ClickHouse, lease: Lease, zone: str, touch: str, given: Mapping[str, Any], counted_to: datetime | None
+) -> Settled:
+    """Do so for the sessions that a statement touches, of one time zone: no more than one share has.
+
+    `given`: the statement's parameters besides `run` and `zone`.
+    """
+    run = lease.next_number()
+    await clickhouse.command(touch, {**given, "run": run, "zone": zone}, WRITES)
+    return await _settle_touched(clickhouse, lease, run, zone, counted_to)
 
 
 async def _shares(clickhouse: ClickHouse, scope: Scope, zone: str, rows: int) -> list[Share]:

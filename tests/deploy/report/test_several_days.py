@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from deploy.report import standing, uncommon
-from deploy.rollups import several
+from deploy.rollups import apart, several
+from deploy.rollups.lease import Lease
+from shared.clickhouse import ClickHouse
+from tests import parts
 from tests.deploy.report.test_reading import LONG_AGO, World, world
 from tests.deploy.rollups import visits
 
@@ -61,6 +64,23 @@ def test_sessions_whose_days_are_apart_are_looked_for(
     assert not world.from_rows
     assert any(some.wide for some in found)
     assert not any(some.changed for some in found)
+    keep_those_apart(world)  # as when these days are over
+    found.clear()
+    world.check()
+    assert not world.from_rows
+    assert not any(some.number or some.quarters for some in found)
+
+
+def keep_those_apart(world: World) -> None:
+    async def keep() -> None:
+        client = ClickHouse(world.clickhouse.url, "hitline tests")
+        async with Lease(client) as lease:
+            for zone in world.zones.values():
+                for number in range(20):
+                    await apart.keep(client, lease, date(2026, 3, 1) + timedelta(number), zone, datetime.now(UTC))
+        await client.close()
+
+    parts.run_apart(keep)
 
 
 def test_parts_that_an_older_version_has_not_kept_up_are_not_believed(

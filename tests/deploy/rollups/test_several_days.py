@@ -1,18 +1,22 @@
-"""Parts of sessions on several days are kept whichever day comes first, and kept up when the other day has gone."""
+"""Parts of sessions on several days are kept whichever day comes first, and kept up when the other day has gone.
+
+Where the days are apart, that is when the later one is over.
+"""
 
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from deploy.erasure.conditions import Erasure
 from deploy.erasure.request import erase
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.rollups import apart, changes
 from deploy.rollups.run import roll_up
 from shared.clickhouse import ClickHouse
-from tests import services
+from tests import parts, services
 from tests.deploy.rollups import kept, visits
 
 pytestmark = pytest.mark.processes
@@ -61,3 +65,40 @@ async def test_a_part_that_is_left_alone_is_kept_up(tables: ClickHouseProcess) -
     check(tables, [first], 1)
     await counted(tables, late)
     check(tables, [first, late], 1)
+
+
+#: A day that is over, wherever the hour after midnight is.
+OVER = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(2)
+
+
+async def counted_apart(clickhouse: ClickHouseProcess, days: int) -> list[visits.Row]:
+    """Count a pageview of a session, then one so many days later, and check the days that are over."""
+    visits.register(clickhouse, SITE)
+    rows = [seen(visits.stamp(moment)) for moment in (OVER - timedelta(days), OVER)]
+    await counted(clickhouse, {**rows[0], "stored_at": "2026-04-01 00:00:00.000"})
+    await counted(clickhouse, rows[1])
+    check(clickhouse, rows, 0)
+    parts.execute(clickhouse, "TRUNCATE TABLE hitline_control.rollup_checked")
+    noted = (OVER - timedelta(1)).date()
+    parts.execute(
+        clickhouse,
+        "INSERT INTO hitline_control.rollup_checked (zone, day, drifted, number, checked_at)"
+        f" VALUES ('UTC', '{noted}', 0, 1, now64(3) - toIntervalHour(1))",
+    )
+    await counted(clickhouse)
+    return rows
+
+
+async def test_days_apart_are_kept_when_the_later_one_is_over(tables: ClickHouseProcess) -> None:
+    check(tables, await counted_apart(tables, days=31), 2)
+
+
+async def test_days_further_apart_are_left_to_reports(tables: ClickHouseProcess) -> None:
+    check(tables, await counted_apart(tables, days=32), 0)
+
+
+async def test_more_pageviews_than_anybody_has_are_left_to_reports(
+    tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "_TOUCH", apart._TOUCH.replace(f"<= {changes.MOST_IN_ARRAY}", "<= 1"))
+    check(tables, await counted_apart(tables, days=3), 0)
