@@ -11,7 +11,7 @@ from tests import access_log, load, services
 from tests.services import System
 
 
-@pytest.mark.parametrize("number", [1_200, pytest.param(10_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("number", [600, pytest.param(10_000, marks=pytest.mark.full)])
 async def test_every_line_of_an_access_log_becomes_one_row(bare: System, number: int) -> None:
     system = bare
     pageviews = [access_log.to_pageview(line) for line in access_log.lines(number)[:number]]

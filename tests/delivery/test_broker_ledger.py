@@ -24,7 +24,7 @@ def fragile(tables: ClickHouseProcess, mortal_broker: RabbitMQNode, tmp_path: Pa
 
 
 async def test_every_202_is_one_row_through_an_outage(fragile: System) -> None:
-    await prove(fragile, pageviews=2_000, outages=1)
+    await prove(fragile, pageviews=1_000, outages=1)
 
 
 @pytest.mark.full

@@ -58,7 +58,7 @@ def retries(worker: services.Service) -> float:
 
 
 async def test_clickhouse_killed_inside_an_insert_over_many_months(bare: System) -> None:
-    await prove_kills(bare, kills=2, pageviews=4_000, per_second=1_500)
+    await prove_kills(bare, kills=1, pageviews=2_000, per_second=1_500)
 
 
 @pytest.mark.full

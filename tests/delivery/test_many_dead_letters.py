@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 
 
 async def test_letters_are_listed_twice_at_once_and_replayed_once_though_a_replay_is_killed(bare: System) -> None:
-    await prove(bare, 600)
+    await prove(bare, 300)
 
 
 @pytest.mark.full

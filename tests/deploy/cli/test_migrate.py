@@ -50,7 +50,7 @@ def test_everything_is_applied_once_and_recorded(hitline: Hitline, bare: ClickHo
 
 @pytest.mark.processes
 def test_two_at_once_do_no_harm(bare: ClickHouseProcess) -> None:
-    threads = [threading.Thread(target=lambda: parts.run_apart(lambda: parts.apply_schema(bare.url))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: parts.run_apart(lambda: parts.apply_schema(bare.url))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -18,9 +18,13 @@ TABLES = ("session_days_raw", "several_days_raw", "daily_counts_raw", "hourly_co
 UNMERGED = ("max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool")
 #: Sets of 3 of at most 60 sessions; and none, with hashes in one share or in several.
 SIZES = {"a set": (10**6, 10**6), "all of their days": (0, 10**6), "in shares": (0, 150)}
+LONG = {"all of their days"}  # as a single share
 
 
-@pytest.mark.parametrize(("set_rows", "hashes"), SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize(
+    ("set_rows", "hashes"),
+    [pytest.param(*size, id=name, marks=pytest.mark.full if name in LONG else ()) for name, size in SIZES.items()],
+)
 def test_nothing_that_was_replaced_is_left(
     tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch, set_rows: int, hashes: int
 ) -> None:

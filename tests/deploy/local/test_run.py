@@ -119,7 +119,7 @@ def wait_for_row(command: str) -> str:
     raise AssertionError("no row within 10 s")
 
 
-def test_what_it_prints_works_a_signal_stops_all_of_it_and_it_starts_again(launcher: Launcher, directory: Path) -> None:
+def test_what_it_prints_works_and_a_part_that_dies_ends_the_others(launcher: Launcher, directory: Path) -> None:
     output = launcher.wait_for("Ctrl-C stops everything")
     env = read_env(directory / "env")
     check_what_it_prints(output, env)
@@ -128,7 +128,29 @@ def test_what_it_prints_works_a_signal_stops_all_of_it_and_it_starts_again(launc
     assert second.process.wait(START_S) == 2
     assert "make run is already running here" in second.output()
     second.end()
+    check_that_a_part_that_dies_is_reported_and_ends_the_others(launcher)
 
+    again = Launcher(directory)
+    again.wait_for("starting RabbitMQ and ClickHouse")
+    again.process.send_signal(signal.SIGINT)
+    assert again.process.wait(START_S) == 0
+    assert again.leftovers() == []
+    assert_kept(directory, env)
+    again.end()
+
+
+def assert_kept(directory: Path, env: dict[str, str]) -> None:
+    """Another start has the passwords and keys of the first; ports may be others."""
+    kept = read_env(directory / "env")
+    assert {name: kept[name] for name in kept if "PORT" not in name and "URL" not in name} == {
+        name: env[name] for name in env if "PORT" not in name and "URL" not in name
+    }
+
+
+@pytest.mark.full  # otherwise while it starts, above
+def test_a_signal_stops_all_of_it_and_it_starts_again(launcher: Launcher, directory: Path) -> None:
+    launcher.wait_for("Ctrl-C stops everything")
+    env = read_env(directory / "env")
     launcher.process.send_signal(signal.SIGINT)
     assert launcher.process.wait(START_S) == 0
     assert launcher.leftovers() == []
@@ -136,10 +158,7 @@ def test_what_it_prints_works_a_signal_stops_all_of_it_and_it_starts_again(launc
     again = Launcher(directory)
     try:
         again.wait_for("Ctrl-C stops everything")
-        kept = read_env(directory / "env")
-        assert {name: kept[name] for name in kept if "PORT" not in name and "URL" not in name} == {
-            name: env[name] for name in env if "PORT" not in name and "URL" not in name
-        }
+        assert_kept(directory, env)
         check_that_a_part_that_dies_is_reported_and_ends_the_others(again)
     finally:
         again.end()

@@ -36,7 +36,7 @@ class Month:
 
 @pytest.fixture
 def month(tables: ClickHouseProcess, hitline: Hitline) -> Month:
-    visits.register(tables)
+    visits.register(tables, visits.FEW)
     rows = visits.make(2000, seed=9, first=datetime(2026, 3, 1, tzinfo=UTC), days=30)
     rows = [row for row in rows if row["site_id"] == str(SITE)]
     rows[0]["path"] = HOSTILE

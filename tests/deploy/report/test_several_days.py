@@ -54,7 +54,7 @@ def test_sessions_whose_days_are_apart_are_looked_for(
     apart = [
         {**row, "timestamp": visits.stamp(visits.at(row) + timedelta(days=days))}
         for days in (2, 3)
-        for row in rows[:60:2]
+        for row in rows[:30:2]
     ]
     world.put(rows, LONG_AGO)
     world.roll_up()
@@ -87,12 +87,12 @@ def test_parts_that_an_older_version_has_not_kept_up_are_not_believed(
     world: World, found: list[uncommon.Uncommon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = world.make(13)
-    world.put(rows[:500], LONG_AGO)
+    world.put(rows[:250], LONG_AGO)
     world.roll_up()
     with monkeypatch.context() as patch:
         patch.setattr(several, "KEEP", "SELECT {run:UInt64}")
-        world.put(rows[500:], LONG_AGO)
-        world.put([{**row, "path": "/corrected", "country": "FR"} for row in rows[:500:3]], LONG_AGO)
+        world.put(rows[250:], LONG_AGO)
+        world.put([{**row, "path": "/corrected", "country": "FR"} for row in rows[:250:3]], LONG_AGO)
         world.roll_up(everything=True)  # also what was stored long ago
     world.check()
     assert any(some.wide for some in found)

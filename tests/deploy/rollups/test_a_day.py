@@ -82,7 +82,7 @@ def test_a_day_of_random_arrival(tables: ClickHouseProcess, hitline: Hitline, ho
             day.life.go_on()
             if day.chance.random() < 0.5:
                 run(tables)
-        for event in day.chance.sample(events, 2 if hours < 24 else 4):
+        for event in day.chance.sample(events, 1 if hours < 24 else 4):
             event()
         if hour % 6 == 5:
             run(tables)

@@ -49,7 +49,7 @@ async def run(clickhouse: ClickHouseProcess) -> tuple[Summary, int]:
 
 
 async def test_what_is_read_is_bounded_by_what_is_new(tables: ClickHouseProcess) -> None:
-    pageviews = 60_000
+    pageviews = 30_000
     scale.insert(tables, f"toUUID('{scale.LARGE}')", 0, pageviews, stored_at="toDateTime64('2026-03-11 00:00:00', 3)")
     parts.execute(tables, "OPTIMIZE TABLE hitline.pageviews_raw FINAL")
     summary, read = await run(tables)
@@ -88,6 +88,7 @@ async def test_what_a_session_was_counted_with_is_read_only_where_it_has_changed
     assert client.contents_read == reads
 
 
+@pytest.mark.full  # otherwise in cli/test_many_sites.py, where no statement has more than ten sites
 async def test_thousands_of_sites(tables: ClickHouseProcess) -> None:
     """No set of sites or sessions is in a statement or in a parameter: counted, moved to other zones, and erased."""
     parts.execute(tables, scale.registration(SITES, "3 + number % 2"))

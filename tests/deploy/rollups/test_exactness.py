@@ -146,6 +146,7 @@ def erase(stored: Stored, keys: list[tuple[Any, ...]]) -> None:
 IS_SECRET = "has(`values`, cityHash64('path', '/secret')) OR entry_page = cityHash64('entry_page', '/secret')"
 
 
+@pytest.mark.full  # otherwise in erasure/test_forget.py
 def test_erased_values_are_in_no_row_of_a_rollup_any_more(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables, visits.PAIR)
     visits.insert(tables, [{**row, "path": "/secret"} for row in visits.make(150, seed=3, sites=visits.PAIR)])
@@ -218,6 +219,7 @@ def test_a_session_too_large_for_an_array(tables: ClickHouseProcess, hitline: Hi
     check(tables, stored)
 
 
+@pytest.mark.full  # otherwise in test_kills.py, where one of several is killed
 def test_two_runs_at_once_and_runs_beside_inserts(tables: ClickHouseProcess, hitline: Hitline) -> None:
     import threading
 
@@ -241,6 +243,7 @@ def test_two_runs_at_once_and_runs_beside_inserts(tables: ClickHouseProcess, hit
     check(tables, stored)
 
 
+@pytest.mark.full  # otherwise in erasure/test_two_steps.py
 def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """It had noted its days and deleted the rows, and died before it computed anything again."""
     from tests.parts import execute
@@ -273,6 +276,7 @@ def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess,
     check(tables, stored)
 
 
+@pytest.mark.full  # otherwise in erasure/test_retention.py
 def test_retention_takes_whole_days_of_each_site(tables: ClickHouseProcess, hitline: Hitline) -> None:
     visits.register(tables, visits.PAIR)
     now = datetime.now(UTC)

@@ -25,6 +25,7 @@ FEW = dict(list(SITES.items())[2:5:2])
 #: Enough where time zones are not the matter: a run computes each zone by some fifteen statements.
 PAIR = {next(iter(FEW)): "Asia/Kolkata", uuid.UUID(int=0xA000 + len(ZONES)): "Asia/Kolkata"}
 ZONE_OF = {**SITES, **PAIR}
+CHANGES_OF_CLOCKS, WITHIN_A_MONTH = datetime(2026, 3, 27, tzinfo=UTC), datetime(2026, 3, 10, tzinfo=UTC)
 #: Where a pageview's identity is (design, section 2).
 IDENTITY = ("site_id", "timestamp", "session_id", "page_id")
 SAME_NAME = (
@@ -51,11 +52,15 @@ def register(clickhouse: ClickHouseProcess, sites: dict[uuid.UUID, str] = SITES,
 def make(
     number: int,
     seed: int,
-    first: datetime = datetime(2026, 3, 27, tzinfo=UTC),
+    first: datetime | None = None,
     days: int = 12,
     sites: Collection[uuid.UUID] = SITES,
 ) -> list[Row]:
-    """Make pageviews in sessions; the days hold Berlin's and Lord Howe's change of summer time."""
+    """Make pageviews in sessions; `first`: by default days that hold Berlin's and Lord Howe's change of summer time.
+
+    Of `PAIR` they are days of one month: each more is a partition, and erasing takes statements for each.
+    """
+    first = first or (WITHIN_A_MONTH if set(sites) <= set(PAIR) else CHANGES_OF_CLOCKS)
     chance = random.Random(seed)
     rows: list[Row] = []
     while len(rows) < number:

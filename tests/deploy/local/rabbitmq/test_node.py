@@ -55,6 +55,7 @@ def children_of(node: RabbitMQNode) -> list[str]:
     return sorted(processes.command_name(pid) for pid in pids)
 
 
+@pytest.mark.full  # otherwise wherever tests/delivery kills it, and below as the node of a killed launcher
 async def test_a_killed_node_keeps_what_it_had_confirmed(node: RabbitMQNode) -> None:
     await put(node, "after-kill")
     url = node.amqp_url
