@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from deploy.local.ports import free_port
@@ -36,13 +37,16 @@ def recipe(name: str, changes: Mapping[str, str]) -> str:
 def running(
     program: Program | str, *arguments: str | Path, log: Path, env: Mapping[str, str] | None = None, port: int = 0
 ) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
-    """Run a program, until it listens on `port` where one is given; it is ended afterwards."""
+    """Run a program, until it listens on `port` where one is given; it is ended afterwards, with all it has started.
+
+    That is what its process group has: a web server's own processes may outlive it.
+    """
     path = program if isinstance(program, str) else path_of(program)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [path, *map(str, arguments)], stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})}, cwd=ROOT,
+            env={**os.environ, **(env or {})}, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
     try:
         if port:
@@ -56,6 +60,8 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def listens(port: int) -> bool:
