@@ -7,6 +7,8 @@ import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.report import standing
 from deploy.rollups import progress, run, zones
@@ -102,27 +104,33 @@ def freshness(tables: ClickHouseProcess) -> tuple[set[tuple[str, str, str]], int
     return {tuple(row.values()) for row in answer["data"]}, answer["statistics"]["rows_read"]
 
 
-def test_a_days_end_is_looked_for_only_where_it_is_gone(tables: ClickHouseProcess, hitline: Hitline) -> None:
+@pytest.mark.parametrize("all_of_it", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_a_days_end_is_looked_for_only_where_it_is_gone(
+    tables: ClickHouseProcess, hitline: Hitline, all_of_it: bool
+) -> None:
     """A site's row widens with new days; its first and last day move where these are erased, and go at last."""
     visits.register(tables, visits.PAIR)
     site = next(iter(visits.PAIR))
     template = visits.make(1, seed=1, sites=visits.PAIR)[0]
     stamps = {day: f"2026-03-{day:02d} 12:00:00.000" for day in (2, 5, 9)}
 
-    def put(day: int) -> None:
-        row = {**template, "site_id": str(site), "timestamp": stamps[day], "session_id": str(uuid.UUID(int=day))}
-        visits.insert(tables, [row])
+    def put(*days: int) -> None:
+        for day in days:
+            row = {**template, "site_id": str(site), "timestamp": stamps[day], "session_id": str(uuid.UUID(int=day))}
+            visits.insert(tables, [row])
         hitline("rollup")
 
     def spans() -> set[tuple[str, str]]:
         return {(first, last) for _, first, last in freshness(tables)[0]}
 
-    for day, expected in ((5, ("05", "05")), (2, ("02", "05")), (9, ("02", "09"))):
-        put(day)
+    for days, expected in (((5,), ("05", "05")), ((2, 9), ("02", "09"))):
+        put(*days)
         assert spans() == {tuple(f"2026-03-{day}" for day in expected)}
     for day, expected in ((5, ("02", "09")), (2, ("09", "09"))):
         hitline("erase", "--session", str(uuid.UUID(int=day)), "--yes")
         assert spans() == {tuple(f"2026-03-{day}" for day in expected)}
+    if not all_of_it:  # a whole site is erased in test_exactness.py
+        return
     hitline("erase", "--session", str(uuid.UUID(int=9)), "--yes")
     assert spans() == set()
     put(5)

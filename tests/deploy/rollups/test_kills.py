@@ -103,7 +103,7 @@ class Life:
 def test_killed_at_each_step(tables: ClickHouseProcess) -> None:
     """Before a statement is sent, by turns with while it is executed.
 
-    Of each run another step: ten further on, or three where the run before had written its changes down.
+    Of each run another step: 14 further on, or five where the run before had written its changes down.
     """
     visits.register(tables, visits.PAIR)
     life = Life(tables, seed=1, sites=visits.PAIR)
@@ -112,7 +112,7 @@ def test_killed_at_each_step(tables: ClickHouseProcess) -> None:
     while run(tables, step, 0.005 if is_sent else None):
         has_changes = parts.execute(tables, "SELECT count() FROM hitline_control.rollup_changes").strip() != "0"
         within += has_changes
-        step += 3 if has_changes else 10
+        step += 5 if has_changes else 14
         is_sent = not is_sent
         life.go_on()
     assert step > 20, "it has more steps than that"

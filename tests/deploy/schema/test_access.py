@@ -25,7 +25,7 @@ from tests.deploy.rollups import visits
 
 ACCESS = migrations.DIRECTORY / "access"
 #: A site of its own for each of two tenants: rollups are several statements for each time zone.
-SITES = dict(list(visits.SITES.items())[:2])
+SITES = visits.PAIR
 MINE, OTHER = map(str, SITES)
 DENIED = "497"
 

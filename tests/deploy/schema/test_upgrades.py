@@ -54,7 +54,7 @@ def fresh_schema(bare: ClickHouseProcess) -> str:
 
 def put(clickhouse: ClickHouseProcess, version: int) -> None:
     """Store pageviews and outcomes as a system of that version does."""
-    visits.insert(clickhouse, visits.make(100, seed=version))
+    visits.insert(clickhouse, visits.make(100, seed=version, sites=visits.PAIR))
     if version >= 2:
         parts.execute(
             clickhouse,
