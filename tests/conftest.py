@@ -33,10 +33,15 @@ hypothesis.settings.load_profile("hitline")
 services.FORK_SERVERS |= {program: ForkServer(program) for program in PRELOADED}
 
 
+#: A statement that has run a few times is compiled to machine code, which pays for millions of rows, not for hundreds.
+_INTERPRETED = tuple(f"--setting=compile_{what}=0" for what in ("expressions", "aggregate_expressions"))
+
+
 @pytest.fixture(scope="session")
-def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseProcess]:
-    """Start a ClickHouse engine, without any schema, on a free port."""
-    process = ClickHouseProcess(tmp_path_factory.mktemp("clickhouse"))
+def clickhouse(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ClickHouseProcess]:
+    """Start a ClickHouse engine, without any schema, on a free port; in the short tests it compiles no statement."""
+    is_short = "not full" in request.config.option.markexpr
+    process = ClickHouseProcess(tmp_path_factory.mktemp("clickhouse"), arguments=_INTERPRETED if is_short else ())
     process.start()
     yield process
     process.stop()

@@ -28,6 +28,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-body-bytes", type=int, default=1 << 30, help="largest body (default: 1 GiB)")
     parser.add_argument("--max-memory-bytes", type=int, help="of all queries (default: half of this machine's)")
     parser.add_argument("--drain-seconds", type=float, default=20.0, help="how long SIGTERM waits for queries")
+    parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="of every query")
     parser.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends")
     return parser.parse_args()
 

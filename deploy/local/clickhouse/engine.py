@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,9 +150,10 @@ class Engine:
     Raises ClickHouseError when it can't start: a directory in use, a bad configuration.
     """
 
-    def __init__(self, path: Path, config_file: Path | None = None):
+    def __init__(self, path: Path, config_file: Path | None = None, settings: Iterable[str] = ()):
+        """`settings`: what every query has unless it says otherwise, each as NAME=VALUE."""
         # chDB starts as clickhouse-local does; these put back what a server has.
-        options = ["implicit_select=0", "allow_introspection_functions=0"]
+        options = ["implicit_select=0", "allow_introspection_functions=0", *settings]
         if config_file:
             options.append(f"config-file={config_file}")
         self._address = f"{path}?{'&'.join(options)}"

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     silence_http()
     try:
         users, config_file = load(options.config_file, options.path.resolve() / "front", options.max_memory_bytes)
-        engine = Engine(options.path.resolve(), config_file)
+        engine = Engine(options.path.resolve(), config_file, options.setting)
     except ClickHouseError as error:
         print(f"{options.path}: {error.message}", file=sys.stderr, flush=True)
         return 2
