@@ -142,6 +142,7 @@ def test_months_in_which_nothing_else_is_or_arrives_are_dropped(tables: ClickHou
     assert "retention of 30 days" in hitline("erase", "--list").stdout
 
 
+@pytest.mark.full  # otherwise with many groups, above
 def test_a_site_that_keeps_more_keeps_it_in_the_same_month(tables: ClickHouseProcess, hitline: Hitline) -> None:
     short, long, *_ = visits.PAIR
     zones = {site: visits.PAIR[site] for site in (short, long)}

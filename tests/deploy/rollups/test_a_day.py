@@ -72,7 +72,8 @@ class Day:
         self.life.stored = {key: row for key, row in self.life.stored.items() if not erased(row)}
 
 
-@pytest.mark.parametrize("hours", [1, pytest.param(24, marks=pytest.mark.full)])
+@pytest.mark.full  # otherwise each kind of event has a test of its own
+@pytest.mark.parametrize("hours", [1, 24])
 def test_a_day_of_random_arrival(tables: ClickHouseProcess, hitline: Hitline, hours: int) -> None:
     day = Day(tables, hitline, seed=hours)
     visits.register(tables, day.zones)
@@ -82,7 +83,7 @@ def test_a_day_of_random_arrival(tables: ClickHouseProcess, hitline: Hitline, ho
             day.life.go_on()
             if day.chance.random() < 0.5:
                 run(tables)
-        for event in day.chance.sample(events, 1 if hours < 24 else 4):
+        for event in day.chance.sample(events, 2 if hours < 24 else 4):
             event()
         if hour % 6 == 5:
             run(tables)

@@ -197,6 +197,7 @@ def test_all_of_it_also_finds_days_whose_pageviews_were_taken_away_by_hand(
     check(tables, stored)
 
 
+@pytest.mark.full  # otherwise a visitor's in test_derived_sessions.py
 def test_a_session_too_large_for_an_array(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """A client gives all its visitors one session id: such a session is computed in another way, beside all others."""
     visits.register(tables, visits.PAIR)
