@@ -67,7 +67,7 @@ def test_many_groups_in_a_month_are_one_rewrite(tables: ClickHouseProcess, hitli
     zones = {site: zone for site, (zone, _) in sites.items()}
     register(tables, sites)
     stored: visits.Stored = {}
-    rows = visits.make(200 if number == 8 else 400, seed=31, first=MONTH, days=27, sites=zones)
+    rows = visits.make(500, seed=31, first=MONTH, days=27, sites=zones)
     recent = visits.make(50, seed=32, first=NOW - timedelta(1.9), days=1, sites=zones)
     for some in (rows[::2], rows[1::2], recent):
         visits.insert(tables, some)

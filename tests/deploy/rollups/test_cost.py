@@ -49,7 +49,7 @@ async def run(clickhouse: ClickHouseProcess) -> tuple[Summary, int]:
 
 
 async def test_what_is_read_is_bounded_by_what_is_new(tables: ClickHouseProcess) -> None:
-    pageviews = 30_000
+    pageviews = 60_000
     scale.insert(tables, f"toUUID('{scale.LARGE}')", 0, pageviews, stored_at="toDateTime64('2026-03-11 00:00:00', 3)")
     parts.execute(tables, "OPTIMIZE TABLE hitline.pageviews_raw FINAL")
     summary, read = await run(tables)
