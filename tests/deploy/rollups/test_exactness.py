@@ -87,9 +87,8 @@ def check_days(clickhouse: ClickHouseProcess, stored: Stored, zones: dict[uuid.U
 SOME = {site: zone for site, zone in SITES.items() if zone in ("Australia/Lord_Howe", "Pacific/Pago_Pago")}
 
 
-@pytest.mark.parametrize(
-    ("sites", "old_days"), [(SOME, 20), pytest.param(SITES, 60, marks=pytest.mark.full)], ids=["some", "all"]
-)
+@pytest.mark.full  # otherwise in test_derived_sessions.py, half of whose sessions are ordinary ones
+@pytest.mark.parametrize(("sites", "old_days"), [(SOME, 20), (SITES, 60)], ids=["some", "all"])
 def test_duplicates_replays_late_rows_and_erasures(
     tables: ClickHouseProcess, hitline: Hitline, sites: dict[uuid.UUID, str], old_days: int
 ) -> None:
