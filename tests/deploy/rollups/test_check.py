@@ -85,7 +85,6 @@ def test_late_pageviews_are_no_drift(tables: ClickHouseProcess, hitline: Hitline
     check(tables, yesterday)
 
 
-@pytest.mark.full  # otherwise in test_checked_days.py
 def test_a_day_is_checked_once(tables: ClickHouseProcess, hitline: Hitline, yesterday: visits.Stored) -> None:
     hitline("rollup")
     parts.execute(

@@ -245,7 +245,6 @@ def test_two_runs_at_once_and_runs_beside_inserts(tables: ClickHouseProcess, hit
     check(tables, stored)
 
 
-@pytest.mark.full  # otherwise in erasure/test_two_steps.py
 def test_an_erasure_that_was_cut_off_is_not_forgotten(tables: ClickHouseProcess, hitline: Hitline) -> None:
     """It had noted its days and deleted the rows, and died before it computed anything again."""
     from tests.parts import execute

@@ -108,7 +108,6 @@ def test_shares_give_what_one_statement_gives(
     check(tables, stored, zones)
 
 
-@pytest.mark.full  # a smaller table has too few granules; which places a share is near to is told above
 async def test_what_sessions_were_counted_with_is_read_once(
     tables: ClickHouseProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
