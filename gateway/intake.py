@@ -95,7 +95,7 @@ class Intake:
             # From the validated values, so that it does not depend on how the JSON is written.
             ids = (checked.session_id or _NIL, checked.page_id or _NIL)
             # In the first version's form, which gateways of every version make, so that all derive the same ids.
-            content = pageview.pack_item(pageview.to_item(to_queued(checked, client.client_id, 0, *ids, None), 1))
+            content = pageview.pack_item(pageview.to_item(to_queued(checked, client.client_id, 0, *ids, whole=True), 1))
             occurrence = idempotency_key.occurrence(content)
             session_id, page_id = self._ids.derived(checked, client.client_id, idempotency_key.key, content, occurrence)
         return pageview.pack(to_queued(checked, client.client_id, received_ms, session_id, page_id))
@@ -107,25 +107,31 @@ def to_queued(
     received_ms: int,
     session_id: bytes,
     page_id: bytes,
-    longest: int | None = pageview.LONGEST_TEXT,
+    *,
+    whole: bool = False,
 ) -> pageview.QueuedPageview:
     """Return a validated pageview in the form that goes into the queue: absent values are empty or 0, long text cut.
 
-    With `longest` None, text is as long as it was sent: ids that are derived from it are those of every version.
+    `whole`: text is as long as it was sent, so that ids that are derived from it are those of every version.
     """
+    url, user_agent = checked.url.text, checked.user_agent
+    referrer, language = _text(checked.referrer), _text(checked.language)
+    if not whole:
+        url, user_agent = url[: pageview.LONGEST_URL], user_agent[: pageview.LONGEST_AGENT]
+        referrer, language = referrer[: pageview.LONGEST_REFERRER], language[: pageview.LONGEST_LANGUAGE]
     return pageview.QueuedPageview(
         client_id,
         received_ms,
         checked.url.hostname,
-        checked.url.text[:longest],
+        url,
         checked.timestamp,
         checked.visitor_ip,
-        checked.user_agent[:longest],
+        user_agent,
         bool(checked.dnt),
         session_id,
         page_id,
-        _text(checked.referrer)[:longest],
-        _text(checked.language)[:longest],
+        referrer,
+        language,
         checked.screen_width or 0,
         checked.screen_height or 0,
         checked.viewport_width or 0,

@@ -12,6 +12,7 @@ from array import array
 from typing import Final
 
 from gateway import json_text
+from gateway.long_text import MAX_VALUES
 from gateway.replies import Reason, Rejected
 from gateway.slices import Slices
 from gateway.structure import MAX_ITEM_BYTES, Broken, Structure
@@ -30,7 +31,7 @@ _WASTE_COSTS: Final = 64
 #: values: each a name, a colon, two brackets and a comma.  A string without an end goes as far as the item: if it were
 #: no token, each escaped quote in it would be tried as the beginning of one, up to the item's end.
 _TOKEN: Final = re.compile(rb'("(?:[^"\\]++|\\.|)*+"?+|[^" \t\r\n]++)[ \t\r\n]*+', re.DOTALL)
-_MAX_TOKENS: Final = 5 * json_text.MAX_VALUES
+_MAX_TOKENS: Final = 5 * MAX_VALUES
 
 
 class Items:
@@ -110,7 +111,7 @@ def _check_compact(text: memoryview) -> None:
         for number, token in enumerate(_TOKEN.finditer(text)):
             size += token.end(1) - token.start()
             if number == _MAX_TOKENS:
-                raise Rejected(Reason.INVALID, f"item: has over {json_text.MAX_VALUES} values")
+                raise Rejected(Reason.INVALID, f"item: has over {MAX_VALUES} values")
             if size > MAX_BODY_BYTES:
                 break
         else:

@@ -12,15 +12,11 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.json_strings import shorten, strings
+from gateway.json_strings import divided
+from gateway.long_text import LIMITS_OF_BROKEN, SHORT, shortened
 
 #: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-#: Bytes of a text whose strings are not cut: a URL, a user agent and a referrer of 8 KiB each are as long.
-MOST_BYTES: Final = 25 * 1024
-#: Bytes that each string of a longer one keeps, and all together.
-_LONGEST: Final = 8 * 1024
-_TOGETHER: Final = 32 * 1024
 #: Bytes that are replaced one by one.
 MOST: Final = 1_000
 #: Characters from the first half of a pair on, among which halves are replaced one by one.
@@ -36,6 +32,8 @@ _HIDDEN: Final = "\x01\x01"
 _ESCAPED: Final = r"\ufffd"
 #: Characters before which a text may be cut within a pair.
 _PAIR: Final = 12
+#: Strings with such bytes behind those that keep what is before them: to find it takes 2 µs.
+_FEW_WRONG: Final = 32
 #: Bytes that are decoded at once.
 _WINDOW: Final = 4096
 
@@ -58,8 +56,8 @@ def parse(text: bytes, decoded: str, position: int) -> Any:
 
     Raises `NotJson`, or `json_strings.TooMuch`.
     """
-    if len(text) > MOST_BYTES:
-        text, decoded = shorten(text, _LONGEST, _TOGETHER), ""
+    if len(text) > SHORT:
+        text, decoded = shortened(text, LIMITS_OF_BROKEN), ""
     if not decoded:
         decoded = _decode(text)
         try:
@@ -97,14 +95,14 @@ def _cut_at_bytes(text: bytes) -> bytes:
     first = _first_wrong(text)
     if first < 0:
         return text
-    parts: list[bytes] = []
-    done = 0
-    for start, end in strings(text, first, inside=True):
-        wrong = _first_wrong(text[start + 1 : end])
-        if wrong >= 0:
-            parts += (text[done : start + 1 + wrong], REPLACEMENT.encode())
-            done = end
-    return b"".join((*parts, text[done:]))
+    pieces, _ = divided(text[first:], inside=True)
+    left = _FEW_WRONG
+    for number in range(0, len(pieces), 2):
+        piece = pieces[number]
+        if not piece.isascii() and (wrong := _first_wrong(piece) if left else 0) >= 0:
+            pieces[number] = piece[:wrong] + REPLACEMENT.encode()
+            left -= left > 0
+    return text[:first] + b'"'.join(pieces)
 
 
 def _first_wrong(text: bytes) -> int:
@@ -137,15 +135,17 @@ def _end_of_region(text: str, at: int) -> int:
 
 def _cut_at_escapes(text: str, at: int) -> str:
     """Return the rest of a text from `at`, each string of it cut off at the first escape that may be of a surrogate."""
+    if at >= len(text):
+        return ""
     parts: list[str] = []
-    if at < len(text):
-        for start, end in strings(text.encode("ascii", "replace"), at, inside=True):
-            found = _first_escape(text, start + 1, end)
-            if found >= 0:
-                # Before all backslashes in a row, however many: the last ones may be an escaped backslash.
-                parts += (text[at:found].rstrip("\\"), _ESCAPED)
-                at = end
-    return "".join((*parts, text[at:]))
+    pieces, _ = divided(text[at:].encode("ascii", "replace"), inside=True)
+    for number, piece in enumerate(pieces):
+        end = at + len(piece)
+        found = _first_escape(text, at, end) if number % 2 == 0 else -1
+        # Before all backslashes in a row, however many: the last ones may be an escaped backslash.
+        parts.append(text[at:end] if found < 0 else text[at:found].rstrip("\\") + _ESCAPED)
+        at = end + 1
+    return '"'.join(parts)
 
 
 def _first_escape(text: str, at: int, end: int) -> int:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from gateway.trim import trim
 from shared.hostnames import BadHostname, normalise
-from shared.pageview import LONGEST_TEXT
+from shared.pageview import LONGEST_URL
 
 #: User info, host and port together.  Browsers send no user info; a longer one is not needed.
 _LONGEST_AUTHORITY: Final = 2_048
@@ -38,7 +38,7 @@ class Url(NamedTuple):
 def parse_url(text: str) -> Url:
     """Parse an absolute http(s) URL (RFC 3986); well-formed user info and port are ignored.  Raises `ValueError`.
 
-    What is behind the first `LONGEST_TEXT` characters is not looked at: it is cut off before the pageview is published.
+    What is behind the first `LONGEST_URL` characters is not looked at: it is cut off before the pageview is published.
     """
     text = trim(text)
     return _parse_cached(text) if len(text) <= _CACHED_URL else _parse_url(text)
@@ -54,7 +54,7 @@ def _parse_url(text: str) -> Url:
     if len(authority) > _LONGEST_AUTHORITY:
         raise ValueError("must have a valid hostname")
     # Unlike `encode`, this keeps the bytes for when the pageview is packed.
-    encoded = codecs.readbuffer_encode(text[:LONGEST_TEXT])[0]
+    encoded = codecs.readbuffer_encode(text[:LONGEST_URL])[0]
     if encoded.translate(_WITHOUT_CONTROLS) != encoded:
         raise ValueError("must not contain control characters")
     return Url(text, _hostname(authority))

@@ -20,9 +20,13 @@ OLDEST_SCHEMA_VERSION = 1
 #: Number of fields by version; each version appends some.
 _FIELDS = {1: 16, 2: 17}
 
-#: Characters of URL, user agent, referrer and language that gateways pass on.  No usual server takes longer ones, and
-#: workers read less: of a URL an authority of 2,048, a path of 4,096 and 8,192 of the query.  They count what they cut.
-LONGEST_TEXT = 16_384
+#: Characters of a URL that gateways pass on: 8 KiB, which is more than usual servers take and than is stored, behind the
+#: longest authority.
+LONGEST_URL = 10_240
+#: The same of other texts: more than is stored (see `worker/lengths.py`), since workers count what they cut.
+LONGEST_REFERRER = 4_096
+LONGEST_AGENT = 2_048
+LONGEST_LANGUAGE = 512
 
 #: The permission that an API client needs on a site to post its pageviews.
 MANAGE_DATA = "site.manage_data"

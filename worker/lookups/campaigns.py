@@ -26,6 +26,8 @@ WANTED: Final = frozenset((*UTM_NAMES, QR_NAME, *CLICK_IDS))
 #: What is looked at of a query; no page has more, and each costs time.
 _LONGEST_QUERY: Final = 8_192
 _MOST_PARAMETERS: Final = 200
+#: Escaped names that are decoded: of those that are wanted none needs escapes, but for `[]`.
+_MOST_ESCAPED_NAMES: Final = 32
 #: The longest wanted name with every letter escaped is shorter.
 _LONGEST_NAME: Final = 64
 _REFERENCE: Final = r"(?:amp|(?:#|%23)(?:0*38|x0*26))(?:;|%3B)"
@@ -91,8 +93,13 @@ def _may_have_any(query: str) -> bool:
 def _parameters(query: str) -> Iterator[tuple[str, str]]:
     """Split a query into wanted names and their values as sent."""
     name, value = "", ""
+    escaped = _MOST_ESCAPED_NAMES
     for separator, raw_name, rest in islice(map(re.Match.groups, _PARAMETER.finditer(query)), _MOST_PARAMETERS):
-        found = _wanted(raw_name) if rest else ""
+        found = ""
+        if rest:
+            is_escaped = "%" in raw_name
+            escaped -= is_escaped
+            found = "" if is_escaped and escaped < 0 else _wanted(raw_name)
         if found or separator in ("&", ""):
             if name:
                 yield name, value

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import count
 from typing import Final
 
 from worker.lookups.campaigns import HTML_AMPERSAND
@@ -68,20 +69,21 @@ class QueryRules:
 
     def _kept(self, pieces: list[str]) -> Iterator[str]:
         separator = ""
+        left = count(_MOST_PARAMETERS, -1)  # of all pieces together
         for number in range(0, len(pieces), 2):
-            kept = self._allowed_part(pieces[number]) if pieces[number] else ""
+            kept = self._allowed_part(pieces[number], left) if pieces[number] else ""
             if kept or (not pieces[number] and not self._keep):
                 yield separator + kept
                 separator = "&"
             if number + 1 < len(pieces) and separator:
                 separator = pieces[number + 1]
 
-    def _allowed_part(self, piece: str) -> str:
-        """Return a parameter up to where another one begins in it that is not stored."""
+    def _allowed_part(self, piece: str, left: Iterator[int]) -> str:
+        """Return a parameter up to where another one begins in it that is not stored, or that is one too many."""
         length = 0
         for found in _PART.finditer(piece):
             name, equals = found["name"], found["equals"]
-            if (equals or not found.start()) and not self._allows(name):
+            if next(left) <= 0 or ((equals or not found.start()) and not self._allows(name)):
                 return piece[:length]
             length = found.end()
         return piece

@@ -39,9 +39,6 @@ class Page(NamedTuple):
 #: Characters of a path that are made canonical.  No path that is shorter than its column is cut by this, unless dot
 #: segments, or escapes of letters that need none (which no browser sends), take half of it away.
 _PATH_READ: Final = 2 * PATH
-#: What is read first, and how much of its end may be a part of an escape.
-_BROKEN: Final = 12
-_PATH_READ_FIRST: Final = PATH + 2 * _BROKEN
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}")
 
 
@@ -92,15 +89,21 @@ def parse_page(url: str, rules: QueryRules | None = None, hash_paths: bool = Fal
 
 
 def _path(sent: str) -> str:
-    if len(sent) > _PATH_READ_FIRST and not _may_have_dot_segments(sent):
-        # Text only grows but for escaped letters: the beginning suffices for nearly all that are cut.
-        path = canonical(sent[:_PATH_READ_FIRST])
-        if len(path) >= PATH + _BROKEN:
-            return path
-    path = canonical(sent[:_PATH_READ])
+    path = _canonical_beginning(sent)
     if len(sent) > _PATH_READ and len(path) <= PATH:
         TRUNCATED.labels("path").inc()
     return path
+
+
+def _canonical_beginning(sent: str) -> str:
+    """Return the canonical form of what is read of a path, in two parts where the first suffices for nearly all."""
+    sent = sent[:_PATH_READ]
+    boundary = sent.rfind("/", PATH // 2, PATH + 1) if len(sent) > PATH else -1
+    if boundary < 0 or "#" in sent or "\ufffd" in sent or _may_have_dot_segments(sent):
+        return canonical(sent)
+    path = canonical(sent[:boundary])
+    # Text only grows but for escaped letters and U+FFFD; nothing but dot segments goes past a slash.
+    return path if len(path) > PATH else path + canonical(sent[boundary:])
 
 
 def _may_have_dot_segments(sent: str) -> bool:

@@ -1,0 +1,100 @@
+"""Long JSON texts are cut before they are parsed: a byte may cost a parser 8 ns, whatever it is, and few are needed.
+
+No kind of text is looked for.  What reaches the parser is bounded for all of them: the strings of a pageview's fields
+keep what can be stored of them, all others nothing if they are long, and the rest must be short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from gateway.json_strings import TooMuch, beginning, divided
+
+#: Texts of so many bytes or fewer are parsed as they are.
+SHORT: Final = 16 * 1024
+#: Values of one pageview.  Parsing 64 KiB of `[],[],…` takes forty times as long as of a usual pageview.
+MAX_VALUES: Final = 1_000
+#: What begins one.
+BEGINNINGS: Final = b",[{"
+_URL: Final = b"url"
+#: Bytes that the strings of fields keep.  A URL of 8 KiB is as long as servers take, and 6,144 characters of it are
+#: stored; of a referrer 2,048, of a user agent 1,024.
+LIMITS: Final = {
+    _URL: 18 * 1024, b"referrer": 8 * 1024, b"user_agent": 8 * 1024, b"language": 1024,
+    b"timestamp": 256, b"visitor_ip": 256, b"session_id": 256, b"page_id": 256,
+}  # fmt: skip
+#: The same where text is not Unicode, which is parsed twice.
+LIMITS_OF_BROKEN: Final = {name: limit // 2 for name, limit in LIMITS.items()}
+#: The same of texts, half of which is escapes of six bytes, which take a parser a third of the time of others.
+_LIMITS_OF_ESCAPES: Final = {_URL: 24 * 1024 + 32, b"referrer": 12 * 1024 + 32}
+_ESCAPE: Final = 6
+#: Bytes of any other string; no name of a field is longer.
+_OTHER: Final = 48
+#: Bytes that strings keep together where quotes are escaped and it takes long to find them.
+_TOGETHER_HARD: Final = 12 * 1024
+#: What each string costs that is not of the usual fields, in bytes of those that strings keep; and how many may be
+#: longer than others.
+_STRING: Final = 64
+_USUAL_STRINGS: Final = 26
+_MOST_FIELDS: Final = 32
+#: Bytes of all the rest, without white space beside strings.
+_REST: Final = 12 * 1024
+#: What a string ends with that was cut.
+_CUT: Final = rb"\ufffd"
+
+
+class _Field(NamedTuple):
+    """A long string that a field has, and where it is."""
+
+    value: bytes
+    number: int
+    limit: int
+    #: How much that is over the limit of its name.
+    more: int
+
+
+def shortened(text: bytes, limits: Mapping[bytes, int] = LIMITS) -> bytes:
+    """Return a text with long strings cut, and U+FFFD at their end; raises `TooMuch`."""
+    pieces, is_hard = divided(text)
+    lengths = list(map(len, pieces))
+    long = [number for number in range(1, len(pieces), 2) if lengths[number] > _OTHER]
+    fields = [_field(pieces, number, limits) for number in long if pieces[number - 2] in limits][:_MOST_FIELDS]
+    for number in long:
+        pieces[number] = _CUT
+    _check_rest(pieces[::2], sum(map(len, pieces[1::2])))
+    together = _TOGETHER_HARD if is_hard else sum(limits.values()) + max((field.more for field in fields), default=0)
+    for number, value in _cut(fields, together - _STRING * max(0, len(pieces) // 2 - _USUAL_STRINGS)):
+        pieces[number] = value
+    return b'"'.join(pieces)
+
+
+def _field(pieces: list[bytes], number: int, limits: Mapping[bytes, int]) -> _Field:
+    value, name = pieces[number], pieces[number - 2]
+    limit = limits[name]
+    if len(value) > limit and name in _LIMITS_OF_ESCAPES:
+        longest = _LIMITS_OF_ESCAPES[name]
+        if value.count(rb"\u", 0, longest) * 2 * _ESCAPE > min(len(value), longest):
+            return _Field(value, number, longest, longest - limit)
+    return _Field(value, number, limit, 0)
+
+
+def _cut(fields: list[_Field], left: int) -> Iterator[tuple[int, bytes]]:
+    """Yield where fields are and what they keep: those that can keep more get what others leave."""
+    fields.sort(key=lambda field: min(len(field.value), field.limit))
+    for others, field in zip(range(len(fields), 0, -1), fields, strict=True):
+        most = max(0, min(field.limit, left // others))
+        kept = field.value if len(field.value) <= most else beginning(field.value, most) + _CUT
+        left -= len(kept)
+        yield field.number, kept
+
+
+def _check_rest(outside: list[bytes], others: int) -> None:
+    """Raise `TooMuch` for what is outside of strings, and for the bytes of `others`, which are short."""
+    text = b"".join(outside)
+    if len(text) + others > _REST:
+        text = text.translate(None, b" \t\r\n")
+        if len(text) + others > _REST:
+            raise TooMuch(f"over {_REST} bytes beside its long strings")
+    if len(text) - len(text.translate(None, BEGINNINGS)) > MAX_VALUES:
+        raise TooMuch(f"over {MAX_VALUES} values")
