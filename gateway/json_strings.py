@@ -44,7 +44,7 @@ def divided(text: bytes, *, inside: bool = False) -> tuple[list[bytes], bool]:
     if escape >= 0 and text.find(b'\\"', escape, escape + _BEGINNING) >= 0:
         return _divided_by_marks(text, inside), True
     pieces = text.split(b'"', 2 * MOST_STRINGS + 1)
-    if escape >= 0 and any([piece.endswith(b"\\") for piece in pieces]):
+    if escape >= 0 and True in [piece.endswith(b"\\") for piece in pieces]:
         return _divided_by_marks(text, inside), True
     if len(pieces) > 2 * MOST_STRINGS + 1:
         raise TooMuch(f"over {MOST_STRINGS} strings")
@@ -102,12 +102,24 @@ def beginning(string: bytes, most: int) -> bytes:
     at = most
     escape = string.find(b"\\", max(0, at - _LONGEST_ESCAPE), at)
     if escape >= 0:
-        at = escape - _row_of_backslashes(string, escape) % 2
+        at = escape - row_of_backslashes(string, escape) % 2
         half = max(0, at - _LONGEST_ESCAPE // 2)
         return string[:half] if _HIGH.match(string, half, at) else string[:at]
     for _ in range(3):
         at -= string[at] & 0xC0 == 0x80
     return string[:at]
+
+
+def row_of_backslashes(text: bytes, at: int) -> int:
+    """Return how many are in a row before `at`; comparing takes less than `rstrip` for thousands."""
+    least, most = 0, at
+    while least < most:
+        middle = (least + most + 1) // 2
+        if text[at - middle : at] == b"\\" * middle:
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
 def _unescaped(marked: bytes) -> bytes:
@@ -121,15 +133,3 @@ def _unescaped(marked: bytes) -> bytes:
 def _size(marks: bytes) -> int:
     """Return how many bytes marks stand for: two for each escape."""
     return 2 * len(marks) - len(marks.translate(None, _DECODED))
-
-
-def _row_of_backslashes(text: bytes, at: int) -> int:
-    """Return how many are in a row before `at`; comparing takes less than `rstrip` for thousands."""
-    least, most = 0, at
-    while least < most:
-        middle = (least + most + 1) // 2
-        if text[at - middle : at] == b"\\" * middle:
-            least = middle
-        else:
-            most = middle - 1
-    return least

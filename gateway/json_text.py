@@ -39,10 +39,11 @@ def parse(text: bytes | memoryview) -> Parsed:
     """Parse one JSON value, with or without a byte order mark before it; raises `NotJson`."""
     if text[:3] == BYTE_ORDER_MARK:
         text = text[3:]
+    repaired = False
     if len(text) > _SHORT:
-        text = _bounded(bytes(text))
+        text, repaired = _bounded(bytes(text))
     try:
-        return Parsed(orjson.loads(text), False)
+        return Parsed(orjson.loads(text), repaired)
     except orjson.JSONDecodeError as error:
         position, decoded = error.pos, error.doc
     if not text or not repair.is_broken(decoded, position):
@@ -56,15 +57,15 @@ def parse(text: bytes | memoryview) -> Parsed:
     raise NotJson(problem, position)
 
 
-def _bounded(text: bytes) -> bytes:
-    """Return a text without what would take long to parse; raises `NotJson`."""
+def _bounded(text: bytes) -> tuple[bytes, bool]:
+    """Return a text without what would take long to parse, and whether some of it was no Unicode; raises `NotJson`."""
     if len(text) <= long_text.SHORT:
         if not json_strings.has_many_outside(text, long_text.BEGINNINGS, MAX_VALUES):
-            return text
+            return text, False
         problem = f"has over {MAX_VALUES} values"
     else:
         try:
             return long_text.shortened(text)
         except json_strings.TooMuch as error:
-            problem = f"has {error}, of over {long_text.SHORT} bytes"
+            problem = f"has {error}"
     raise NotJson(problem, 0)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from gateway.json_strings import TooMuch, beginning, divided
+from gateway.json_strings import MOST_STRINGS, TooMuch, beginning, divided
+from gateway.surrogates import ESCAPED, Surrogates, has_surrogates
 
 #: Texts of so many bytes or fewer are parsed as they are.
 SHORT: Final = 16 * 1024
@@ -17,16 +18,35 @@ SHORT: Final = 16 * 1024
 MAX_VALUES: Final = 1_000
 #: What begins one.
 BEGINNINGS: Final = b",[{"
+
+
+class Limits(NamedTuple):
+    """What is kept of a text, in bytes."""
+
+    #: Of the string of each field.
+    fields: Mapping[bytes, int]
+    #: Of all the rest, without white space beside strings.
+    rest: int
+    #: The number of strings, names included.
+    strings: int
+
+
 _URL: Final = b"url"
-#: Bytes that the strings of fields keep.  A URL of 8 KiB is as long as servers take, and 6,144 characters of it are
-#: stored; of a referrer 2,048, of a user agent 1,024.
-LIMITS: Final = {
-    _URL: 18 * 1024, b"referrer": 8 * 1024, b"user_agent": 8 * 1024, b"language": 1024,
-    b"timestamp": 256, b"visitor_ip": 256, b"session_id": 256, b"page_id": 256,
-}  # fmt: skip
-#: The same where text is not Unicode, which is parsed twice.
-LIMITS_OF_BROKEN: Final = {name: limit // 2 for name, limit in LIMITS.items()}
-#: The same of texts, half of which is escapes of six bytes, which take a parser a third of the time of others.
+_IDS: Final = {b"timestamp": 256, b"visitor_ip": 256, b"session_id": 256, b"page_id": 256}
+#: A URL of 8 KiB is as long as servers take, and 6,144 characters of it are stored; of a referrer 2,048, of a user
+#: agent 1,024.
+USUAL: Final = Limits(
+    {_URL: 18 * 1024, b"referrer": 8 * 1024, b"user_agent": 8 * 1024, b"language": 1024, **_IDS},
+    rest=12 * 1024,
+    strings=MOST_STRINGS,
+)
+#: Where text is not UTF-8, which takes twice as long.
+BROKEN: Final = Limits(
+    {_URL: 9 * 1024, b"referrer": 3 * 1024, b"user_agent": 2 * 1024, b"language": 512, **_IDS},
+    rest=6 * 1024,
+    strings=200,
+)
+#: Of texts, half of which is escapes of six bytes, which take a parser a third of the time of others.
 _LIMITS_OF_ESCAPES: Final = {_URL: 24 * 1024 + 32, b"referrer": 12 * 1024 + 32}
 _ESCAPE: Final = 6
 #: Bytes of any other string; no name of a field is longer.
@@ -38,10 +58,6 @@ _TOGETHER_HARD: Final = 12 * 1024
 _STRING: Final = 64
 _USUAL_STRINGS: Final = 26
 _MOST_FIELDS: Final = 32
-#: Bytes of all the rest, without white space beside strings.
-_REST: Final = 12 * 1024
-#: What a string ends with that was cut.
-_CUT: Final = rb"\ufffd"
 
 
 class _Field(NamedTuple):
@@ -54,24 +70,40 @@ class _Field(NamedTuple):
     more: int
 
 
-def shortened(text: bytes, limits: Mapping[bytes, int] = LIMITS) -> bytes:
-    """Return a text with long strings cut, and U+FFFD at their end; raises `TooMuch`."""
+def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
+    """Return a text with long strings cut, and U+FFFD at their end and for halves of surrogate pairs; raises `TooMuch`.
+
+    Besides, whether there were any halves.
+    """
     pieces, is_hard = divided(text)
+    if len(pieces) > 2 * limits.strings + 1:
+        raise TooMuch(f"over {limits.strings} strings")
     lengths = list(map(len, pieces))
     long = [number for number in range(1, len(pieces), 2) if lengths[number] > _OTHER]
-    fields = [_field(pieces, number, limits) for number in long if pieces[number - 2] in limits][:_MOST_FIELDS]
+    fields = [_field(pieces, number, limits) for number in long if pieces[number - 2] in limits.fields][:_MOST_FIELDS]
     for number in long:
-        pieces[number] = _CUT
-    _check_rest(pieces[::2], sum(map(len, pieces[1::2])))
-    together = _TOGETHER_HARD if is_hard else sum(limits.values()) + max((field.more for field in fields), default=0)
+        pieces[number] = ESCAPED
+    _check_rest(pieces[::2], sum(map(len, pieces[1::2])), limits.rest)
+    together = sum(limits.fields.values()) + max((field.more for field in fields), default=0)
+    together = min(together, _TOGETHER_HARD) if is_hard else together
     for number, value in _cut(fields, together - _STRING * max(0, len(pieces) // 2 - _USUAL_STRINGS)):
         pieces[number] = value
-    return b'"'.join(pieces)
+    short = b'"'.join(pieces)
+    return _without_halves(pieces, limits.fields) if has_surrogates(short) else (short, False)
 
 
-def _field(pieces: list[bytes], number: int, limits: Mapping[bytes, int]) -> _Field:
+def _without_halves(pieces: list[bytes], fields: Mapping[bytes, int]) -> tuple[bytes, bool]:
+    surrogates = Surrogates()
+    for number in range(1, len(pieces), 2):
+        if has_surrogates(pieces[number]):
+            is_of_field = number > 1 and pieces[number - 2] in fields  # others may be anything
+            pieces[number] = surrogates.without_halves(pieces[number]) if is_of_field else ESCAPED
+    return b'"'.join(pieces), surrogates.replaced
+
+
+def _field(pieces: list[bytes], number: int, limits: Limits) -> _Field:
     value, name = pieces[number], pieces[number - 2]
-    limit = limits[name]
+    limit = limits.fields[name]
     if len(value) > limit and name in _LIMITS_OF_ESCAPES:
         longest = _LIMITS_OF_ESCAPES[name]
         if value.count(rb"\u", 0, longest) * 2 * _ESCAPE > min(len(value), longest):
@@ -84,17 +116,17 @@ def _cut(fields: list[_Field], left: int) -> Iterator[tuple[int, bytes]]:
     fields.sort(key=lambda field: min(len(field.value), field.limit))
     for others, field in zip(range(len(fields), 0, -1), fields, strict=True):
         most = max(0, min(field.limit, left // others))
-        kept = field.value if len(field.value) <= most else beginning(field.value, most) + _CUT
+        kept = field.value if len(field.value) <= most else beginning(field.value, most) + ESCAPED
         left -= len(kept)
         yield field.number, kept
 
 
-def _check_rest(outside: list[bytes], others: int) -> None:
+def _check_rest(outside: list[bytes], others: int, most: int) -> None:
     """Raise `TooMuch` for what is outside of strings, and for the bytes of `others`, which are short."""
     text = b"".join(outside)
-    if len(text) + others > _REST:
-        text = text.translate(None, b" \t\r\n")
-        if len(text) + others > _REST:
-            raise TooMuch(f"over {_REST} bytes beside its long strings")
     if len(text) - len(text.translate(None, BEGINNINGS)) > MAX_VALUES:
         raise TooMuch(f"over {MAX_VALUES} values")
+    if len(text) + others > most:
+        text = text.translate(None, b" \t\r\n")
+        if len(text) + others > most:
+            raise TooMuch(f"over {most} bytes beside its long strings")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.json_strings import divided
-from gateway.long_text import LIMITS_OF_BROKEN, SHORT, shortened
+from gateway.long_text import BROKEN, SHORT, shortened
 
 #: U+FFFD, which replaces what can't be stored.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
@@ -57,7 +57,7 @@ def parse(text: bytes, decoded: str, position: int) -> Any:
     Raises `NotJson`, or `json_strings.TooMuch`.
     """
     if len(text) > SHORT:
-        text, decoded = shortened(text, LIMITS_OF_BROKEN), ""
+        text, decoded = shortened(text, BROKEN)[0], ""
     if not decoded:
         decoded = _decode(text)
         try:

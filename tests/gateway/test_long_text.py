@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gateway import json_text
 from gateway.json_strings import MOST_ESCAPES, MOST_STRINGS, divided
-from gateway.long_text import LIMITS, SHORT, shortened
+from gateway.long_text import SHORT, shortened
+from gateway.long_text import USUAL as LIMITS
 
 USUAL = {
     "url": "https://example.com/a?utm_source=b",
@@ -27,7 +28,7 @@ USUAL = {
 #: Text of every kind: pieces of JSON strings.
 _PIECES = (
     b"\\n",
-    b"\\\\",
+    b"\\t",
     b"\\/",
     b"\\u00e9",
     b"\\ud83d\\ude42",
@@ -56,7 +57,7 @@ def test_fields_keep_their_values_wherever_long_strings_are_between_them(
     body = b"{%s}" % b", ".join([*items, b'"y":"%s"' % (b"y" * SHORT)])
     value = json_text.parse(body).value
     assert {name: value[name] for name in USUAL} == USUAL
-    assert len(shortened(body)) < 4_096
+    assert len(shortened(body)[0]) < 4_096
 
 
 @pytest.mark.parametrize("name", ["url", "referrer", "user_agent"])
@@ -118,7 +119,7 @@ def test_white_space_between_values_is_free() -> None:
     assert json_text.parse(body).value["url"] == USUAL["url"]
 
 
-@given(st.text(max_size=40).filter(lambda text: not set('"\\\\') & set(text)), st.integers(1, 3_000))
+@given(st.text(st.characters(max_codepoint=0xD7FF, exclude_characters='"\\'), max_size=40), st.integers(1, 3_000))
 def test_a_string_is_cut_between_characters(text: str, times: int) -> None:
     url = "https://example.com/" + text * times
     for ascii_only in (False, True):
@@ -126,4 +127,33 @@ def test_a_string_is_cut_between_characters(text: str, times: int) -> None:
         if len(body) < 4 * SHORT:
             kept = json_text.parse(body).value["url"]
             assert kept == url or (kept[-1] == "\ufffd" and url.startswith(kept[:-1]))
-            assert kept == url or len(body) > LIMITS[b"url"]
+            assert kept == url or len(body) > LIMITS.fields[b"url"]
+
+
+@pytest.mark.parametrize("sent", ["\\ud83d", "\\uDE42", "\\ud83dx\\ude42", "\\\\\\ud83d"])
+def test_halves_of_pairs_become_u_fffd_and_pairs_stay(sent: str) -> None:
+    body = '{"x":"%s","y":"%s","url":"\\ud83d\\ude42%s\\\\ud83d","user_agent":"z%s"}'
+    found = json_text.parse((body % ("x" * SHORT, sent, sent * 8, sent)).encode())
+    expected = "".join("\ufffd" if 0xD800 <= ord(each) <= 0xDFFF else each for each in json.loads(f'"{sent}"'))
+    assert found.repaired
+    assert found.value["url"] == "🙂" + expected * 8 + "\\ud83d"
+    assert found.value["user_agent"] == "z" + expected
+
+
+def test_a_text_is_cut_where_it_has_too_many_pairs() -> None:
+    pair = b"\\ud83d\\ude42"
+    body = b'{"x":"%s","y":"%s","url":"%s","user_agent":"z%s"}'
+    value = json_text.parse(body % (b"x" * SHORT, pair * 4, pair * 200, pair)).value
+    assert value["url"] == "🙂" * 64 + "\ufffd"
+    assert value["user_agent"] == "z\ufffd"
+    value = json_text.parse(body % (b"x" * SHORT, pair * 4, pair * 63, pair)).value
+    assert (value["url"], value["user_agent"]) == ("🙂" * 63, "z🙂")
+
+
+def test_what_is_not_utf_8_is_repaired_and_cut() -> None:
+    body = b'{"x":"%s","url":"https://example.com/%s\xff","user_agent":"z\xff","referrer":"%s"}'
+    found = json_text.parse(body % (b"x" * SHORT, b"x" * 2_000, b"\xe4\xb8\xad" * 5_000))
+    assert found.repaired
+    assert found.value["url"] == f"https://example.com/{'x' * 2_000}\ufffd"
+    assert found.value["user_agent"] == "z\ufffd"
+    assert found.value["referrer"].startswith("中" * 1_000)
