@@ -11,13 +11,13 @@ import codecs
 import re
 from typing import Final
 
-#: Strings of one text, names included, that are told apart: two hundred fields; and where quotes are escaped.
-MOST_STRINGS: Final = 400
-MOST_HARD: Final = 200
-#: Backslashes of a text with escaped quotes; a header of 4 KiB that is nothing but quotes has as many.
-MOST_ESCAPES: Final = 4 * 1024
-#: Bytes of a text that may have any number of them.
-_ANY_ESCAPES: Final = 16 * 1024
+#: Strings of one text, names included, that are told apart: 125 fields; and where quotes are escaped, 60.
+MOST_STRINGS: Final = 250
+MOST_HARD: Final = 120
+#: Backslashes of a text with escaped quotes; 40 KiB of JSON in a string have fewer, and so have 8 KiB of quotes.
+MOST_ESCAPES: Final = 8 * 1024
+#: Bytes of strings with escapes beside the longest one.
+MOST_BESIDE: Final = 16 * 1024
 #: Bytes in which they are counted at once.
 _WINDOW: Final = 8 * 1024
 #: Bytes behind the first escape of which one may be of a quote.
@@ -35,50 +35,62 @@ class TooMuch(ValueError):
     """There is more in a text than any sender of pageviews has; the message says of what."""
 
 
-def divided(text: bytes, *, inside: bool = False) -> tuple[list[bytes], bool]:
-    """Return what is outside and inside of strings, in turns, without the quotes; and whether some are escaped.
+def divided(text: bytes, *, inside: bool = False) -> tuple[list[bytes], int]:
+    """Return what is outside and inside of strings, in turns, without the quotes; and of how many backslashes.
+
+    These are counted, and cost something, where quotes are escaped; else the number is 0.
 
     The text begins `inside` of a string or not.  Quotes between the pieces give it again.  Raises `TooMuch`.
     """
     escape = text.find(b"\\")
     if escape >= 0 and text.find(b'\\"', escape, escape + _BEGINNING) >= 0:
-        return _divided_by_marks(text, inside), True
+        return _divided_by_marks(text, inside)
     pieces = text.split(b'"', 2 * MOST_STRINGS + 1)
     if escape >= 0 and True in [piece.endswith(b"\\") for piece in pieces]:
-        return _divided_by_marks(text, inside), True
+        return _divided_by_marks(text, inside)
     if len(pieces) > 2 * MOST_STRINGS + 1:
         raise TooMuch(f"over {MOST_STRINGS} strings")
-    return pieces, False
+    return pieces, 0
 
 
-def _divided_by_marks(text: bytes, inside: bool) -> list[bytes]:
-    if len(text) > _ANY_ESCAPES:
-        _check_escapes(text)
+def _divided_by_marks(text: bytes, inside: bool) -> tuple[list[bytes], int]:
+    backslashes = _count_backslashes(text)
     marked = _unescaped(text.translate(_MARKS)).split(b"a", 2 * MOST_HARD + 1)
     if len(marked) > 2 * MOST_HARD + 1:
         raise TooMuch(f"over {MOST_HARD} strings, and escaped quotes")
-    # No escape is between strings.  The longest piece has the bytes that the others don't have: its escapes are not
-    # counted, which takes as long as finding them.
-    longest = max(range(len(marked)), key=list(map(len, marked)).__getitem__)
-    sizes = [
-        0 if number == longest else _size(marks) if number % 2 != inside else len(marks)
-        for number, marks in enumerate(marked)
-    ]
-    sizes[longest] = len(text) - sum(sizes) - (len(marked) - 1)
+    sizes = _sizes(marked, len(text), inside)
     pieces: list[bytes] = []
     at = 0
     for size in sizes:
         pieces.append(text[at : at + size])
         at += size + 1
-    return pieces
+    return pieces, backslashes
 
 
-def _check_escapes(text: bytes) -> None:
+def _sizes(marked: list[bytes], together: int, inside: bool) -> list[int]:
+    """Return how many bytes of a text the pieces of its marks stand for."""
+    sizes = list(map(len, marked))
+    # The longest piece has the bytes that the others don't have: to count escapes takes as long as finding them.
+    longest = sizes.index(max(sizes))
+    beside = 0
+    for number in range(not inside, len(marked), 2):  # no escape is between strings
+        if number != longest and marked[number] != b"b" * sizes[number]:
+            beside += sizes[number]
+            if beside > MOST_BESIDE:
+                raise TooMuch(f"over {MOST_BESIDE} bytes of strings with escapes beside a longer one")
+            sizes[number] = _size(marked[number])
+    sizes[longest] = 0
+    sizes[longest] = together - sum(sizes) - (len(marked) - 1)
+    return sizes
+
+
+def _count_backslashes(text: bytes) -> int:
     backslashes = 0
     for at in range(0, len(text), _WINDOW):
         backslashes += text.count(b"\\", at, at + _WINDOW)
         if backslashes > MOST_ESCAPES:
             raise TooMuch(f"over {MOST_ESCAPES} backslashes, and escaped quotes")
+    return backslashes
 
 
 def has_many_outside(text: bytes, characters: bytes, most: int) -> bool:

@@ -44,15 +44,17 @@ USUAL: Final = Limits(
 BROKEN: Final = Limits(
     {_URL: 9 * 1024, b"referrer": 3 * 1024, b"user_agent": 2 * 1024, b"language": 512, **_IDS},
     rest=6 * 1024,
-    strings=200,
+    strings=120,
 )
 #: Of texts, half of which is escapes of six bytes, which take a parser a third of the time of others.
 _LIMITS_OF_ESCAPES: Final = {_URL: 24 * 1024 + 32, b"referrer": 12 * 1024 + 32}
 _ESCAPE: Final = 6
 #: Bytes of any other string; no name of a field is longer.
 _OTHER: Final = 48
-#: Bytes that strings keep together where quotes are escaped and it takes long to find them.
-_TOGETHER_HARD: Final = 12 * 1024
+#: Bytes that fields keep together where quotes are escaped, less one for each backslash, which cost as much; and at
+#: least.
+_TOGETHER_HARD: Final = 16 * 1024
+_LEAST_HARD: Final = 4 * 1024
 #: What each string costs that is not of the usual fields, in bytes of those that strings keep; and how many may be
 #: longer than others.
 _STRING: Final = 64
@@ -75,7 +77,7 @@ def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
 
     Besides, whether there were any halves.
     """
-    pieces, is_hard = divided(text)
+    pieces, backslashes = divided(text)
     if len(pieces) > 2 * limits.strings + 1:
         raise TooMuch(f"over {limits.strings} strings")
     lengths = list(map(len, pieces))
@@ -85,7 +87,8 @@ def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
         pieces[number] = ESCAPED
     _check_rest(pieces[::2], sum(map(len, pieces[1::2])), limits.rest)
     together = sum(limits.fields.values()) + max((field.more for field in fields), default=0)
-    together = min(together, _TOGETHER_HARD) if is_hard else together
+    if backslashes:
+        together = min(together, max(_LEAST_HARD, _TOGETHER_HARD - backslashes))
     for number, value in _cut(fields, together - _STRING * max(0, len(pieces) // 2 - _USUAL_STRINGS)):
         pieces[number] = value
     short = b'"'.join(pieces)
