@@ -20,7 +20,7 @@ OLDEST_SCHEMA_VERSION = 1
 #: Number of fields by version; each version appends some.
 _FIELDS = {1: 16, 2: 17}
 
-#: Characters of a URL that gateways pass on: 8 KiB, which is more than usual servers take and than is stored, behind the
+#: Characters of a URL that gateways pass on: 8 KiB, which usual servers take and of which less is stored, behind the
 #: longest authority.
 LONGEST_URL = 10_240
 #: The same of other texts: more than is stored (see `worker/lengths.py`), since workers count what they cut.

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import count, cycle, product
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,7 +31,8 @@ from shared import pageview as wire
 from shared.clocks import Clocks
 from shared.pageview import QueuedPageview
 from shared.registry import Client
-from tests.bench.hostile_texts import BODY_BYTES, BY_HAND, ENDS, FIELDS, KINDS, body, by_hand, hostile
+from tests.bench.hostile_bodies import Make, bodies
+from tests.bench.hostile_texts import BODY_BYTES, FIELDS, KINDS, body, hostile
 from tests.bench.sizes import Sizes
 from tests.bench.steps import prepare_lookups, stream
 from tests.bench.table import Table
@@ -137,11 +138,6 @@ def measure(name: str, kind: str, length: int, steps: Steps, salts: Iterator[int
     return cost(sent, steps)
 
 
-def measure_by_hand(pattern: bytes, end: bytes, steps: Steps, salts: Iterator[int]) -> Cost:
-    """Measure one pattern of `BY_HAND` with one of `ENDS` once."""
-    return cost(by_hand(pattern, end, next(salts)), steps)
-
-
 def worst(
     name: str, length: int, rounds: int, usual: Usual, steps: Steps, salts: Iterator[int]
 ) -> tuple[Cost, tuple[str, str]]:
@@ -226,21 +222,32 @@ def run(table: Table, sizes: Sizes, log: Path | None = None) -> None:
                     f"{name}, {length:,} characters",
                     f"gateway {ratio.gateway:5.1f} ({kinds[0]}), worker {ratio.worker:5.1f} ({kinds[1]})",
                 )
-        written = Cost(0, 0)
-        for (kind, pattern), (last, end) in product(BY_HAND.items(), ENDS.items()):
-            ratio = usual.beside(partial(measure_by_hand, pattern, end, steps, salts), sizes.hostile_rounds)
-            written = Cost(max(written.gateway, ratio.gateway), max(written.worker, ratio.worker))
-            shown = f"gateway {ratio.gateway:5.1f}, worker {ratio.worker:5.1f}"
-            table.note(f"JSON written by hand, 64 KiB of {kind}, then {last}", shown)
+        groups = _groups(table, sizes, usual, steps, salts)
         gc.collect()
         mix = Cost(
             usual.beside(lambda: cost(mixed(worst_at_gateway.values(), salts), steps), sizes.hostile_rounds).gateway,
             usual.beside(lambda: cost(mixed(worst_at_worker.values(), salts), steps), sizes.hostile_rounds).worker,
         )
         gc.enable()
-    for part, ratios in (("all", highest), ("every field at once", mix), ("JSON written by hand", written)):
+    for part, ratios in {"all": highest, "every field at once": mix, **groups}.items():
         table.ratio(f"gateway, worst of {part}, of the median", ratios.gateway, REACH, at_most=True)
         table.ratio(f"worker, worst of {part}, of the median", ratios.worker, REACH, at_most=True)
+
+
+def _groups(table: Table, sizes: Sizes, usual: Usual, steps: Steps, salts: Iterator[int]) -> dict[str, Cost]:
+    """Print what each of `bodies` costs; returns the highest of each group."""
+    groups: dict[str, Cost] = {}
+    for group, kind, make in islice(bodies(), sizes.hostile_bodies):
+        gc.collect()
+        ratio = usual.beside(partial(_cost_of_next, make, steps, salts), sizes.hostile_rounds)
+        highest = groups.get(group, Cost(0, 0))
+        groups[group] = Cost(max(highest.gateway, ratio.gateway), max(highest.worker, ratio.worker))
+        table.note(f"{group}, {kind}", f"gateway {ratio.gateway:5.1f}, worker {ratio.worker:5.1f}")
+    return groups
+
+
+def _cost_of_next(make: Make, steps: Steps, salts: Iterator[int]) -> Cost:
+    return cost(make(next(salts)), steps)
 
 
 if __name__ == "__main__":

@@ -60,17 +60,6 @@ FIELDS: Final[dict[str, Callable[[str], dict[str, str]]]] = {
     },
 }  # fmt: skip
 
-#: What no JSON writer writes, repeated in a user agent up to a body's limit.
-BY_HAND: Final = {
-    "halves of surrogate pairs": rb"\ud800", "second halves": rb"\uDC00", "escaped emoji": rb"\ud83d\ude00",
-    "escaped Hangul": rb"\ud55c", "letters and halves": rb"a\ud800", "bytes that are not UTF-8": b"\xff",
-    "letters and such bytes": b"a\xff", "CJK": "中".encode(), "emoji": "🙂".encode(), "escaped quotes": rb"\"",
-    "hidden backslashes": rb"\\\"", "escaped letters": rb"\u0061", "escaped CJK": rb"\u4e2d",
-}  # fmt: skip
-
-#: What stands behind it: a byte is found before anything is parsed, half of a pair only where it is.
-ENDS: Final = {"half and byte": rb"\ud800" + b"\xff", "half": rb"\ud800"}
-
 
 def hostile(kind: str, length: int, salt: int) -> str:
     """Return text of a kind; `salt` makes it new to every cache."""
@@ -89,10 +78,3 @@ def body(fields: dict[str, str]) -> bytes:
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     }
     return orjson.dumps(sent | fields)
-
-
-def by_hand(pattern: bytes, end: bytes, salt: int) -> bytes:
-    """Return a body as large as it may be, of a pattern and the end of `ENDS`."""
-    around = body({"user_agent": f"s{salt}@"})
-    text = pattern * ((BODY_BYTES - len(around) - 16) // len(pattern)) + end
-    return around.replace(b"@", text)

@@ -33,11 +33,13 @@ class Sizes:
     #: Lengths of hostile text, and how often each is measured.
     hostile_lengths: tuple[int, ...] = (60, 250, 1_000, 4_000, 15_000, 60_000)
     hostile_rounds: int = 3
+    #: How many bodies are measured of those that are hostile as a whole.
+    hostile_bodies: int = 1_000
 
 
 SHORT: Final = Sizes(
     rounds=1, seconds=1.5, steady_seconds=1.5, rows=4_000, flush_rows=1_000, requests=500, sites=2_000, hostnames=500,
-    rules=100, in_flight=100, large_batches=2, hostile_lengths=(60,), hostile_rounds=1,
+    rules=100, in_flight=100, large_batches=2, hostile_lengths=(60,), hostile_rounds=1, hostile_bodies=30,
 )  # fmt: skip
 
 

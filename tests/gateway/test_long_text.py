@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import json_text
-from gateway.json_strings import MOST_ESCAPES, MOST_STRINGS, divided
+from gateway.json_strings import MOST_ESCAPES, MOST_STRINGS, TooMuch, divided
 from gateway.long_text import SHORT, shortened
 from gateway.long_text import USUAL as LIMITS
 
@@ -156,3 +156,20 @@ def test_what_is_not_utf_8_is_repaired_and_cut() -> None:
     assert found.value["url"] == f"https://example.com/{'x' * 2_000}\ufffd"
     assert found.value["user_agent"] == "z\ufffd"
     assert found.value["referrer"].startswith("中" * 1_000)
+
+
+@pytest.mark.parametrize("name", ["url", "x", "session_id"])
+@pytest.mark.parametrize("escape", [b"\\n", b"\\\\", b'\\"', b"\\u00e9", "é中".encode()])
+def test_who_knows_where_samples_were_taken_gains_nothing(name: str, escape: bytes) -> None:
+    """256 bytes in each sixteenth of a text told once whether it was nearly all escapes."""
+    text = bytearray(escape * (64_000 // len(escape)))
+    step = len(text) // 16
+    for at in range(step, len(text) - 400, step):
+        start = at - at % len(escape) - 4 * len(escape)
+        text[start : start + 300] = b"x" * 300
+    body = b'{"%s":"%s%s"}' % (name.encode(), b"" if name == "x" else b"https://example.com/?", bytes(text))
+    try:
+        kept = shortened(body)[0]
+    except TooMuch:
+        kept = b""
+    assert len(kept) < 25 * 1024  # of 64 KiB, which samples would have left

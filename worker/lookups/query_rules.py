@@ -83,6 +83,8 @@ class QueryRules:
         length = 0
         for found in _PART.finditer(piece):
             name, equals = found["name"], found["equals"]
+            if not found[0]:  # the end
+                break
             if next(left) <= 0 or ((equals or not found.start()) and not self._allows(name)):
                 return piece[:length]
             length = found.end()

@@ -88,3 +88,10 @@ def test_patterns_are_normalised() -> None:
     assert parse_patterns(parse_patterns(["Straße", "ß"])) == parse_patterns(["Straße", "ß"])
     with pytest.raises(ValueError, match="more than 200"):
         parse_patterns(map(str, range(201)))
+
+
+def test_two_hundred_parameters_are_looked_at_whatever_separates_them() -> None:
+    rules = QueryRules((), ("token",))
+    for separator in "&;?":
+        query = separator.join(f"a{number}=1" for number in range(300))
+        assert rules.stored(query) == separator.join(query.split(separator)[:200])

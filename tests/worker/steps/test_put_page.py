@@ -207,3 +207,10 @@ def test_ampersands_of_html_separate_as_many_parameters_as_are_read():
     for number, found in ((198, "x"), (200, "")):
         query = "&amp;".join(["a=1"] * number)
         assert parse_page(f"https://example.com/?{query}&amp;utm_source=x").utm_source == found
+
+
+@pytest.mark.parametrize(("names", "source"), [(31, "a"), (32, "")])
+def test_of_escaped_names_the_first_are_decoded_and_of_others_all(names, source):
+    before = "".join(f"filter%5B{number}%5D=1&" for number in range(names))
+    page = parse_page(f"https://example.com/?{before}%75tm_source=a&utm_medium=b")
+    assert (page.utm_source, page.utm_medium) == (source, "b")
