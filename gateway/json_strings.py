@@ -73,7 +73,8 @@ def _sizes(marked: list[bytes], together: int, inside: bool) -> list[int]:
     # The longest piece has the bytes that the others don't have: to count escapes takes as long as finding them.
     longest = sizes.index(max(sizes))
     beside = 0
-    for number in range(not inside, len(marked), 2):  # no escape is between strings
+    # No escape is between strings.  A text that begins `inside` of one may do so by guess.
+    for number in range(len(marked)) if inside else range(1, len(marked), 2):
         if number != longest and marked[number] != b"b" * sizes[number]:
             beside += sizes[number]
             if beside > MOST_BESIDE:

@@ -139,9 +139,9 @@ def _cut_at_escapes(text: str, at: int) -> str:
         return ""
     parts: list[str] = []
     pieces, _ = divided(text[at:].encode("ascii", "replace"), inside=True)
-    for number, piece in enumerate(pieces):
+    for piece in pieces:
         end = at + len(piece)
-        found = _first_escape(text, at, end) if number % 2 == 0 else -1
+        found = _first_escape(text, at, end)
         # Before all backslashes in a row, however many: the last ones may be an escaped backslash.
         parts.append(text[at:end] if found < 0 else text[at:found].rstrip("\\") + _ESCAPED)
         at = end + 1

@@ -110,3 +110,12 @@ def cpu_seconds(text: bytes) -> float:
     with contextlib.suppress(json_text.NotJson):
         json_text.parse(text)
     return time.thread_time() - began
+
+
+@pytest.mark.parametrize("length", range(MOST_CHARACTERS - 40, MOST_CHARACTERS + 10))
+def test_wherever_what_is_looked_at_ends_the_rest_is_divided_into_strings(length: int) -> None:
+    text = b'{"a":"' + HALF + b"x" * (length - 6) + b'","b":"\\"y","c":"' + HALF + b'z","d":"\\"\\""}'
+    value = json_text.parse(text).value
+    assert value["b"] == '"y'
+    assert value["c"] in ("\ufffdz", "\ufffd")
+    assert value["d"] == '""'
