@@ -59,7 +59,7 @@ _LEAST_HARD: Final = 4 * 1024
 #: longer than others.
 _STRING: Final = 64
 _USUAL_STRINGS: Final = 26
-_MOST_FIELDS: Final = 32
+_MOST_FIELDS: Final = 16
 
 
 class _Field(NamedTuple):
@@ -82,7 +82,8 @@ def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
         raise TooMuch(f"over {limits.strings} strings")
     lengths = list(map(len, pieces))
     long = [number for number in range(1, len(pieces), 2) if lengths[number] > _OTHER]
-    fields = [_field(pieces, number, limits) for number in long if pieces[number - 2] in limits.fields][:_MOST_FIELDS]
+    of_fields = [number for number in long if pieces[number - 2] in limits.fields][:_MOST_FIELDS]
+    fields = [_field(pieces, number, limits) for number in of_fields]
     for number in long:
         pieces[number] = ESCAPED
     _check_rest(pieces[::2], sum(map(len, pieces[1::2])), limits.rest)
@@ -97,7 +98,7 @@ def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
 
 def _without_halves(pieces: list[bytes], fields: Mapping[bytes, int]) -> tuple[bytes, bool]:
     surrogates = Surrogates()
-    for number in range(1, len(pieces), 2):
+    for number in [number for number in range(1, len(pieces), 2) if pieces[number] is not ESCAPED]:
         if has_surrogates(pieces[number]):
             is_of_field = number > 1 and pieces[number - 2] in fields  # others may be anything
             pieces[number] = surrogates.without_halves(pieces[number]) if is_of_field else ESCAPED

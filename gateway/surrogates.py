@@ -11,7 +11,7 @@ from gateway.json_strings import row_of_backslashes
 #: U+FFFD escaped: as long as what it replaces.
 ESCAPED: Final = rb"\ufffd"
 #: Escapes of surrogates, or pairs of them, that are looked at in one text; strings are cut at the next.
-_MOST: Final = 64
+_MOST: Final = 32
 _BACKSLASH: Final = ord("\\")
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _PAIR: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
