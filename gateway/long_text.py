@@ -59,7 +59,7 @@ _LEAST_HARD: Final = 4 * 1024
 #: longer than others.
 _STRING: Final = 64
 _USUAL_STRINGS: Final = 26
-_MOST_FIELDS: Final = 16
+_MOST_FIELDS: Final = 12
 
 
 class _Field(NamedTuple):
@@ -98,8 +98,8 @@ def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
 
 def _without_halves(pieces: list[bytes], fields: Mapping[bytes, int]) -> tuple[bytes, bool]:
     surrogates = Surrogates()
-    for number in [number for number in range(1, len(pieces), 2) if pieces[number] is not ESCAPED]:
-        if has_surrogates(pieces[number]):
+    for number in [number for number in range(1, len(pieces), 2) if b"\\" in pieces[number]]:
+        if pieces[number] is not ESCAPED and has_surrogates(pieces[number]):
             is_of_field = number > 1 and pieces[number - 2] in fields  # others may be anything
             pieces[number] = surrogates.without_halves(pieces[number]) if is_of_field else ESCAPED
     return b'"'.join(pieces), surrogates.replaced
