@@ -51,7 +51,9 @@ _LIMITS_OF_ESCAPES: Final = {_URL: 24 * 1024 + 32, b"referrer": 12 * 1024 + 32}
 _ESCAPE: Final = 6
 #: Bytes of any other string; no name of a field is longer.
 _OTHER: Final = 48
-#: Bytes that fields keep together where quotes are escaped, less one for each backslash, which cost as much; and at
+#: Bytes that fields keep together: three of 8 KiB and some more.
+_TOGETHER: Final = 29 * 1024
+#: The same where quotes are escaped, less one for each backslash, which cost as much; and at
 #: least.
 _TOGETHER_HARD: Final = 16 * 1024
 _LEAST_HARD: Final = 4 * 1024
@@ -87,7 +89,7 @@ def shortened(text: bytes, limits: Limits = USUAL) -> tuple[bytes, bool]:
     for number in long:
         pieces[number] = ESCAPED
     _check_rest(pieces[::2], sum(map(len, pieces[1::2])), limits.rest)
-    together = sum(limits.fields.values()) + max((field.more for field in fields), default=0)
+    together = min(_TOGETHER, sum(limits.fields.values())) + max((field.more for field in fields), default=0)
     if backslashes:
         together = min(together, max(_LEAST_HARD, _TOGETHER_HARD - backslashes))
     for number, value in _cut(fields, together - _STRING * max(0, len(pieces) // 2 - _USUAL_STRINGS)):
