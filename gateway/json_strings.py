@@ -14,11 +14,11 @@ from typing import Final
 #: Strings of one text, names included, that are told apart: 125 fields; and where quotes are escaped, 100.
 MOST_STRINGS: Final = 250
 MOST_HARD: Final = 200
-#: Backslashes of a text with escaped quotes; 40 KiB of JSON in a string have fewer, and so have 8 KiB of quotes.
-MOST_ESCAPES: Final = 8 * 1024
+#: Escapes of a text with escaped quotes; 20 KiB of JSON in a string have fewer, and 4 KiB of quotes have as many.
+MOST_ESCAPES: Final = 4 * 1024
 #: Bytes of strings with escapes beside the longest one.
 MOST_BESIDE: Final = 16 * 1024
-#: Bytes in which they are counted at once.
+#: Bytes that are decoded at once.
 _WINDOW: Final = 8 * 1024
 #: Bytes behind the first escape of which one may be of a quote.
 _BEGINNING: Final = 4_096
@@ -36,7 +36,7 @@ class TooMuch(ValueError):
 
 
 def divided(text: bytes, *, inside: bool = False) -> tuple[list[bytes], int]:
-    """Return what is outside and inside of strings, in turns, without the quotes; and of how many backslashes.
+    """Return what is outside and inside of strings, in turns, without the quotes; and how many escapes there are.
 
     These are counted, and cost something, where quotes are escaped; else the number is 0.
 
@@ -54,8 +54,8 @@ def divided(text: bytes, *, inside: bool = False) -> tuple[list[bytes], int]:
 
 
 def _divided_by_marks(text: bytes, inside: bool) -> tuple[list[bytes], int]:
-    backslashes = _count_backslashes(text)
-    marked = _unescaped(text.translate(_MARKS)).split(b"a", 2 * MOST_HARD + 1)
+    unescaped, escapes = _bounded(text.translate(_MARKS))
+    marked = unescaped.split(b"a", 2 * MOST_HARD + 1)
     if len(marked) > 2 * MOST_HARD + 1:
         raise TooMuch(f"over {MOST_HARD} strings, and escaped quotes")
     sizes = _sizes(marked, len(text), inside)
@@ -64,7 +64,23 @@ def _divided_by_marks(text: bytes, inside: bool) -> tuple[list[bytes], int]:
     for size in sizes:
         pieces.append(text[at : at + size])
         at += size + 1
-    return pieces, backslashes
+    return pieces, escapes
+
+
+def _bounded(marked: bytes) -> tuple[bytes, int]:
+    """Return marks without escapes, and how many these were; raises `TooMuch` before many are decoded."""
+    parts: list[bytes] = []
+    at = escapes = 0
+    while at < len(marked):
+        window = marked[at : at + _WINDOW]
+        if len(window) == _WINDOW and row_of_backslashes(window, _WINDOW) % 2:
+            window = window[:-1]  # no escape is cut in two
+        parts.append(_unescaped(window))
+        at += len(window)
+        escapes += len(window) - len(parts[-1])
+        if escapes > MOST_ESCAPES:
+            raise TooMuch(f"over {MOST_ESCAPES} escapes, and escaped quotes")
+    return b"".join(parts), escapes
 
 
 def _sizes(marked: list[bytes], together: int, inside: bool) -> list[int]:
@@ -83,15 +99,6 @@ def _sizes(marked: list[bytes], together: int, inside: bool) -> list[int]:
     sizes[longest] = 0
     sizes[longest] = together - sum(sizes) - (len(marked) - 1)
     return sizes
-
-
-def _count_backslashes(text: bytes) -> int:
-    backslashes = 0
-    for at in range(0, len(text), _WINDOW):
-        backslashes += text.count(b"\\", at, at + _WINDOW)
-        if backslashes > MOST_ESCAPES:
-            raise TooMuch(f"over {MOST_ESCAPES} backslashes, and escaped quotes")
-    return backslashes
 
 
 def has_many_outside(text: bytes, characters: bytes, most: int) -> bool:

@@ -12,14 +12,29 @@ from gateway.json_strings import row_of_backslashes
 ESCAPED: Final = rb"\ufffd"
 #: Escapes of surrogates, or pairs of them, that are looked at in one text; strings are cut at the next.
 _MOST: Final = 32
+#: Words such as `audio` that are told from escapes before that is left to a search.
+_FEW: Final = 16
 _BACKSLASH: Final = ord("\\")
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _PAIR: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 
 
 def has_surrogates(text: bytes) -> bool:
-    """Return whether there may be escapes of surrogates in a text, or in one string."""
-    return rb"\ud" in text or rb"\uD" in text
+    """Return whether there may be escapes of surrogates in a text, or in one string.
+
+    Looked for without the backslash: in a row of these, a search for all three characters stops at each.
+    """
+    for letters in (b"ud", b"uD"):
+        at = -1
+        for _ in range(_FEW):
+            at = text.find(letters, at + 1)
+            if at < 0:
+                break
+            if text[at - 1] == _BACKSLASH:
+                return True
+        else:
+            return True
+    return False
 
 
 class Surrogates:

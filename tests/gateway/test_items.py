@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -100,6 +101,13 @@ def test_objects_are_split_as_a_parser_does(values: list[Any], separator: str, a
 
 
 #: Made when they are needed: all of them are 375 MiB.
+#: A pageview as forwarders send it.
+USUAL = (
+    b'{"url":"https://example.com/articles/1?utm_source=news","timestamp":"2026-05-28T20:00:00.000Z",'
+    b'"visitor_ip":"198.51.100.23","user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",'
+    b'"referrer":"https://example.org/","language":"en-us"}\n'
+)
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "nothing but brackets": lambda: b"[" * 16 * MIB,
     "many elements": lambda: b"[" + b"[]," * 5 * MIB + b"1]",
@@ -129,9 +137,21 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
+async def parsed_s(body: bytes) -> float:
+    """Return the CPU seconds that it takes to find a body's items and to parse the first."""
+    began = time.process_time()
+    with contextlib.suppress(Rejected):
+        found = await items.split(body, Slices())
+        for index in range(min(len(found), 5)):
+            await asyncio.sleep(0)
+            value_of(found, index)
+    return time.process_time() - began
+
+
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
 async def test_every_body_is_parsed_quickly_without_blocking_the_loop(make: Callable[[], bytes]) -> None:
-    """Within 3 seconds of CPU (a usual batch of 16 MiB takes 0.5), and never long in one go (0.1 s)."""
+    """At most 35 times the CPU of 16 MiB of usual pageviews (22 were measured), and never long in one go (0.1 s)."""
+    usual_s = await parsed_s(USUAL * 50_000) * 16 * MIB / len(USUAL * 50_000)
     body, longest = make(), 0.0
 
     async def watch() -> None:
@@ -143,19 +163,12 @@ async def test_every_body_is_parsed_quickly_without_blocking_the_loop(make: Call
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0)  # it has begun to watch, and sees one that never pauses, too
-    began = time.process_time()
     try:
-        found = await items.split(body, Slices())
-    except Rejected:
-        pass
-    else:
-        for index in range(min(len(found), 5)):
-            await asyncio.sleep(0)
-            value_of(found, index)
+        took_s = await parsed_s(body)
     finally:
         await asyncio.sleep(0)
         watching.cancel()
-    assert time.process_time() - began < 3
+    assert took_s < 35 * usual_s
     assert longest < 0.1
 
 
@@ -254,7 +267,7 @@ WIDE = b'{"x":[[[' + b"[]," * 21_000 + b"1]]]}"
         (b'{"x":{' + b",".join(b'"%d":1' % n for n in range(2_000)) + b"}}", "item: has over 250 strings"),
         (b'{"x":["' + b"\\\\" * 2_000 + b'"' + b",1" * 1_001 + b"]}", "item: has over 1000 values"),
         (b'{"x":"' + b"[{," * 20_000 + b'"}', {"x": "\ufffd"}),
-        (b'{"x":"' + b'\\",' * 8_000 + b"," * 9_000 + b'"}', {"x": "\ufffd"}),
+        (b'{"x":"' + b'\\",' * 4_000 + b"," * 20_000 + b'"}', {"x": "\ufffd"}),
         (b'{"x":["\\\\",' + b'"",' * 110 + b'"' + b"a," * 20_000 + b'"]}', {"x": ["\\", *[""] * 110, "\ufffd"]}),
     ],
 )

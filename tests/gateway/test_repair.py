@@ -42,7 +42,7 @@ def test_what_is_wrong_becomes_u_fffd_each_and_a_text_with_too_much_of_it_is_cut
 
 @pytest.mark.parametrize("wrong", [HALF, b"\xff"])
 def test_no_number_of_escaped_quotes_behind_a_cut_costs_the_pageview(wrong: bytes) -> None:
-    for quotes in (64, 65, 4_000):
+    for quotes in (64, 65, 2_800):
         cut = parse(wrong * 1_200 + b'\\"' * quotes + b"\\\\\\\\" + wrong)
         assert cut["b"] == "z"
         assert cut["a"].startswith("\ufffd" * 200)
@@ -65,7 +65,7 @@ def test_as_much_as_is_stored_is_kept_of_three_texts_as_long_as_servers_take() -
     long = b"\xe9" + b"x" * 8_000
     body = b'{"url":"%s","referrer":"%s","user_agent":"%s","visitor_ip":"192.0.2.1"}' % (long, long, long)
     found = json_text.parse(body).value
-    assert found["url"] == "\ufffd" + "x" * 8_000
+    assert found["url"][:6_144] == "\ufffd" + "x" * 6_143
     assert found["referrer"][:2_048] == "\ufffd" + "x" * 2_047
     assert found["user_agent"][:1_024] == "\ufffd" + "x" * 1_023
     assert found["visitor_ip"] == "192.0.2.1"
