@@ -12,6 +12,7 @@ from typing import Final
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractMessage
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 
+from gateway.confirm_deadlines import ConfirmDeadlines
 from gateway.replies import Reason
 from shared import broker_errors, metrics, queue
 from shared.backoff import Backoff
@@ -23,9 +24,6 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 #: How often to check whether the broker has blocked the connection (memory or disk alarm).
 _BLOCK_POLL_S: Final = 0.1
-#: The loop's own delays beyond this are not counted as time in which the broker was silent.
-_PUNCTUAL_S: Final = 0.05
-_LAG_POLL_S: Final = 0.1
 #: How long to wait before asking a broker without Hitline's exchange again.
 _NO_EXCHANGE_PAUSE_S: Final = 0.5
 #: Minimum interval between two replacements of a channel whose publish was refused.
@@ -35,8 +33,6 @@ _RENEW_S: Final = 1.0
 _MAX_RENEWALS: Final = 200
 #: How often it is logged that the queue refuses messages.
 _REFUSAL_QUIET_S: Final = 60.0
-#: How long publishes in flight may still be confirmed once the broker has blocked the connection.
-_BLOCKED_GRACE_S: Final = 1.0
 
 
 class NotPublished(Exception):
@@ -66,13 +62,12 @@ class BrokerConnection:
         self._is_unsafe = is_unsafe
         self._exchange: AbstractExchange | None = None
         self._lost = asyncio.Event()
-        self._deadlines: set[asyncio.Timeout] = set()
+        self._deadlines = ConfirmDeadlines(confirm_seconds)
         self._channel: AbstractChannel | None = None
         self._refused = False
         self._renew_at = 0.0
         self._renewals = 0
         self._closing: set[asyncio.Task[None]] = set()
-        self._lag_timer: asyncio.TimerHandle | None = None
         self._problem = ""
         self._refusal_logged_at = -_REFUSAL_QUIET_S
         self._difference = QueueDifference()
@@ -85,12 +80,11 @@ class BrokerConnection:
         exchange = self._exchange
         if exchange is None or self.unavailable_reason is not None:
             raise NotPublished(self.unavailable_reason or Reason.BROKER_DOWN)
-        deadline = asyncio.timeout(self._confirm_s)
-        self._deadlines.add(deadline)
         try:
-            async with deadline:
-                # Mandatory: otherwise a broker confirms messages that it could not route to any queue.
-                await exchange.publish(message, queue.PAGEVIEWS, mandatory=True)
+            with self._deadlines.one() as deadline:
+                async with deadline:
+                    # Mandatory: otherwise a broker confirms messages that it could not route to any queue.
+                    await exchange.publish(message, queue.PAGEVIEWS, mandatory=True)
         except DeliveryError as error:
             error.__traceback__ = None  # aiormq's frames in it hold the future that holds the error, and the message
             returned = error.message is not None
@@ -110,17 +104,14 @@ class BrokerConnection:
                 raise
             self._lost.set()
             raise PublishUncertain from None
-        finally:
-            self._deadlines.discard(deadline)
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        self._watch_lag()
+        self._deadlines.watch_lag()
         try:
             await self._stay_connected()
         finally:
-            if self._lag_timer is not None:
-                self._lag_timer.cancel()
+            self._deadlines.stop()
 
     async def _stay_connected(self) -> None:
         backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
@@ -248,34 +239,12 @@ class BrokerConnection:
         if reason is self.unavailable_reason:
             return
         self.unavailable_reason = reason
+        self._deadlines.blocked = reason is Reason.BROKER_BLOCKED
         metrics.BROKER_UP.set(0 if reason else 1)
         if reason is Reason.BROKER_BLOCKED:
             log.warning("broker: blocked by a memory or disk alarm")
-            self._shorten_deadlines()
+            self._deadlines.shorten()
         self.on_change()
-
-    def _watch_lag(self, due: float = 0.0) -> None:
-        """Extend the deadlines of publishes in flight by what our own loop was late: confirms may wait unread.
-
-        A timer rather than a task, since that runs before the deadlines that are due in the same turn of the loop.
-        """
-        loop = asyncio.get_running_loop()
-        late_s = loop.time() - due if due else 0.0
-        if late_s > _PUNCTUAL_S and self.unavailable_reason is not Reason.BROKER_BLOCKED:
-            for deadline in self._deadlines:
-                when = deadline.when()
-                if when is not None and not deadline.expired():
-                    deadline.reschedule(when + late_s)
-        due = loop.time() + _LAG_POLL_S
-        self._lag_timer = loop.call_at(due, self._watch_lag, due)
-
-    def _shorten_deadlines(self) -> None:
-        """A blocked broker stops reading: answer the publishes in flight soon instead of after the full timeout."""
-        soon = asyncio.get_running_loop().time() + _BLOCKED_GRACE_S
-        for deadline in self._deadlines:
-            when = deadline.when()
-            if when is not None and when > soon:
-                deadline.reschedule(soon)
 
 
 def _stopped() -> bool:

@@ -99,12 +99,11 @@ def _connected(confirm_seconds: float) -> Iterator[tuple[BrokerConnection, _Exch
     broker, exchange = BrokerConnection([], confirm_seconds), _Exchange()
     broker._exchange = exchange  # type: ignore[assignment]
     broker.unavailable_reason = None
-    broker._watch_lag()
+    broker._deadlines.watch_lag()
     try:
         yield broker, exchange
     finally:
-        assert broker._lag_timer is not None
-        broker._lag_timer.cancel()
+        broker._deadlines.stop()
 
 
 def _delivery_error(returned: bool) -> DeliveryError:
