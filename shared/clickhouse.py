@@ -1,43 +1,30 @@
 """ClickHouse over HTTP: the connection is opened when first needed; if that fails, the next use tries again.
 
-Processes start while ClickHouse is down, so nothing connects at import or construction.  clickhouse-connect (1.12)
-retries two kinds of statement, according to its source: once, a connect that timed out (nothing was sent); and once, a
-statement that only reads and whose connection the server closed.  It would also retry an *insert*, which is prevented
-here: the insert may have been executed, and whether its token prevents a duplicate, or swallows the retry, can only be
-found out by a look-up (worker/store/insert.py).
+Processes start while ClickHouse is down, so nothing connects at import or construction.  No statement that changes
+something is repeated here, nor by the client (shared/clickhouse_client.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from shared import clickhouse_client
 from shared import cluster as clusters
 from shared.certificates import Authorities
 from shared.clickhouse_address import ClickHouseAddress, parse_addresses
+from shared.clickhouse_client import require_clickhouse
 from shared.clickhouse_errors import ReplicaBehind, failure_of
 
 if TYPE_CHECKING:
-    from clickhouse_connect.driver._backend.models import QueryRuntime
     from clickhouse_connect.driver.asyncclient import AsyncClient
     from clickhouse_connect.driver.external import ExternalData
     from clickhouse_connect.driver.query import QueryResult
 
 Result = TypeVar("Result")
 
-CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
-
-
-def table_of_lines(name: str, structure: str, lines: bytes) -> ExternalData:
-    """Return a table to send with a statement, `structure` as "a UUID, b Date"; `lines` are tab-separated values."""
-    from clickhouse_connect.driver.external import ExternalData
-
-    return ExternalData(file_name=name, data=lines, fmt="TSV", structure=structure.replace(", ", ",").split(","))
-
 
 _REPLICATED: Final = (
     "SELECT database || '.' || name FROM system.tables"
@@ -146,39 +133,10 @@ class ClickHouse:
         task.add_done_callback(self._retired.discard)
 
     async def _connect(self) -> AsyncClient:
-        from clickhouse_connect.driver import options
-        from clickhouse_connect.driver.asyncclient import AsyncClient
-
-        # Nothing here has data frames, and to look for some the first insert imports them where they are installed:
-        # a second in which the event loop stands still, and 60 MiB.
-        options.pd = options.pd_time_test = options.np = None
         self._authorities = Authorities.now()
-        client = AsyncClient(
-            interface="https" if self.address.secure else "http",
-            host=self.address.host,
-            port=self.address.port,
-            username=self.address.user,
-            password=self.address.password,
-            compress=self._compress,
-            settings=self._settings,
-            connect_timeout=CONNECT_SECONDS,
-            send_receive_timeout=self._read_s,
-            client_name=self._client_name,
-            # Statements of one session can't run concurrently, and none here needs a session.
-            autogenerate_session_id=False,
-            # Retries are decided by the callers; see the module's docstring for what the client still retries.
-            query_retries=0,
-            # Below the 10 s after which 23.x servers close an idle connection (newer ones: 30 s).
-            keepalive_timeout=8.0,
-            tz_mode="aware",
+        return await clickhouse_client.connect(
+            self.address, self._client_name, read_s=self._read_s, compress=self._compress, settings=self._settings
         )
-        # A proxy in the environment is for the Internet, not for the database.
-        client._backend.proxy_url = None
-        _prevent_insert_retries(client)
-        try:
-            return await client.__aenter__()
-        except ssl.SSLError as error:
-            raise ConnectionError(f"TLS to {self.address} failed: {error.reason}") from None
 
     async def query(
         self,
@@ -196,7 +154,7 @@ class ClickHouse:
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {}), external_data=external
             )
         )
-        _require_clickhouse(result.summary.get("query_id", ""))
+        require_clickhouse(result.summary.get("query_id", ""))
         return result
 
     async def command(
@@ -236,7 +194,7 @@ class ClickHouse:
                 settings=chosen,
             )
         )
-        _require_clickhouse(summary.query_id())
+        require_clickhouse(summary.query_id())
 
     async def catch_up(self, *tables: str) -> None:
         """Wait until the replica in use has all that was inserted into these tables (or all); a single server has.
@@ -269,23 +227,3 @@ class ClickHouse:
         for task in self._retired:
             task.cancel()
         await asyncio.gather(*self._retired, return_exceptions=True)
-
-
-def _prevent_insert_retries(client: AsyncClient) -> None:
-    """Make an insert whose connection was closed raise instead of being retried; the client has no option for that."""
-    insert = client._backend.execute_data_insert
-
-    async def insert_once(context: Any, runtime: QueryRuntime, body: Any, retry_body: Any) -> dict[str, Any]:
-        return await insert(context, replace(runtime, retryable=False), body, retry_body)
-
-    client._backend.execute_data_insert = insert_once  # type: ignore[method-assign]
-
-
-def _require_clickhouse(query_id: str) -> None:
-    """Raise `ConnectionError` if something other than ClickHouse answered.
-
-    To the client a proxy's "back soon" page with status 200, or after a redirect, is success: rows would count as
-    stored.  ClickHouse always names the query, in `X-ClickHouse-Query-Id`.
-    """
-    if not query_id:
-        raise ConnectionError("the answer is not from ClickHouse: it has no X-ClickHouse-Query-Id header")

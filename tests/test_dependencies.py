@@ -37,7 +37,7 @@ NOT_IMPORTED = {
 INTERNALS = {
     "aio-pika": "gateway/broker.py",
     "aiohttp": "gateway/connection.py",
-    "clickhouse-connect": "shared/clickhouse.py",
+    "clickhouse-connect": "shared/clickhouse_client.py",
     "maxminddb": "worker/lookups/geo_file.py",
     "pamqp": "shared/properties.py",
 }

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from shared.clickhouse import ClickHouse, table_of_lines
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_client import table_of_lines
 from shared.clickhouse_errors import failure_of
 from worker.delivery import MessageKey
 

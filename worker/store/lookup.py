@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from shared.clickhouse import ClickHouse, table_of_lines
+from shared.clickhouse import ClickHouse
+from shared.clickhouse_client import table_of_lines
 from shared.cluster import everywhere
 from worker.delivery import PageviewKey, ProcessedMessage
 from worker.store import outcomes, replicas, sought
