@@ -24,6 +24,8 @@ _WINDOW: Final = 8 * 1024
 _BEGINNING: Final = 4_096
 #: Bytes before which a cut may be within an escape, or between those of a surrogate pair.
 _LONGEST_ESCAPE: Final = 12
+#: Backslashes in a row that are counted as they come.
+_FEW: Final = 32
 _HIGH: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 
 _MARKS: Final = bytes(ord("a" if each == '"' else each if each == "\\" else "b") for each in map(chr, range(256)))
@@ -131,8 +133,11 @@ def beginning(string: bytes, most: int) -> bytes:
 
 
 def row_of_backslashes(text: bytes, at: int) -> int:
-    """Return how many are in a row before `at`; comparing takes less than `rstrip` for thousands."""
-    least, most = 0, at
+    """Return how many are in a row before `at`; comparing takes less than `rstrip` for thousands, more for a few."""
+    beside = text[max(0, at - _FEW) : at]
+    least, most = len(beside) - len(beside.rstrip(b"\\")), at
+    if least < len(beside):
+        return least
     while least < most:
         middle = (least + most + 1) // 2
         if text[at - middle : at] == b"\\" * middle:

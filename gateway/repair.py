@@ -26,6 +26,8 @@ _HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 #: Half of a surrogate pair without the other one, in a text without escaped backslashes.
 _HALF: Final = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
+#: Where a parser stops at it.  What is before it is not looked at: `\\ud83d` is an escaped backslash and five letters.
+_SURROGATE: Final = re.compile(f"{_HIGH}|{_LOW}")
 #: Stands for an escaped backslash, which must not look like the beginning of what follows it; no JSON has it.
 _HIDDEN: Final = "\x01\x01"
 #: U+FFFD escaped: as long as what it replaces, and text stays ASCII.
@@ -48,7 +50,7 @@ class NotJson(ValueError):
 
 def is_broken(decoded: str, position: int) -> bool:
     """Return whether what a parser has found at a position is no Unicode; where it is not UTF-8, nothing is decoded."""
-    return not decoded or _HALF.match(decoded, position) is not None
+    return not decoded or _SURROGATE.match(decoded, position) is not None
 
 
 def parse(text: bytes, decoded: str, position: int) -> Any:
@@ -64,7 +66,7 @@ def parse(text: bytes, decoded: str, position: int) -> Any:
             return orjson.loads(decoded)
         except orjson.JSONDecodeError as error:
             position = error.pos
-        if not _HALF.match(decoded, position):
+        if not _SURROGATE.match(decoded, position):
             raise NotJson(position)
     try:
         return orjson.loads(_without_halves(decoded, position))

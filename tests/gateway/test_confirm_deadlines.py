@@ -46,12 +46,10 @@ async def test_nothing_is_added_while_the_broker_is_blocked() -> None:
 async def test_a_blocked_broker_is_given_a_second_at_most(confirm_s: float, left_s: float) -> None:
     deadlines = ConfirmDeadlines(confirm_s)
     began = asyncio.get_running_loop().time()
-    with pytest.raises(TimeoutError), deadlines.one() as deadline:
-        async with deadline:
-            deadlines.shorten()
-            shortened = asyncio.get_running_loop().time()
-            assert began + left_s <= (deadline.when() or 0.0) <= shortened + left_s
-            await asyncio.sleep(200)
+    with deadlines.one() as deadline:
+        deadlines.shorten()
+        shortened = asyncio.get_running_loop().time()
+    assert began + left_s <= (deadline.when() or 0.0) <= shortened + left_s
 
 
 async def test_it_is_true_while_a_publish_is_in_flight() -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import json_text
@@ -98,6 +98,8 @@ _PIECES = (
 
 
 @given(pieces=st.lists(st.sampled_from(_PIECES), max_size=8))
+@example(pieces=["\\\\", "ud83d", "\\uDE42"])
+@example(pieces=["\\\\", "\\ud83d", "\\\\", "\\uDE42"])
 def test_each_half_of_a_surrogate_pair_is_replaced_and_nothing_else(pieces: list[str]) -> None:
     text = f'{{"x":"{"".join(pieces)}"}}'
     expected = "".join("\ufffd" if 0xD800 <= ord(each) <= 0xDFFF else each for each in json.loads(text)["x"])
