@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess
+from deploy.local.rabbitmq import RabbitMQNode
 from tests import http, parts, services
 from tests.services import System, pageview
 
@@ -22,13 +23,15 @@ SECRET = "hl_a-wrong-token-that-must-be-in-no-file"
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Path]]:
-    """A system whose every file is below one directory."""
+def own(
+    mortal_broker: RabbitMQNode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[System, tuple[Path, Path]]]:
+    """A system, and the two directories below which its every file is."""
     home = tmp_path_factory.mktemp("private")
-    with ClickHouseProcess(home / "clickhouse") as clickhouse, services.own_broker(home / "broker") as broker:
+    with ClickHouseProcess(home / "clickhouse") as clickhouse:
         parts.run_apart(lambda: parts.apply_schema(clickhouse.url))
-        with services.system(clickhouse, broker, home / "hitline") as running:
-            yield running, home
+        with services.system(clickhouse, mortal_broker, home / "hitline") as running:
+            yield running, (home, mortal_broker.path)
 
 
 def forms(address: str) -> list[bytes]:
@@ -40,11 +43,11 @@ def forms(address: str) -> list[bytes]:
     return [*(text.encode() for text in texts | {text.upper() for text in texts}), parsed.packed, parsed.packed[::-1]]
 
 
-def found(home: Path, needles: list[bytes]) -> list[tuple[Path, bytes]]:
+def found(homes: Sequence[Path], needles: list[bytes]) -> list[tuple[Path, bytes]]:
     """Search all files; from the beginning where one has gone meanwhile, such as a part that was merged."""
     for _ in range(50):
         with suppress(FileNotFoundError):
-            return searched(home, needles)
+            return [hit for home in homes for hit in searched(home, needles)]
     raise AssertionError("files go all the time")
 
 
@@ -82,36 +85,8 @@ def post_everything(system: System) -> None:
             assert http.raw(system.port, broken.encode()).status == 400
 
 
-def test_no_file_holds_an_address_or_a_token(own: tuple[System, Path]) -> None:
-    system, home = own
-    needles = [*forms(V4), *forms(V6), SECRET.encode(), system.token.encode()]
-
-    post_everything(system)
-    system.wait_for_outcomes(9)
-    assert found(home, needles) == []
-
-    # Once more while nothing is consumed, so that the queue keeps it all on its disk.
-    system.workers[0].stop()
-    post_everything(system)
-    system.gateway.stop()
-    assert found(home, needles) == []
-    system.broker.stop()
-    system.clickhouse.stop()
-    assert found(home, needles) == []
-    system.clickhouse.start()
-    system.broker.start()
-
-
-def test_the_search_would_find_them(tmp_path: Path) -> None:
-    for index, form in enumerate((*forms(V4), *forms(V6))):
-        (tmp_path / str(index)).write_bytes(b"before" + form + b"after")
-
-    assert len({path for path, _ in found(tmp_path, [*forms(V4), *forms(V6)])}) == len((*forms(V4), *forms(V6)))
-
-
-def test_refused_requests_tell_nothing_back(own: tuple[System, Path]) -> None:
+def test_refused_requests_tell_nothing_back(own: tuple[System, Sequence[Path]]) -> None:
     system, _ = own
-    system.gateway.start()
     for answer in (
         system.post(visitor_ip=f"{V4}x"),
         system.post(url=f"http://{V4}:99999/"),
@@ -121,3 +96,29 @@ def test_refused_requests_tell_nothing_back(own: tuple[System, Path]) -> None:
         assert answer.status >= 400
         assert V4.encode() not in answer.body
         assert SECRET.encode() not in answer.body
+
+
+def test_no_file_holds_an_address_or_a_token(own: tuple[System, Sequence[Path]]) -> None:
+    """The last one of this system: its broker and its ClickHouse are stopped."""
+    system, homes = own
+    needles = [*forms(V4), *forms(V6), SECRET.encode(), system.token.encode()]
+
+    post_everything(system)
+    system.wait_for_outcomes(9)
+    assert found(homes, needles) == []
+
+    # Once more while nothing is consumed, so that the queue keeps it all on its disk.
+    system.workers[0].stop()
+    post_everything(system)
+    system.gateway.stop()
+    assert found(homes, needles) == []
+    system.broker.stop()
+    system.clickhouse.stop()
+    assert found(homes, needles) == []
+
+
+def test_the_search_would_find_them(tmp_path: Path) -> None:
+    for index, form in enumerate((*forms(V4), *forms(V6))):
+        (tmp_path / str(index)).write_bytes(b"before" + form + b"after")
+
+    assert len({path for path, _ in found([tmp_path], [*forms(V4), *forms(V6)])}) == len((*forms(V4), *forms(V6)))

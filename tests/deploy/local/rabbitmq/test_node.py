@@ -7,14 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import aio_pika
 import pytest
 
 from deploy.local import processes
-from deploy.local.broker import ensure_rabbitmq, why_unusable
+from deploy.local.broker import why_unusable
 from deploy.local.ports import is_taken
 from deploy.local.rabbitmq import RabbitMQNode
 from tests import parts
@@ -25,12 +24,8 @@ BODY = b"kept by a durable queue"
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
-    ensure_rabbitmq()
-    node = RabbitMQNode(tmp_path_factory.mktemp("node"))
-    node.start()
-    yield node
-    node.stop()
+def node(mortal_broker: RabbitMQNode) -> RabbitMQNode:
+    return mortal_broker
 
 
 async def put(node: RabbitMQNode, queue: str) -> None:
