@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -41,9 +42,12 @@ INTERNALS = {
     "maxminddb": "worker/lookups/geo_file.py",
     "pamqp": "shared/properties.py",
 }
-DISTRIBUTIONS = {
-    module: {canonicalize_name(name) for name in names} for module, names in packages_distributions().items()
-}
+
+
+@functools.cache
+def distributions() -> dict[str, set[str]]:
+    """Return what is installed by the module that it provides; not at once, since every test process collects this."""
+    return {module: {canonicalize_name(name) for name in names} for module, names in packages_distributions().items()}
 
 
 def project() -> dict[str, Any]:
@@ -96,17 +100,17 @@ def test_every_imported_library_is_declared(paths: list[Path], extras: tuple[str
     missing = {
         f"{path}: {module}"
         for path, module in imported(paths)
-        if not DISTRIBUTIONS.get(module, set()) & declared.keys()
+        if not distributions().get(module, set()) & declared.keys()
     }
     assert paths
     assert not missing
 
 
 def test_every_declared_library_is_imported() -> None:
-    used = {name for _, module in imported(INSTALLED) for name in DISTRIBUTIONS.get(module, set())}
+    used = {name for _, module in imported(INSTALLED) for name in distributions().get(module, set())}
     assert requirements().keys() - used == set()
     used |= {
-        name for _, module in imported(sources("deploy/local", "tests")) for name in DISTRIBUTIONS.get(module, set())
+        name for _, module in imported(sources("deploy/local", "tests")) for name in distributions().get(module, set())
     }
     assert requirements("local", "dev", "bench").keys() - used - NOT_IMPORTED == set()
 
