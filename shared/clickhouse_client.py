@@ -1,4 +1,4 @@
-"""Making a client of clickhouse-connect that repeats, blocks and sends nothing elsewhere behind its caller's back.
+"""Making a client of clickhouse-connect that repeats no insert, uses no proxy and leaves the event loop to others.
 
 According to its source clickhouse-connect (1.12) retries two kinds of statement: once, a connect that timed out
 (nothing was sent); and once, a statement that only reads and whose connection the server closed.  It would also retry
