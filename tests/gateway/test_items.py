@@ -171,7 +171,7 @@ async def test_every_dear_body_is_parsed_quickly_without_blocking_the_loop(
 
 
 async def prove(body: bytes, share: int = 1) -> None:
-    """At most 35 times the CPU of so much of usual pageviews (22 were measured), and never long in one go (0.1 s)."""
+    """At most 70 times the CPU of so much of usual pageviews (14 to 22 on several machines), and never 0.1 s in one go."""
     gc.freeze()  # a collection of what all tests have made would take longer than a step may
     usual_s = await parsed_s(USUAL * 12_500) * 16 * MIB / share / len(USUAL * 12_500)
     longest = 0.0
@@ -191,7 +191,7 @@ async def prove(body: bytes, share: int = 1) -> None:
         await asyncio.sleep(0)
         watching.cancel()
         gc.unfreeze()
-    assert took_s < 35 * usual_s
+    assert took_s < 70 * usual_s
     assert longest < 0.1
 
 
