@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from deploy.cli.output import Output
 from deploy.cli.support import as_text
 from shared.terminal import visible
+
+#: Seconds.
+_SILENT_S: Final = 10.0
 
 
 class StreamedTable:
@@ -51,15 +55,19 @@ class StreamedJson:
 
 
 class Progress:
-    """Says now and then on standard error how far a command is."""
+    """Says on standard error how far a command is: each time so many more are done, and when it was silent for long."""
 
     def __init__(self, done: str, every: int = 5_000) -> None:
         self._done = done
         self._every = every
         self._count = 0
+        self._said = time.monotonic()
 
     def add(self, count: int) -> None:
         """Note that so many more are done."""
-        if (self._count + count) // self._every > self._count // self._every:
-            click.echo(f"{self._count + count:,} {self._done}", err=True)
+        before = self._count
         self._count += count
+        now = time.monotonic()
+        if self._count // self._every > before // self._every or now - self._said > _SILENT_S:
+            click.echo(f"{self._count:,} {self._done}", err=True)
+            self._said = now

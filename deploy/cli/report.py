@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from io import TextIOWrapper
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
 
-from deploy.cli import report_sites
-from deploy.cli.support import CommandError, connected, load_settings, print_json, run
-from deploy.report import tables
+from deploy.cli import report_forms, report_sites
+from deploy.cli.listing import Progress
+from deploy.cli.report_forms import Form, Printed
+from deploy.cli.support import CommandError, connected, load_settings, run
 from deploy.report.collect import collect
 from deploy.report.figures import Period, Report
+from deploy.report.many import Site, collect_many
 from shared.clickhouse import ClickHouse
 
 #: A large site over years, from exact rows.
@@ -83,53 +83,55 @@ def report(
     if bool(sites) == every:
         raise CommandError("name the sites, or use --all")
     wanted = _Wanted(sites, first.date() if first else None, last.date() if last else None, days, top, with_bots)
-    run(_report(wanted, as_json, as_csv, html))
+    run(_report(wanted, _form(as_json, as_csv, len(sites) == 1, html), html))
 
 
-async def _report(wanted: _Wanted, as_json: bool, as_csv: bool, html: Path | None) -> None:
-    """Collect site by site; what is printed or written as a whole is kept until the last."""
+def _form(as_json: bool, as_csv: bool, is_single: bool, html: Path | None) -> Form | None:
+    """Return what is printed; None: nothing, since there is a file."""
+    if as_json:
+        return report_forms.as_json(is_single=is_single)
+    if as_csv:
+        return report_forms.as_csv()
+    return None if html else report_forms.in_terminal()
+
+
+async def _report(wanted: _Wanted, form: Form | None, html: Path | None) -> None:
+    """Collect site by site, or many small ones together, and keep none; a `form` is printed."""
     from deploy.report.page.document import Document
 
-    is_single = len(wanted.sites) == 1
-    document = Document(is_single=is_single) if html else None
-    kept: list[Report] = []
+    by_name = not wanted.sites
+    document = Document(is_single=len(wanted.sites) == 1, by_name=by_name) if html else None
+    printed = Printed(form, by_name=by_name) if form else None
     async with connected(load_settings().clickhouse_url, read_s=_READ_SECONDS) as clickhouse:
         async for found in _collect(clickhouse, wanted):
             if document:
                 document.add(found)
-            if as_json or as_csv:
-                kept.append(found)
-            elif not document:
-                _show(found)
+            if printed:
+                printed.add(found)
     if document and html:
         document.write(html)
         click.echo(f"{html} written", err=True)
-    if as_json:
-        print_json(tables.to_json(kept[0]) if is_single else [tables.to_json(each) for each in kept])
-    elif as_csv:
-        click.echo(tables.to_csv(kept).encode(), nl=False)  # UTF-8 in every locale: visitors choose the characters
+    if printed:
+        printed.end()
 
 
 async def _collect(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[Report]:
     try:
-        if wanted.sites:
-            sites = [await report_sites.named(clickhouse, name) for name in wanted.sites]
-        else:
-            around = wanted.period("UTC")
-            sites = await report_sites.every(clickhouse, around.first, around.last)
-        for site in sites:
+        if not wanted.sites:
+            async for report in _collect_all(clickhouse, wanted):
+                yield report
+        for site in [await report_sites.named(clickhouse, name) for name in wanted.sites]:
             period = wanted.period(site.zone)
             yield await collect(clickhouse, site.name, site.site_id, period, with_bots=wanted.with_bots, top=wanted.top)
     except OverflowError:
         raise CommandError("--from, --to or --days is out of range (the period before is needed, too)") from None
 
 
-def _show(found: Report) -> None:
-    from rich.console import Console
-
-    from deploy.report.terminal import show
-
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a locale that is not UTF-8 can't write all paths
-    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
-    show(found, console)
+async def _collect_all(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[Report]:
+    around = wanted.period("UTC")
+    found = await report_sites.every(clickhouse, around.before().first, around.first, around.last)
+    sites = [Site(site.site_id, site.name, wanted.period(site.zone), site.pageviews) for site in found]
+    progress = Progress(f"of {len(sites):,} sites")
+    async for report in collect_many(clickhouse, sites, with_bots=wanted.with_bots, top=wanted.top):
+        progress.add(1)
+        yield report

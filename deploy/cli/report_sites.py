@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from deploy.cli.sites import StoredSite, canonical, stored_sites
@@ -14,11 +14,12 @@ from shared.registry import Site, store
 
 
 class Asked(NamedTuple):
-    """A site to report."""
+    """A site to report; `pageviews`: about how many it has in the period and in the one before, where that is known."""
 
     site_id: UUID
     name: str
     zone: str
+    pageviews: int = 0
 
 
 async def named(clickhouse: ClickHouse, name: str) -> Asked:
@@ -33,30 +34,42 @@ async def named(clickhouse: ClickHouse, name: str) -> Asked:
     return Asked(UUID(bytes=site.site_id), site.name, site.timezone or "UTC")
 
 
-async def every(clickhouse: ClickHouse, first: date, last: date) -> list[Asked]:
-    """Return the sites with pageviews from about `first` to about `last`, by name, as they are in the registry.
+async def every(clickhouse: ClickHouse, before: date, first: date, last: date) -> list[Asked]:
+    """Return the sites with pageviews from about `first` to about `last`, in ClickHouse's order of their ids.
 
-    For a user who may not read that: as rollups know them.
+    `before`: the first day of the period before.  Names and zones are those of the registry; for a user who may not
+    read that, those that rollups know.
     """
-    given = {"from": first - timedelta(1), "to": last + timedelta(2)}
-    stored = (
-        "SELECT DISTINCT site_id FROM hitline.pageviews_raw WHERE timestamp >= toDateTime64({from:Date}, 3, 'UTC')"
-        " AND timestamp < toDateTime64({to:Date}, 3, 'UTC')"
-    )
-    registered = (
-        "SELECT site_id, argMax(name, version), argMax(timezone, version) FROM hitline_control.sites"  # noqa: S608
-        f" WHERE site_id IN ({stored}) GROUP BY site_id"
-    )
-    copied = f"SELECT site_id, name, timezone FROM hitline.sites WHERE site_id IN ({stored})"  # noqa: S608
+    given = {"before": before - timedelta(1), "from": first - timedelta(1), "to": last + timedelta(2)}
     try:
-        found = await clickhouse.query(registered, given)
+        found = await clickhouse.query(_every(_REGISTERED), given)
     except Exception as error:
         failure = failure_of(error)
         if failure is None or not failure.denied:
             raise
-        found = await clickhouse.query(copied, given)
-    sites = [Asked(site_id, name, zone or "UTC") for site_id, name, zone in found.result_rows]
-    return sorted(sites, key=lambda site: (site.name, str(site.site_id)))
+        found = await clickhouse.query(_every("hitline.sites"), given)
+    return [Asked(site_id, name, zone or "UTC", pageviews) for site_id, name, zone, pageviews in found.result_rows]
+
+
+_REGISTERED: Final = (
+    "(SELECT site_id, argMax(sites.name, version) AS name, argMax(sites.timezone, version) AS timezone"
+    " FROM hitline_control.sites GROUP BY site_id)"
+)
+
+
+def _every(known: str) -> str:
+    """Return the query for the sites that have pageviews; `known`: the SQL of a table of names and time zones."""
+    return f"""
+        SELECT site_id, name, timezone, pageviews
+        FROM
+        (
+            SELECT site_id, toInt64(count()) AS pageviews FROM hitline.pageviews_raw
+            WHERE timestamp >= toDateTime64({{before:Date}}, 3, 'UTC')
+              AND timestamp < toDateTime64({{to:Date}}, 3, 'UTC')
+            GROUP BY site_id HAVING countIf(timestamp >= toDateTime64({{from:Date}}, 3, 'UTC')) > 0
+        ) AS stored
+        INNER JOIN {known} AS known USING (site_id)
+        ORDER BY site_id"""  # noqa: S608 - constants
 
 
 async def _registered(clickhouse: ClickHouse, name: str) -> Site:

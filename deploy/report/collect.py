@@ -7,30 +7,25 @@ period with the pageviews that it has in it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from deploy.report import session_keys, standing, uncommon
+from deploy.report import exact_rows, session_keys, standing, uncommon
+from deploy.report.answers import ALL, OF_BEFORE, Row, counted
 from deploy.report.corrections import REPEATS
-from deploy.report.figures import Counted, Period, Report, Top, Totals, points
-from deploy.report.kinds import BOTS, SERIES, TOTALS
-from deploy.report.rankings import RANKINGS
+from deploy.report.figures import Period, Report
 from deploy.report.standing import Standing
-from deploy.report.statement import OF_SESSIONS, Statements
+from deploy.report.statement import Statements
 from shared.clickhouse import ClickHouse
 from shared.clickhouse_errors import failure_of
 
-_TOTALS: Final = (TOTALS, BOTS, SERIES)
-_ALL: Final = (*_TOTALS, *RANKINGS)
 #: Where a run of rollups got in between, or is just writing.
 _ATTEMPTS: Final = 4
 _WAIT_S: Final = 0.5
 #: Sessions that are not simply in the sums; where there are more, exact rows are quicker.
 _MOST_UNCOMMON: Final = 2_000_000
-
-Row = Sequence[Any]
 
 
 async def collect(
@@ -46,15 +41,15 @@ async def collect(
         if failure is None or not failure.denied:  # a user who may not know how rollups stand reads exact rows
             raise
     if found is None:
-        found = await asked.from_rows(period, _ALL, top), await asked.from_rows(period.before(), _TOTALS, top)
+        found = await asked.from_rows(period, ALL, top), await asked.from_rows(period.before(), OF_BEFORE, top)
     now, before = found
     return Report(
         site,
         period,
         with_bots,
         datetime.now(UTC),
-        _counted(period, now),
-        _counted(period.before(), before),
+        counted(period, now),
+        counted(period.before(), before),
     )
 
 
@@ -65,9 +60,11 @@ async def _from_rollups(asked: _Asked, period: Period, top: int) -> tuple[list[R
             await asyncio.sleep(_WAIT_S)
         stands = await asked.look(period)
         if stands is None:
+            return None
+        if stands.is_changing:
             continue
         now, before = await asyncio.gather(
-            asked.from_rollups(period, _ALL, top, stands), asked.from_rollups(period.before(), _TOTALS, top, stands)
+            asked.from_rollups(period, ALL, top, stands), asked.from_rollups(period.before(), OF_BEFORE, top, stands)
         )
         if now is None or before is None:
             return None
@@ -88,13 +85,9 @@ class _Asked:
         return await standing.look(self._clickhouse, self._site_id, period)
 
     async def from_rows(self, period: Period, kinds: Collection[str], top: int) -> list[Row]:
-        """Count exact rows: sessions at once, each dimension by itself, so that none needs much memory."""
-        statements = Statements(period, with_bots=self._with_bots)
-        of_sessions = [kind for kind in kinds if kind in OF_SESSIONS]
-        rows: list[Row] = []
-        for some in (of_sessions, *([kind] for kind in kinds if kind not in OF_SESSIONS)):
-            rows += await self._query(statements.from_rows(some, top), period)
-        return rows
+        """Count exact rows."""
+        found = await exact_rows.count(self._clickhouse, [self._site_id], period, kinds, top, with_bots=self._with_bots)
+        return found.get(self._site_id, [])
 
     async def from_rollups(
         self, period: Period, kinds: Collection[str], top: int, stands: Standing
@@ -131,21 +124,3 @@ class _Asked:
 def _number(rows: Iterable[Row], kind: str) -> int:
     """Return the pageviews of the only row of a kind, if there is one."""
     return sum(row[2] for row in rows if row[0] == kind)
-
-
-def _counted(period: Period, rows: Iterable[Row]) -> Counted:
-    by_kind: dict[str, list[Row]] = {}
-    for kind, *row in rows:
-        by_kind.setdefault(kind, []).append(row)
-    return Counted(
-        _totals(by_kind.get(TOTALS, ())),
-        _totals(by_kind.get(BOTS, ())),
-        points(period, {value: (pageviews, sessions) for value, pageviews, sessions, *_ in by_kind.get(SERIES, ())}),
-        {kind: tuple(Top(*row[:3]) for row in by_kind.get(kind, ())) for kind in RANKINGS},
-    )
-
-
-def _totals(rows: Iterable[Row]) -> Totals:
-    for _, pageviews, sessions, bounces, milliseconds in rows:
-        return Totals(pageviews, sessions, pageviews / sessions, bounces / sessions, milliseconds / 1000 / sessions)
-    return Totals()

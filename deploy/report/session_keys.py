@@ -28,7 +28,7 @@ DERIVED: Final = Keys(
     f"cityHash64({visitors.SHARED_BY_SESSIONS})",
 )
 #: Conditions on the sort key are tried before other columns are read, which FINAL allows.
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "optimize_move_to_prewhere_if_final": 1,
     "do_not_merge_across_partitions_select_final": 1,
     "max_bytes_before_external_group_by": 1_000_000_000,
@@ -45,5 +45,5 @@ async def query(
     for name, keys in (tables or {}).items():
         data = array("Q", keys).tobytes()
         external.add_file(file_name=name, data=data, fmt="RowBinary", structure="key UInt64")
-    result = await clickhouse.query(sql, parameters, _SETTINGS, external if tables else None)
+    result = await clickhouse.query(sql, parameters, SETTINGS, external if tables else None)
     return list(result.result_rows)

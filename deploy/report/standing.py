@@ -34,9 +34,11 @@ _LOOK: Final = """
 class Standing:
     """What the rollups of a site hold: everything stored before `counted_to`.
 
-    Equal before and after something was read: nothing has changed meanwhile.
+    Equal before and after something was read: nothing has changed meanwhile.  `is_changing`: a run is writing its
+    changes to this site, or died while it did, so that they hold neither this nor that.
     """
 
+    is_changing: bool
     counted_to: datetime
     erasing: int
     last_run: int
@@ -46,12 +48,12 @@ class Standing:
 async def look(clickhouse: ClickHouse, site_id: UUID, period: Period) -> Standing | None:
     """Return how rollups stand; None where they can't be used.
 
-    That is: none were completed yet, or by a clock that was ahead, they are in another time zone, a run is writing its
-    changes to this site or died while it did, or retention is just erasing days of the periods.
+    That is: none were completed yet, or by a clock that was ahead, they are in another time zone, or retention is just
+    erasing days of the periods.
     """
     given = {"site": str(site_id), "first": period.before().first, "last": period.last}
     found = await clickhouse.query(_LOOK, given)
     complete, counted_to, ahead, zone, writing, expiring, erasing, *runs = found.result_rows[0]
-    if not complete or ahead or zone != period.zone or writing or expiring:
+    if not complete or ahead or zone != period.zone or expiring:
         return None
-    return Standing(counted_to - _MARGIN, erasing, *runs)
+    return Standing(writing > 0, counted_to - _MARGIN, erasing, *runs)

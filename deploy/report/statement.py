@@ -1,7 +1,8 @@
 """The statements that count a period, out of exact rows and out of rollups.
 
-Each answers rows of (kind, value, pageviews, sessions, bounces, milliseconds).  Kinds: `TOTALS`, `BOTS` (the totals of
-all bots), `SERIES` (a value a day or hour), and the dimensions of `RANKINGS`.
+Each answers rows of (kind, value, pageviews, sessions, bounces, milliseconds); exact rows are counted for several sites
+at once, whose ids then come first.  Kinds: `TOTALS`, `BOTS` (the totals of all bots), `SERIES` (a value a day or hour),
+and the dimensions of `RANKINGS`.
 
 Rollups count a session once a day.  What that is too often for sessions on several days is in the parts of these that
 rollups keep (`several`); `uncommon` sessions are looked at in their exact rows; of the others the sums say all.
@@ -27,6 +28,9 @@ from deploy.rollups.dimensions import COLUMNS, DAILY, quoted
 #: Kinds that are about sessions as a whole, each the SQL of its value for one.
 OF_SESSIONS: Final = {TOTALS: "''", BOTS: "''", "entry_page": "entry_page", "exit_page": "exit_page"}
 
+#: The external table of the sites of which exact rows are counted.
+SITES: Final = "sites"
+_OF_SITES: Final = IN_PERIOD.replace("site_id = {site:UUID}", f"site_id IN (SELECT site_id FROM {SITES})")  # noqa: S608
 _PLACE: Final = "(timestamp, toUInt128(page_id))"
 _ONCE: Final = f"ORDER BY {LAST_INSERTED_FIRST} LIMIT 1 BY site_id, timestamp, session_id, page_id"
 _NO_HOUR: Final = "toDateTime(0, 'UTC')"
@@ -43,11 +47,17 @@ class Statements:
         self._session = "session_id, is_bot" if with_bots else "session_id"
 
     def from_rows(self, kinds: Collection[str], top: int) -> str:
-        """Return the statement that counts exact rows; `kinds`: some `OF_SESSIONS`, or one other."""
+        """Return the statement that counts exact rows of `SITES`; `kinds`: some `OF_SESSIONS`, or one other."""
         if set(kinds) <= OF_SESSIONS.keys():
-            return _ranked([self._of_sessions(kinds, self._sessions())], top)
-        [kind] = kinds
-        return _ranked([self._of_all_pageviews(kind)], top)
+            counted = self._of_sessions(kinds, self._sessions())
+        else:
+            [kind] = kinds
+            counted = self._of_all_pageviews(kind)
+        return f"""
+            SELECT site_id, kind, value, p AS pageviews, s AS sessions, b AS bounces, t AS milliseconds
+            FROM ({counted})
+            WHERE {_shown()}
+            {_first(top, "site_id, kind")}"""  # noqa: S608 - constants, and a time zone that is quoted
 
     def from_rollups(self, kinds: Collection[str], top: int, uncommon: Uncommon, *, once: bool) -> str:
         """Return the statement that takes rollups, and exact rows of uncommon sessions.
@@ -74,27 +84,27 @@ class Statements:
 
     def _of_all_pageviews(self, kind: str) -> str:
         return f"""
-            SELECT {quoted(kind)} AS kind, {self._value(kind)} AS value, toInt64(count()) AS p,
+            SELECT site_id, {quoted(kind)} AS kind, {self._value(kind)} AS value, toInt64(count()) AS p,
                    toInt64(uniqExact({self._session})) AS s, 0 AS b, 0 AS t
-            FROM hitline.pageviews WHERE {IN_PERIOD} AND {"is_bot" if kind == "bot_kind" else self._counted}
-            GROUP BY value"""  # noqa: S608 - constants, and a time zone that is quoted
+            FROM hitline.pageviews WHERE {_OF_SITES} AND {"is_bot" if kind == "bot_kind" else self._counted}
+            GROUP BY site_id, value"""  # noqa: S608 - constants, and a time zone that is quoted
 
     def _of_sessions(self, kinds: Iterable[str], sessions: str) -> str:
         pairs = ", ".join(f"({quoted(kind)}, {OF_SESSIONS[kind]})" for kind in kinds)
         return f"""
-            SELECT pair.1 AS kind, pair.2 AS value, toInt64(sum(n)) AS p, toInt64(count()) AS s,
+            SELECT site_id, pair.1 AS kind, pair.2 AS value, toInt64(sum(n)) AS p, toInt64(count()) AS s,
                    toInt64(countIf(n = 1)) AS b, sum(ms) AS t
             FROM ({sessions})
             ARRAY JOIN [{pairs}] AS pair
             WHERE if(kind = '{BOTS}', is_bot, {self._counted})
-            GROUP BY kind, value"""  # noqa: S608
+            GROUP BY site_id, kind, value"""  # noqa: S608
 
     @staticmethod
     def _sessions() -> str:
         return f"""
-            SELECT is_bot, count() AS n, dateDiff('millisecond', min(timestamp), max(timestamp)) AS ms,
+            SELECT site_id, is_bot, count() AS n, dateDiff('millisecond', min(timestamp), max(timestamp)) AS ms,
                    argMin(path, {_PLACE}) AS entry_page, argMax(path, {_PLACE}) AS exit_page
-            FROM hitline.pageviews WHERE {IN_PERIOD} GROUP BY session_id, is_bot"""  # noqa: S608
+            FROM hitline.pageviews WHERE {_OF_SITES} GROUP BY site_id, session_id, is_bot"""  # noqa: S608
 
     def _of_several_days(self, kinds: Collection[str], uncommon: Uncommon) -> Iterable[str]:
         """Take back what the sums count too often; values of the series are of one day each.
@@ -209,21 +219,31 @@ def _ranked(parts: Iterable[str], top: int, hashed: Iterable[str] = ()) -> str:
 
     `hashed`: queries in which the hash of kind and value stands for these; what `parts` do not have is not asked for.
     """
-    left_out = [
-        f"(kind = {quoted(kind)} AND value IN ({', '.join(map(quoted, values))}))"
-        for kind, values in LEFT_OUT.items()
-        if values
-    ]
-    keep = ", ".join(map(quoted, (TOTALS, BOTS, REPEATS, *(kind for kind, values in LEFT_OUT.items() if not values))))
     named = f"""
         SELECT cityHash64(kind, value) AS hash, (kind, value) AS row, true AS is_named, p, s, b, t
         FROM ({" UNION ALL ".join(parts)})
-        WHERE (value != '' OR kind IN ({keep})) AND NOT ({" OR ".join(left_out)})"""  # noqa: S608
+        WHERE {_shown()}"""  # noqa: S608
     others = (f"SELECT hash, ('', ''), false, p, s, b, t FROM ({each})" for each in hashed)  # noqa: S608
     return f"""
         SELECT anyIf(row.1, is_named) AS kind, anyIf(row.2, is_named) AS value, sum(p) AS pageviews, sum(s) AS sessions,
                sum(b) AS bounces, sum(t) AS milliseconds
         FROM ({" UNION ALL ".join((named, *others))})
         GROUP BY hash HAVING max(is_named) AND pageviews > 0
-        ORDER BY kind, pageviews DESC, value
-        LIMIT {top:d} BY kind, if(kind = '{SERIES}', value, '')"""  # noqa: S608
+        {_first(top, "kind")}"""  # noqa: S608
+
+
+def _shown() -> str:
+    """Return the condition that a value is one to rank."""
+    left_out = " OR ".join(
+        f"(kind = {quoted(kind)} AND value IN ({', '.join(map(quoted, values))}))"
+        for kind, values in LEFT_OUT.items()
+        if values
+    )
+    keep = ", ".join(map(quoted, (TOTALS, BOTS, REPEATS, *(kind for kind, values in LEFT_OUT.items() if not values))))
+    return f"(value != '' OR kind IN ({keep})) AND NOT ({left_out})"
+
+
+def _first(top: int, ranking: str) -> str:
+    """Return the clauses for the first `top` values of each ranking, and all of a series; `ranking`: its columns."""
+    return f"""ORDER BY {ranking}, pageviews DESC, value
+        LIMIT {top:d} BY {ranking}, if(kind = '{SERIES}', value, '')"""

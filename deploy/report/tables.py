@@ -62,14 +62,19 @@ def _top(report: Report, dimension: str) -> list[dict[str, Any]]:
     return found
 
 
-def to_csv(reports: Iterable[Report]) -> str:
-    """Return one table of all sites."""
+def csv_head() -> str:
+    """Return the first line of a CSV table of sites."""
+    return _lines([_COLUMNS])
+
+
+def to_csv(report: Report) -> str:
+    """Return the lines of a site."""
+    return _lines([cell(report.site), *row] for row in _rows(report))
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for report in reports:
-        for row in _rows(report):
-            writer.writerow([cell(report.site), *row])
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 

@@ -39,6 +39,7 @@ from tests.bench import (
     processes,
     registry,
     report,
+    report_all,
     results,
     rules,
     scale,
@@ -75,6 +76,7 @@ LONGER: Final[dict[str, Section]] = {
 LONGER_IN_PROCESS: Final[dict[str, Callable[[Table, Sizes], None]]] = {
     "scale": lambda table, _: scale.main(scale.PAGEVIEWS, scale.SITES, scale.NEW, table),
     "report": lambda table, _: report.main(report.PAGEVIEWS, table),
+    "report_all": lambda table, _: report_all.main(scale.SITES, report_all.PAGEVIEWS, table),
     "steps": lambda _, sizes: steps.main(numbers_of_rules=(1, sizes.rules // 100, sizes.rules)),
 }
 

@@ -171,7 +171,7 @@ async def test_every_dear_body_is_parsed_quickly_without_blocking_the_loop(
 
 
 async def prove(body: bytes, share: int = 1) -> None:
-    """At most 70 times the CPU of so much of usual pageviews (14 to 22 on several machines), and never 0.1 s in one go."""
+    """At most 70 times the CPU of so much of usual pageviews (14 to 22 were measured), and never 0.1 s in one go."""
     gc.freeze()  # a collection of what all tests have made would take longer than a step may
     usual_s = await parsed_s(USUAL * 12_500) * 16 * MIB / share / len(USUAL * 12_500)
     longest = 0.0

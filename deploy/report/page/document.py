@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from deploy.report.figures import Report
 from deploy.report.formatting import change, days, shown, title
 from deploy.report.page import site
+from deploy.report.spool import Spool
 
 #: Widths of bars are classes: a style attribute would need a policy that allows any.
 _STYLE: Final = Path(__file__).with_name("style.css").read_text("utf-8") + "".join(
@@ -34,14 +33,15 @@ class _Line:
 
 
 class Document:
-    """Gathers sites one after the other, in a temporary file, and writes the whole: there may be many.
+    """Gathers sites one after the other, and writes the whole: there may be many.
 
-    `is_single`: there will be one site, whose name is the title.
+    `is_single`: there will be one site, whose name is the title.  `by_name`: several are shown in that order.
     """
 
-    def __init__(self, *, is_single: bool) -> None:
+    def __init__(self, *, is_single: bool, by_name: bool = False) -> None:
         self._is_single = is_single
-        self._sections: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `write`
+        self._by_name = by_name
+        self._sections = Spool(by_name=by_name)
         self._lines: list[_Line] = []
         self._titles: list[str] = []
         self._made_at = ""
@@ -56,18 +56,17 @@ class Document:
         self._titles.append(title(report) if self._is_single else days(report))
         self._made_at = f"{report.made_at:%Y-%m-%d %H:%M:%S}"
         if has_section:
-            self._sections.write(site.render(report, anchor, 1 if self._is_single else 2))
+            self._sections.add(report.site, site.render(report, anchor, 1 if self._is_single else 2))
 
     def write(self, path: Path) -> None:
         """Write the file; what was there before stays until it is complete."""
         temporary = path.with_name(f".{path.name}.new")
         try:
-            with self._sections, temporary.open("w", encoding="utf-8") as out:
+            with temporary.open("w", encoding="utf-8") as out:
                 out.write(self._head())
                 if not self._is_single:
                     out.write(self._contents())
-                self._sections.seek(0)
-                shutil.copyfileobj(self._sections, out)
+                out.writelines(self._sections.texts())
                 out.write(_foot(self._made_at))
             temporary.replace(path)
         finally:
@@ -97,7 +96,8 @@ class Document:
 """
 
     def _contents(self) -> str:
-        rows = "".join(_contents_line(line) for line in self._lines)
+        lines = sorted(self._lines, key=lambda line: line.site) if self._by_name else self._lines
+        rows = "".join(map(_contents_line, lines))
         return f"""<header><h1>{escape(self._title())}</h1></header>
 <nav class="card" aria-labelledby="contents"><h2 id="contents">Contents</h2>
 <table class="contents"><caption class="unseen">The sites of this report</caption>
