@@ -239,11 +239,10 @@ class BrokerConnection:
         if reason is self.unavailable_reason:
             return
         self.unavailable_reason = reason
-        self._deadlines.blocked = reason is Reason.BROKER_BLOCKED
+        self._deadlines.set_blocked(reason is Reason.BROKER_BLOCKED)
         metrics.BROKER_UP.set(0 if reason else 1)
         if reason is Reason.BROKER_BLOCKED:
             log.warning("broker: blocked by a memory or disk alarm")
-            self._deadlines.shorten()
         self.on_change()
 
 

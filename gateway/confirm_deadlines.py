@@ -26,8 +26,7 @@ class ConfirmDeadlines:
         self._confirm_s = confirm_s
         self._open: set[asyncio.Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
-        #: Whether the broker has blocked the connection: deadlines are no longer extended.
-        self.blocked = False
+        self._blocked = False
 
     def __bool__(self) -> bool:
         """Return whether any publish is in flight."""
@@ -52,8 +51,16 @@ class ConfirmDeadlines:
         if self._timer is not None:
             self._timer.cancel()
 
-    def shorten(self) -> None:
-        """Answer the publishes in flight soon instead of after the full time: a blocked broker stops reading."""
+    def set_blocked(self, blocked: bool) -> None:
+        """Note whether the broker has blocked the connection: then it stops reading, and no deadline is extended.
+
+        The publishes that are in flight at that moment are answered soon instead of after the full time.
+        """
+        self._blocked = blocked
+        if blocked:
+            self._shorten()
+
+    def _shorten(self) -> None:
         soon = asyncio.get_running_loop().time() + _BLOCKED_GRACE_S
         for deadline in self._open:
             when = deadline.when()
@@ -67,7 +74,7 @@ class ConfirmDeadlines:
     def _extend(self, due: float) -> None:
         now = asyncio.get_running_loop().time()
         late_s = now - due
-        if late_s > _PUNCTUAL_S and not self.blocked:
+        if late_s > _PUNCTUAL_S and not self._blocked:
             for deadline in self._open:
                 when = deadline.when()
                 if when is not None and not deadline.expired():

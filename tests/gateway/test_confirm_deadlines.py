@@ -38,8 +38,10 @@ async def test_what_the_loop_was_late_is_added() -> None:
 
 async def test_nothing_is_added_while_the_broker_is_blocked() -> None:
     with _watching(300) as deadlines:
-        deadlines.blocked = True
+        deadlines.set_blocked(True)
         assert await _moved_by_a_late_loop(deadlines) == 0
+        deadlines.set_blocked(False)
+        assert await _moved_by_a_late_loop(deadlines) > 0.3
 
 
 @pytest.mark.parametrize(("confirm_s", "left_s"), [(300, 1.0), (0.5, 0.5)], ids=["later", "sooner"])
@@ -48,7 +50,7 @@ async def test_a_blocked_broker_is_given_a_second_at_most(confirm_s: float, left
     began = asyncio.get_running_loop().time()
     with deadlines.one() as deadline:
         async with deadline:
-            deadlines.shorten()
+            deadlines.set_blocked(True)
             shortened = asyncio.get_running_loop().time()
     assert began + left_s <= (deadline.when() or 0.0) <= shortened + left_s
 
