@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
@@ -18,6 +20,9 @@ from deploy.report.collect import collect
 from deploy.report.figures import Period, Report
 from deploy.report.many import Site, collect_many
 from shared.clickhouse import ClickHouse
+
+if TYPE_CHECKING:
+    from deploy.report.page.document import Document
 
 #: A large site over years, from exact rows.
 _READ_SECONDS = 300.0
@@ -96,18 +101,16 @@ def _form(as_json: bool, as_csv: bool, is_single: bool, html: Path | None) -> Fo
 
 
 async def _report(wanted: _Wanted, form: Form | None, html: Path | None) -> None:
-    """Collect site by site, or many small ones together, and keep none; a `form` is printed."""
+    """Collect site by site, or many small ones together, and keep them on disk; a `form` is printed."""
     from deploy.report.page.document import Document
 
-    by_name = not wanted.sites
-    document = Document(is_single=len(wanted.sites) == 1, by_name=by_name) if html else None
-    printed = Printed(form, by_name=by_name) if form else None
+    document = Document(is_single=len(wanted.sites) == 1) if html else None
+    printed = Printed(form) if form else None
     async with connected(load_settings().clickhouse_url, read_s=_READ_SECONDS) as clickhouse:
-        async for found in _collect(clickhouse, wanted):
-            if document:
-                document.add(found)
-            if printed:
-                printed.add(found)
+        async for found, key in _collect(clickhouse, wanted):
+            for output in (document, printed):
+                if output:
+                    _keep(output, found, key)
     if document and html:
         document.write(html)
         click.echo(f"{html} written", err=True)
@@ -115,23 +118,40 @@ async def _report(wanted: _Wanted, form: Form | None, html: Path | None) -> None
         printed.end()
 
 
-async def _collect(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[Report]:
+def _keep(output: Document | Printed, report: Report, key: str) -> None:
     try:
-        if not wanted.sites:
-            async for report in _collect_all(clickhouse, wanted):
-                yield report
-        for site in [await report_sites.named(clickhouse, name) for name in wanted.sites]:
-            period = wanted.period(site.zone)
-            yield await collect(clickhouse, site.name, site.site_id, period, with_bots=wanted.with_bots, top=wanted.top)
+        output.add(report, key)
+    except OSError as error:
+        directory = tempfile.gettempdir()
+        problem = f"{directory}, where reports wait until all are there, can't be written: {error.strerror}"
+        raise CommandError(f"{problem}; set TMPDIR to a directory with more room") from None
+
+
+async def _collect(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[tuple[Report, str]]:
+    """Yield reports, each with the key by which it is shown: named sites as they are named, all by name and id."""
+    try:
+        collected = _collect_named(clickhouse, wanted) if wanted.sites else _collect_all(clickhouse, wanted)
+        async for found in collected:
+            yield found
     except OverflowError:
         raise CommandError("--from, --to or --days is out of range (the period before is needed, too)") from None
 
 
-async def _collect_all(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[Report]:
+async def _collect_named(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[tuple[Report, str]]:
+    for site in [await report_sites.named(clickhouse, name) for name in wanted.sites]:
+        period = wanted.period(site.zone)
+        found = await collect(clickhouse, site.name, site.site_id, period, with_bots=wanted.with_bots, top=wanted.top)
+        yield found, ""
+
+
+async def _collect_all(clickhouse: ClickHouse, wanted: _Wanted) -> AsyncIterator[tuple[Report, str]]:
     around = wanted.period("UTC")
-    found = await report_sites.every(clickhouse, around.before().first, around.first, around.last)
-    sites = [Site(site.site_id, site.name, wanted.period(site.zone), site.pageviews) for site in found]
+    stored = await report_sites.every(clickhouse, around.before().first, around.first, around.last)
+    sites = [
+        Site(each.site.site_id, each.site.name, wanted.period(each.site.zone), each.pageviews, each.derives)
+        for each in stored
+    ]
     progress = Progress(f"of {len(sites):,} sites")
-    async for report in collect_many(clickhouse, sites, with_bots=wanted.with_bots, top=wanted.top):
+    async for site, found in collect_many(clickhouse, sites, with_bots=wanted.with_bots, top=wanted.top):
         progress.add(1)
-        yield report
+        yield found, f"{site.name} {site.site_id}"

@@ -1,11 +1,10 @@
-"""The forms in which `hitline report` prints: for a terminal, JSON, CSV.  Sites come at once, or by name in the end."""
+"""The forms in which `hitline report` prints: for a terminal, JSON, CSV."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
-from io import TextIOWrapper
+from collections.abc import Callable
 from typing import NamedTuple
 
 import click
@@ -17,25 +16,30 @@ from deploy.report.spool import Spool
 
 
 class Form(NamedTuple):
-    """What is printed of a site, and before all, between two, and behind the last; `is_utf_8`: in every locale."""
+    """What is printed of a site, before all, between two, and behind the last; `none`: where there is no site.
+
+    `is_utf_8`: in every locale.
+    """
 
     render: Callable[[Report], str]
     before: str = ""
     between: str = ""
     behind: str = ""
+    none: str = ""
     is_utf_8: bool = False
 
 
 def as_json(*, is_single: bool) -> Form:
     """Return the form of an object, or of an array of any number."""
     if is_single:
-        return Form(_json, behind="\n")
-    return Form(_json, before="[\n", between=",\n", behind="\n]\n")
+        return Form(_object, behind="\n")
+    return Form(_element, before="[\n", between=",\n", behind="\n]\n", none="[]\n")
 
 
 def as_csv() -> Form:
     """Return the form of one table."""
-    return Form(tables.to_csv, before=tables.csv_head(), is_utf_8=True)
+    head = tables.csv_head()
+    return Form(tables.to_csv, before=head, none=head, is_utf_8=True)
 
 
 def in_terminal() -> Form:
@@ -44,8 +48,6 @@ def in_terminal() -> Form:
 
     from deploy.report.terminal import show
 
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a locale that is not UTF-8 can't write all paths
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
 
     def render(report: Report) -> str:
@@ -57,38 +59,32 @@ def in_terminal() -> Form:
 
 
 class Printed:
-    """Prints sites in a form; `by_name`: when all are there, in that order."""
+    """Prints sites in a form when all are there, so that no error leaves half of an output."""
 
-    def __init__(self, form: Form, *, by_name: bool) -> None:
+    def __init__(self, form: Form) -> None:
         self._form = form
-        self._waiting = Spool(by_name=True) if by_name else None
-        self._any = False
+        self._waiting = Spool()
 
-    def add(self, report: Report) -> None:
-        """Take a site."""
-        text = self._form.render(report)
-        if self._waiting:
-            self._waiting.add(report.site, text)
-        else:
-            self._print([text])
+    def add(self, report: Report, key: str = "") -> None:
+        """Take a site, which is printed by its `key`; raises OSError where the disk has no room for it."""
+        self._waiting.add(key, self._form.render(report))
 
     def end(self) -> None:
-        """Print what is left."""
-        if self._waiting:
-            self._print(self._waiting.texts())
-        self._write(("" if self._any else self._form.before) + self._form.behind)
-
-    def _print(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            self._write((self._form.between if self._any else self._form.before) + text)
-            self._any = True
+        """Print all."""
+        is_any = False
+        for text in self._waiting.texts():
+            self._write((self._form.between if is_any else self._form.before) + text)
+            is_any = True
+        self._write(self._form.behind if is_any else self._form.none)
 
     def _write(self, text: str) -> None:
-        if self._form.is_utf_8:
-            click.echo(text.encode(), nl=False)
-        else:
-            sys.stdout.write(text)
+        encoding = "utf-8" if self._form.is_utf_8 else getattr(sys.stdout, "encoding", None) or "utf-8"
+        click.echo(text.encode(encoding, "replace"), nl=False)  # a locale that is not UTF-8 can't write all paths
 
 
-def _json(report: Report) -> str:
+def _object(report: Report) -> str:
     return json.dumps(tables.to_json(report), indent=2, default=as_text)
+
+
+def _element(report: Report) -> str:
+    return json.dumps([tables.to_json(report)], indent=2, default=as_text).removeprefix("[\n").removesuffix("\n]")

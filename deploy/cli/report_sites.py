@@ -8,18 +8,26 @@ from uuid import UUID
 
 from deploy.cli.sites import StoredSite, canonical, stored_sites
 from deploy.cli.support import CommandError, warn
+from deploy.rollups.visitors import NIL
 from shared.clickhouse import ClickHouse
 from shared.clickhouse_errors import failure_of
 from shared.registry import Site, store
 
 
 class Asked(NamedTuple):
-    """A site to report; `pageviews`: about how many it has in the period and in the one before, where that is known."""
+    """A site to report."""
 
     site_id: UUID
     name: str
     zone: str
-    pageviews: int = 0
+
+
+class Stored(NamedTuple):
+    """A site that has pageviews: about how many in the period and in the one before, and if sessions are derived."""
+
+    site: Asked
+    pageviews: int
+    derives: bool
 
 
 async def named(clickhouse: ClickHouse, name: str) -> Asked:
@@ -34,7 +42,7 @@ async def named(clickhouse: ClickHouse, name: str) -> Asked:
     return Asked(UUID(bytes=site.site_id), site.name, site.timezone or "UTC")
 
 
-async def every(clickhouse: ClickHouse, before: date, first: date, last: date) -> list[Asked]:
+async def every(clickhouse: ClickHouse, before: date, first: date, last: date) -> list[Stored]:
     """Return the sites with pageviews from about `first` to about `last`, in ClickHouse's order of their ids.
 
     `before`: the first day of the period before.  Names and zones are those of the registry; for a user who may not
@@ -48,7 +56,10 @@ async def every(clickhouse: ClickHouse, before: date, first: date, last: date) -
         if failure is None or not failure.denied:
             raise
         found = await clickhouse.query(_every("hitline.sites"), given)
-    return [Asked(site_id, name, zone or "UTC", pageviews) for site_id, name, zone, pageviews in found.result_rows]
+    return [
+        Stored(Asked(site_id, name, zone or "UTC"), pageviews, derives)
+        for site_id, name, zone, pageviews, derives in found.result_rows
+    ]
 
 
 _REGISTERED: Final = (
@@ -60,10 +71,11 @@ _REGISTERED: Final = (
 def _every(known: str) -> str:
     """Return the query for the sites that have pageviews; `known`: the SQL of a table of names and time zones."""
     return f"""
-        SELECT site_id, name, timezone, pageviews
+        SELECT site_id, name, timezone, pageviews, derives
         FROM
         (
-            SELECT site_id, toInt64(count()) AS pageviews FROM hitline.pageviews_raw
+            SELECT site_id, toInt64(count()) AS pageviews, max(visitor_id != {NIL}) AS derives
+            FROM hitline.pageviews_raw
             WHERE timestamp >= toDateTime64({{before:Date}}, 3, 'UTC')
               AND timestamp < toDateTime64({{to:Date}}, 3, 'UTC')
             GROUP BY site_id HAVING countIf(timestamp >= toDateTime64({{from:Date}}, 3, 'UTC')) > 0

@@ -86,7 +86,9 @@ class _Asked:
 
     async def from_rows(self, period: Period, kinds: Collection[str], top: int) -> list[Row]:
         """Count exact rows."""
-        found = await exact_rows.count(self._clickhouse, [self._site_id], period, kinds, top, with_bots=self._with_bots)
+        found = await exact_rows.count(
+            self._clickhouse, [self._site_id], period, kinds, top, with_bots=self._with_bots, derived=True
+        )
         return found.get(self._site_id, [])
 
     async def from_rollups(

@@ -8,23 +8,21 @@ from typing import IO
 
 
 class Spool:
-    """Gathers texts in a temporary file, which is gone once they were read; `by_name`: they come back in that order."""
+    """Gathers texts in a temporary file, which is gone once they were read, or with the process."""
 
-    def __init__(self, *, by_name: bool) -> None:
-        self._by_name = by_name
+    def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `texts`
         self._places: list[tuple[str, int, int]] = []
 
-    def add(self, name: str, text: str) -> None:
-        """Keep a text."""
+    def add(self, key: str, text: str) -> None:
+        """Keep a text; raises OSError where the disk has no room for it."""
         data = text.encode()
-        self._places.append((name, self._file.tell(), len(data)))
+        self._places.append((key, self._file.tell(), len(data)))
         self._file.write(data)
 
     def texts(self) -> Iterator[str]:
-        """Yield all of them, once."""
-        places = sorted(self._places) if self._by_name else self._places
+        """Yield all of them by key, those of one key as they came; once."""
         with self._file as file:
-            for _, start, length in places:
+            for _, start, length in sorted(self._places):
                 file.seek(start)
                 yield file.read(length).decode()

@@ -28,6 +28,8 @@ from deploy.rollups.dimensions import COLUMNS, DAILY, quoted
 #: Kinds that are about sessions as a whole, each the SQL of its value for one.
 OF_SESSIONS: Final = {TOTALS: "''", BOTS: "''", "entry_page": "entry_page", "exit_page": "exit_page"}
 
+#: The pageviews that have sessions of their own, as in the view `hitline.pageviews`.
+_WITH_SESSIONS: Final = f"(SELECT * FROM hitline.pageviews_raw FINAL WHERE visitor_id = {visitors.NIL})"  # noqa: S608
 #: The external table of the sites of which exact rows are counted.
 SITES: Final = "sites"
 _OF_SITES: Final = IN_PERIOD.replace("site_id = {site:UUID}", f"site_id IN (SELECT site_id FROM {SITES})")  # noqa: S608
@@ -46,13 +48,17 @@ class Statements:
         # A bot's and a person's pageviews under one id are two sessions.
         self._session = "session_id, is_bot" if with_bots else "session_id"
 
-    def from_rows(self, kinds: Collection[str], top: int) -> str:
-        """Return the statement that counts exact rows of `SITES`; `kinds`: some `OF_SESSIONS`, or one other."""
+    def from_rows(self, kinds: Collection[str], top: int, *, derived: bool) -> str:
+        """Return the statement that counts exact rows of `SITES`; `kinds`: some `OF_SESSIONS`, or one other.
+
+        `derived`: also pageviews whose sessions are derived, as `exact_rows.count` says.
+        """
+        pageviews = "hitline.pageviews" if derived else _WITH_SESSIONS
         if set(kinds) <= OF_SESSIONS.keys():
-            counted = self._of_sessions(kinds, self._sessions())
+            counted = self._of_sessions(kinds, pageviews)
         else:
             [kind] = kinds
-            counted = self._of_all_pageviews(kind)
+            counted = self._of_all_pageviews(kind, pageviews)
         return f"""
             SELECT site_id, kind, value, p AS pageviews, s AS sessions, b AS bounces, t AS milliseconds
             FROM ({counted})
@@ -82,29 +88,29 @@ class Statements:
             f"concat(toString({day}), ' ', leftPad(toString({hour}), 2, '0'))" if self._hourly else f"toString({day})"
         )
 
-    def _of_all_pageviews(self, kind: str) -> str:
+    def _of_all_pageviews(self, kind: str, pageviews: str) -> str:
         return f"""
             SELECT site_id, {quoted(kind)} AS kind, {self._value(kind)} AS value, toInt64(count()) AS p,
                    toInt64(uniqExact({self._session})) AS s, 0 AS b, 0 AS t
-            FROM hitline.pageviews WHERE {_OF_SITES} AND {"is_bot" if kind == "bot_kind" else self._counted}
+            FROM {pageviews} WHERE {_OF_SITES} AND {"is_bot" if kind == "bot_kind" else self._counted}
             GROUP BY site_id, value"""  # noqa: S608 - constants, and a time zone that is quoted
 
-    def _of_sessions(self, kinds: Iterable[str], sessions: str) -> str:
+    def _of_sessions(self, kinds: Iterable[str], pageviews: str) -> str:
         pairs = ", ".join(f"({quoted(kind)}, {OF_SESSIONS[kind]})" for kind in kinds)
         return f"""
             SELECT site_id, pair.1 AS kind, pair.2 AS value, toInt64(sum(n)) AS p, toInt64(count()) AS s,
                    toInt64(countIf(n = 1)) AS b, sum(ms) AS t
-            FROM ({sessions})
+            FROM ({self._sessions(pageviews)})
             ARRAY JOIN [{pairs}] AS pair
             WHERE if(kind = '{BOTS}', is_bot, {self._counted})
             GROUP BY site_id, kind, value"""  # noqa: S608
 
     @staticmethod
-    def _sessions() -> str:
+    def _sessions(pageviews: str) -> str:
         return f"""
             SELECT site_id, is_bot, count() AS n, dateDiff('millisecond', min(timestamp), max(timestamp)) AS ms,
                    argMin(path, {_PLACE}) AS entry_page, argMax(path, {_PLACE}) AS exit_page
-            FROM hitline.pageviews WHERE {_OF_SITES} GROUP BY site_id, session_id, is_bot"""  # noqa: S608
+            FROM {pageviews} WHERE {_OF_SITES} GROUP BY site_id, session_id, is_bot"""  # noqa: S608
 
     def _of_several_days(self, kinds: Collection[str], uncommon: Uncommon) -> Iterable[str]:
         """Take back what the sums count too often; values of the series are of one day each.

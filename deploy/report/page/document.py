@@ -23,8 +23,9 @@ _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A site in the contents; `anchor` is empty where it has no section."""
+    """A site in the contents, which has them by `key`; `anchor` is empty where it has no section."""
 
+    key: str
     site: str
     anchor: str
     pageviews: int
@@ -35,28 +36,30 @@ class _Line:
 class Document:
     """Gathers sites one after the other, and writes the whole: there may be many.
 
-    `is_single`: there will be one site, whose name is the title.  `by_name`: several are shown in that order.
+    `is_single`: there will be one site, whose name is the title.
     """
 
-    def __init__(self, *, is_single: bool, by_name: bool = False) -> None:
+    def __init__(self, *, is_single: bool) -> None:
         self._is_single = is_single
-        self._by_name = by_name
-        self._sections = Spool(by_name=by_name)
+        self._sections = Spool()
         self._lines: list[_Line] = []
         self._titles: list[str] = []
         self._made_at = ""
 
-    def add(self, report: Report) -> None:
-        """Add a site; one of several that has no pageviews is in the contents only."""
+    def add(self, report: Report, key: str = "") -> None:
+        """Add a site, which is shown by its `key`; one of several that has no pageviews is in the contents only.
+
+        Raises OSError where the disk has no room for it.
+        """
         now, before = report.now.totals, report.before.totals
         has_section = self._is_single or bool(now.pageviews or report.now.bots.pageviews)
         anchor = f"site-{len(self._lines) + 1}" if has_section else ""
         moved = change(now.pageviews, before.pageviews)
-        self._lines.append(_Line(report.site, anchor, now.pageviews, now.sessions, moved))
+        self._lines.append(_Line(key, report.site, anchor, now.pageviews, now.sessions, moved))
         self._titles.append(title(report) if self._is_single else days(report))
         self._made_at = f"{report.made_at:%Y-%m-%d %H:%M:%S}"
         if has_section:
-            self._sections.add(report.site, site.render(report, anchor, 1 if self._is_single else 2))
+            self._sections.add(key, site.render(report, anchor, 1 if self._is_single else 2))
 
     def write(self, path: Path) -> None:
         """Write the file; what was there before stays until it is complete."""
@@ -96,8 +99,7 @@ class Document:
 """
 
     def _contents(self) -> str:
-        lines = sorted(self._lines, key=lambda line: line.site) if self._by_name else self._lines
-        rows = "".join(map(_contents_line, lines))
+        rows = "".join(map(_contents_line, sorted(self._lines, key=lambda line: line.key)))
         return f"""<header><h1>{escape(self._title())}</h1></header>
 <nav class="card" aria-labelledby="contents"><h2 id="contents">Contents</h2>
 <table class="contents"><caption class="unseen">The sites of this report</caption>

@@ -62,11 +62,11 @@ async def test_each_of_several_sites_has_the_days_of_its_own_clock(
             return datetime(2026, 3, 11, 20, tzinfo=UTC).astimezone(tz)
 
     async def named(_: object, name: str) -> Any:
-        return SimpleNamespace(name=name, site_id=name, zone=name, pageviews=1)
+        return SimpleNamespace(name=name, site_id=name, zone=name)
 
     async def every(_: object, before: date, first: date, last: date) -> list[Any]:
         assert (before, first, last) == (date(2026, 3, 10), date(2026, 3, 11), date(2026, 3, 11))
-        return [await named(_, zone) for zone in zones]
+        return [SimpleNamespace(site=await named(_, zone), pageviews=1, derives=False) for zone in zones]
 
     async def collect(_: object, name: str, site_id: str, period: Period, *, with_bots: bool, top: int) -> Any:
         assert (site_id, with_bots, top) == (name, False, 10)
@@ -74,7 +74,7 @@ async def test_each_of_several_sites_has_the_days_of_its_own_clock(
 
     async def collect_many(_: object, sites: list[Site], *, with_bots: bool, top: int) -> Any:
         for site in sites:
-            yield await collect(_, site.name, site.name, site.period, with_bots=with_bots, top=top)
+            yield site, await collect(_, site.name, site.name, site.period, with_bots=with_bots, top=top)
 
     monkeypatch.setattr(command, "datetime", Clock)
     monkeypatch.setattr(command, "report_sites", SimpleNamespace(named=named, every=every))
@@ -82,7 +82,7 @@ async def test_each_of_several_sites_has_the_days_of_its_own_clock(
     monkeypatch.setattr(command, "collect_many", collect_many)
     nothing: Any = None
     found: list[Any] = [
-        each async for each in command._collect(nothing, command._Wanted(names, None, None, 1, 10, False))
+        each async for each, _ in command._collect(nothing, command._Wanted(names, None, None, 1, 10, False))
     ]
     today = {"Asia/Kolkata": date(2026, 3, 12), "UTC": date(2026, 3, 11), "Pacific/Pago_Pago": date(2026, 3, 11)}
     assert found == [(zone, Period(today[zone], today[zone], zone)) for zone in zones]
