@@ -106,7 +106,7 @@ def test_a_log_is_replayed_twice_and_interrupted_once_and_each_page_is_one_row(e
 def test_ctrl_c_ends_in_good_order_and_the_parts_add_up(empty: System, tmp_path: Path) -> None:
     lines = logs.lines(2500)
     log = write(tmp_path / "access.log", lines)
-    arguments = ("--batch", "20", "--in-flight", "1", "--json", "--site-url", "https://example.com", str(log))
+    arguments = ("--batch", "2", "--in-flight", "1", "--json", "--site-url", "https://example.com", str(log))
     process = start(empty, tmp_path / "state", *arguments)
     services.wait_for(lambda: services.count(empty.clickhouse) > 20)
     process.send_signal(signal.SIGINT)
