@@ -71,7 +71,11 @@ def test_a_reader_that_is_gone_ends_the_command(pipe: TextIO) -> None:
 def test_an_interrupt_does_not_wait_for_the_reader(pipe: TextIO) -> None:
     with pytest.raises(KeyboardInterrupt):
         print_all(interrupted=True)
-    pipe.close()  # which ends the thread
+    pipe.close()  # which ends the thread; one that goes on would print into the next test
+    for thread in threading.enumerate():
+        if thread.name == "output":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def print_all(*, interrupted: bool = False) -> None:
