@@ -65,7 +65,7 @@ class Printed:
         self._form = form
         self._waiting = Spool()
 
-    def add(self, report: Report, key: str = "") -> None:
+    def add(self, report: Report, key: str) -> None:
         """Take a site, which is printed by its `key`; raises OSError where the disk has no room for it."""
         self._waiting.add(key, self._form.render(report))
 

@@ -13,6 +13,12 @@ from shared.clickhouse import ClickHouse
 from shared.clickhouse_errors import failure_of
 from shared.registry import Site, store
 
+#: The SQL of a table of all sites, with the names and time zones that they have now.
+_REGISTERED: Final = (
+    "(SELECT site_id, argMax(sites.name, version) AS name, argMax(sites.timezone, version) AS timezone"
+    " FROM hitline_control.sites GROUP BY site_id)"
+)
+
 
 class Asked(NamedTuple):
     """A site to report."""
@@ -60,12 +66,6 @@ async def every(clickhouse: ClickHouse, before: date, first: date, last: date) -
         Stored(Asked(site_id, name, zone or "UTC"), pageviews, derives)
         for site_id, name, zone, pageviews, derives in found.result_rows
     ]
-
-
-_REGISTERED: Final = (
-    "(SELECT site_id, argMax(sites.name, version) AS name, argMax(sites.timezone, version) AS timezone"
-    " FROM hitline_control.sites GROUP BY site_id)"
-)
 
 
 def _every(known: str) -> str:

@@ -57,7 +57,7 @@ async def collect_many(
 
 
 def groups(sites: Iterable[Site], top: int) -> Iterator[Sequence[Site]]:
-    """Yield sites of one period that are counted together; a large one by itself."""
+    """Yield sites of one period that are counted together; a large one, and one that derives sessions, by itself."""
     by_zone = sorted(sites, key=lambda site: site.period.zone)
     for period, some in groupby(by_zone, lambda site: site.period):
         most = min(_SITES, max(1, _LINES // top), max(1, _DAYS // period.days))

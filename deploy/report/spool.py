@@ -19,6 +19,7 @@ class Spool:
         data = text.encode()
         self._places.append((key, self._file.tell(), len(data)))
         self._file.write(data)
+        self._file.flush()  # here, where it is told as what it is, and not when all is read back
 
     def texts(self) -> Iterator[str]:
         """Yield all of them by key, those of one key as they came; once."""
